@@ -1,0 +1,46 @@
+# Needs Python 3.11 or newer and make. Everything else comes into .venv.
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: help setup run test check fix reference lock bench clean
+
+help: ## say what there is
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+setup: .venv/ready ## make .venv with everything in it, exactly as locked
+
+.venv/ready: requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Cartwheel needs Python 3.11 or newer")'
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@
+
+run: setup ## the demo: a server with an account to try, and a story
+	$(BIN)/cartwheel demo
+
+test: check ## the whole suite, on SQLite and PostgreSQL
+	$(BIN)/pytest
+
+check: setup ## format, lint and types
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+fix: setup ## put the format right, and what the linter can mend
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+reference: setup ## write docs/reference/ anew from the code
+	$(BIN)/cartwheel reference docs/reference
+
+lock: setup ## take the newest versions of all dependencies
+	$(BIN)/uv pip compile --quiet --universal --generate-hashes --upgrade --group dev --no-annotate \
+	    --custom-compile-command 'make lock' pyproject.toml -o requirements.lock
+
+bench: setup ## the speed of the API on both engines, a minute each (needs wrk)
+	$(BIN)/python bench/api.py --engine sqlite --leads 10000 --seconds 10
+	$(BIN)/python bench/api.py --engine postgresql --leads 10000 --seconds 10
+
+clean: ## away with everything that was made
+	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis dist

@@ -1,0 +1,1 @@
+"""Cartwheel: self-hosted marketing automation that speaks Kartra's API."""

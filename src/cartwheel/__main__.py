@@ -1,0 +1,3 @@
+from cartwheel.cli import main
+
+main()

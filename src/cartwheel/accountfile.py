@@ -1,0 +1,411 @@
+"""Account files: an account as TOML, made so by `apply`, written back by `export_account`.
+
+What the file does not mention is left alone: `apply` never deletes a list, a tag or a field that leads may have. The
+steps of a sequence are replaced as a whole, because their order is part of what the file says.
+"""
+
+import json
+import tomllib
+from collections.abc import Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_args
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+import msgspec
+import sqlalchemy as sa
+import tomli_w
+
+from cartwheel import catalog, schema
+from cartwheel.catalog import EVERY_COMMAND, Account, App, Catalog, FieldType, key_digest, name_key
+from cartwheel.credentials import hash_password, matches, new_secret
+from cartwheel.db import Database
+from cartwheel.errors import BadAccountFile
+from cartwheel.network import read_network
+from cartwheel.registry import COMMANDS, Scope
+from cartwheel.times import to_micros
+
+Text = Annotated[str, msgspec.Meta(min_length=1, max_length=255, pattern=r"^\S(.*\S)?$")]
+"""A name: not empty, without space around it."""
+
+Secret = Annotated[str, msgspec.Meta(min_length=8, max_length=255, pattern=r"^\S+$")]
+
+
+class Part(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
+    """A table of the file. A key that does not exist is refused: it is most likely misspelt."""
+
+
+class AccountPart(Part):
+    name: Text
+    timezone: str = "America/New_York"
+    gdpr: bool = False
+    active: bool = True
+    api_key: Secret | None = None
+    api_password: Secret | None = None
+
+
+class AppPart(Part):
+    name: Text
+    app_id: Secret | None = None
+    mode: Literal["live", "test"] = "live"
+    rate_limit: Annotated[int, msgspec.Meta(ge=0, le=1_000_000)] = 20
+    allow_ips: list[str] = []
+    commands: list[str] = msgspec.field(default_factory=lambda: [EVERY_COMMAND])
+    active: bool = True
+
+
+class ListPart(Part):
+    name: Text
+    public_name: str = ""
+
+
+class TagPart(Part):
+    name: Text
+
+
+class OptionPart(Part):
+    name: Text
+    id: Annotated[int, msgspec.Meta(ge=1, le=1 << 53)] | None = None
+
+
+class FieldPart(Part):
+    identifier: Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_-]{1,100}$")]
+    type: FieldType
+    options: list[OptionPart] = []
+
+
+Day = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
+
+
+class WindowPart(Part):
+    """When a step may run: days of the week, and hours of the day in the account's or the lead's time zone."""
+
+    days: list[Day] = msgspec.field(default_factory=lambda: list(get_args(Day)))
+    from_: Annotated[str, msgspec.Meta(pattern=r"^([01]\d|2[0-3]):[0-5]\d$")] = msgspec.field(
+        default="00:00", name="from"
+    )
+    to: Annotated[str, msgspec.Meta(pattern=r"^(([01]\d|2[0-3]):[0-5]\d|24:00)$")] = "24:00"
+    zone: Literal["account", "lead"] = "account"
+
+
+class StepPart(Part):
+    """A step. The body of a mail is one of `html`, `mjml` and `markdown`, or a `file` whose name tells which."""
+
+    box: Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9]{1,20}$")]
+    type: Literal["email"]
+    subject: Annotated[str, msgspec.Meta(min_length=1, max_length=1000)]
+    delay: Annotated[str, msgspec.Meta(pattern=r"^\d{1,6} (minute|hour|day|week)s?$")] = "0 minutes"
+    window: WindowPart | None = None
+    html: str | None = None
+    mjml: str | None = None
+    markdown: str | None = None
+    file: str | None = None
+
+
+class SequencePart(Part):
+    name: Text
+    steps: list[StepPart] = []
+
+
+class AccountFile(Part):
+    account: AccountPart
+    apps: list[AppPart] = []
+    lists: list[ListPart] = []
+    tags: list[TagPart] = []
+    custom_fields: list[FieldPart] = []
+    sequences: list[SequencePart] = []
+
+
+_BODY_OF_SUFFIX = {".html": "html", ".htm": "html", ".mjml": "mjml", ".md": "markdown", ".markdown": "markdown"}
+_BODIES = ("html", "mjml", "markdown")
+
+
+# -- reading --
+
+
+def read_file(path: Path) -> AccountFile:
+    """Read and check a file; raises `BadAccountFile` with the place of the mistake."""
+    try:
+        return read_text(path.read_text(), path.parent)
+    except (OSError, UnicodeDecodeError) as error:
+        raise BadAccountFile(f"{path} cannot be read: {error}") from error
+
+
+def read_text(text: str, folder: Path) -> AccountFile:
+    """Check a file's text; `file =` of a step is looked up in `folder`."""
+    try:
+        read = msgspec.convert(tomllib.loads(text), AccountFile)
+    except (tomllib.TOMLDecodeError, msgspec.ValidationError) as error:
+        raise BadAccountFile(str(error)) from error
+    _check(read)
+    for sequence in read.sequences:
+        sequence.steps = [
+            _with_body(step, folder, f"sequence {sequence.name}, step {step.box}") for step in sequence.steps
+        ]
+    return read
+
+
+def _check(read: AccountFile) -> None:
+    """What the types cannot say."""
+    try:
+        ZoneInfo(read.account.timezone)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        raise BadAccountFile(f"there is no time zone {read.account.timezone}") from None
+    _check_unique("apps", [app.name for app in read.apps])
+    _check_unique("lists", [entry.name for entry in read.lists])
+    _check_unique("tags", [tag.name for tag in read.tags])
+    _check_unique("sequences", [sequence.name for sequence in read.sequences])
+    _check_unique("custom_fields", [field.identifier for field in read.custom_fields])
+    for sequence in read.sequences:
+        _check_unique(f"the steps of sequence {sequence.name}", [step.box for step in sequence.steps])
+    for app in read.apps:
+        _check_app(app)
+    for field in read.custom_fields:
+        if Account(0, "", ZoneInfo("UTC"), gdpr=False, active=True).reserves(field.identifier):
+            raise BadAccountFile(f"custom field {field.identifier}: a built-in field has this name")
+        if field.type.is_text is bool(field.options) or len(field.options) == 1:
+            raise BadAccountFile(
+                f"custom field {field.identifier}: choice types have two or more options, text types none"
+            )
+    ids = [str(option.id) for field in read.custom_fields for option in field.options if option.id is not None]
+    _check_unique("the ids of options", ids)
+
+
+def _check_unique(what: str, names: list[str]) -> None:
+    seen: set[str] = set()
+    for name in names:
+        if name_key(name) in seen:
+            raise BadAccountFile(f"{what}: {name} is there twice")
+        seen.add(name_key(name))
+
+
+def _check_app(app: AppPart) -> None:
+    known = {EVERY_COMMAND, *COMMANDS, *Scope}
+    for name in app.commands:
+        if name not in known:
+            raise BadAccountFile(f"app {app.name}: there is no command or scope {name}")
+    for address in app.allow_ips:
+        try:
+            read_network(address)
+        except ValueError as error:
+            raise BadAccountFile(f"app {app.name}: allow_ips: {error}") from error
+
+
+def _with_body(step: StepPart, folder: Path, place: str) -> StepPart:
+    """The step with its file, if it names one, read."""
+    given = [name for name in (*_BODIES, "file") if getattr(step, name) is not None]
+    if len(given) != 1:
+        raise BadAccountFile(f"{place}: give one of html, mjml, markdown and file")
+    if step.file is None:
+        return step
+    body = _BODY_OF_SUFFIX.get(Path(step.file).suffix.lower())
+    if body is None:
+        raise BadAccountFile(f"{place}: {step.file} is none of {', '.join(_BODY_OF_SUFFIX)}")
+    try:
+        text = (folder / step.file).read_text()
+    except (OSError, UnicodeDecodeError) as error:
+        raise BadAccountFile(f"{place}: {step.file} cannot be read: {error}") from error
+    return msgspec.structs.replace(step, file=None, **{body: text})
+
+
+# -- applying --
+
+
+def apply(database: Database, wanted: AccountFile, now: datetime) -> dict[str, Any]:
+    """Make the account what the file says, in one transaction.
+
+    Returns what a script needs to know: the account's name and id, whether anything changed, each App's `app_id`, and
+    `api_key` and `api_password` if they were made just now (they are never told again).
+    """
+    with database.write() as connection:
+        known = catalog.load(connection)
+        changes = _Changes(connection, known, to_micros(now))
+        account_id = changes.account(wanted.account)
+        made = changes.key(account_id, wanted.account)
+        apps = [{"name": app.name, "app_id": changes.app(account_id, app)} for app in wanted.apps]
+        for entry in wanted.lists:
+            values = {"public_name": entry.public_name}
+            changes.named(schema.lists, account_id, entry.name, {"name": entry.name, **values})
+        for tag in wanted.tags:
+            changes.named(schema.tags, account_id, tag.name, {"name": tag.name})
+        for field in wanted.custom_fields:
+            changes.custom_field(account_id, field)
+        for sequence in wanted.sequences:
+            number = changes.named(schema.sequences, account_id, sequence.name, {"name": sequence.name})
+            changes.steps(account_id, number, sequence.steps)
+        if changes.count:
+            catalog.touch(connection)
+    return {
+        "account": wanted.account.name,
+        "account_id": account_id,
+        "changed": bool(changes.count),
+        **made,
+        "apps": apps,
+    }
+
+
+class _Changes:
+    """Writes rows that differ from what is there, and counts them."""
+
+    def __init__(self, connection: sa.Connection, known: Catalog, now: int) -> None:
+        self._connection = connection
+        self._known = known
+        self._now = now
+        self.count = 0
+
+    def account(self, wanted: AccountPart) -> int:
+        values = {
+            "name": wanted.name,
+            "timezone": wanted.timezone,
+            "gdpr": wanted.gdpr,
+            "active": wanted.active,
+        }
+        return self._put(schema.accounts, {"name_key": name_key(wanted.name)}, values)
+
+    def key(self, account_id: int, wanted: AccountPart) -> dict[str, str]:
+        """The account's key and password: as given, as they are, or made; returns those made."""
+        keys = [key for key in self._known.keys.values() if key.account_id == account_id]
+        if not keys:
+            made = {} if wanted.api_key else {"api_key": new_secret()}
+            made |= {} if wanted.api_password else {"api_password": new_secret()}
+            key = wanted.api_key or made["api_key"]
+            self._add_key(account_id, key, hash_password(wanted.api_password or made["api_password"]))
+            return made
+        current = keys[0]
+        digest = key_digest(wanted.api_key) if wanted.api_key else current.key_digest
+        password_hash = current.password_hash
+        if wanted.api_password and not matches(password_hash, wanted.api_password):
+            password_hash = hash_password(wanted.api_password)
+        if (digest, password_hash) != (current.key_digest, current.password_hash):
+            table = schema.api_keys
+            self._connection.execute(sa.delete(table).where(table.c.account_id == account_id))
+            self._insert_key(account_id, digest, password_hash)
+        return {}
+
+    def _add_key(self, account_id: int, api_key: str, password_hash: str) -> None:
+        self._insert_key(account_id, key_digest(api_key), password_hash)
+
+    def _insert_key(self, account_id: int, digest: str, password_hash: str) -> None:
+        holder = self._known.keys.get(digest)
+        if holder is not None and holder.account_id != account_id:
+            raise BadAccountFile("this api_key belongs to another account")
+        self.count += 1
+        row = {"account_id": account_id, "key_digest": digest, "password_hash": password_hash, "created_at": self._now}
+        self._connection.execute(sa.insert(schema.api_keys).values(row))
+
+    def app(self, account_id: int, wanted: AppPart) -> str:
+        """Returns the App's `app_id`."""
+        current = next(
+            (
+                app
+                for app in self._known.apps.values()
+                if app.account_id == account_id and name_key(app.name) == name_key(wanted.name)
+            ),
+            None,
+        )
+        app_id = wanted.app_id or (current.app_id if current else new_secret())
+        holder = self._known.apps.get(app_id)
+        if holder is not None and (current is None or holder is not current):
+            raise BadAccountFile(f"app {wanted.name}: another app has this app_id")
+        values = {
+            "name": wanted.name,
+            "app_id": app_id,
+            "mode": wanted.mode,
+            "rate_limit": wanted.rate_limit,
+            "allow_ips": json.dumps(wanted.allow_ips),
+            "commands": json.dumps(wanted.commands),
+            "active": wanted.active,
+        }
+        self.named(schema.apps, account_id, wanted.name, values)
+        return app_id
+
+    def named(self, table: sa.Table, account_id: int, name: str, values: dict[str, Any]) -> int:
+        """An account's row of this name; returns its id."""
+        return self._put(table, {"account_id": account_id, "name_key": name_key(name)}, values)
+
+    def custom_field(self, account_id: int, wanted: FieldPart) -> None:
+        field = (
+            self._known.accounts[account_id].field(wanted.identifier) if account_id in self._known.accounts else None
+        )
+        if field is not None and field.type is not wanted.type:
+            raise BadAccountFile(
+                f"custom field {wanted.identifier} is a {field.type} and cannot become a {wanted.type}"
+            )
+        values = {"identifier": wanted.identifier, "type": wanted.type.value}
+        field_id = self.named(schema.custom_fields, account_id, wanted.identifier, values)
+        known = {option.name: option.id for option in field.options} if field else {}
+        for position, option in enumerate(wanted.options):
+            self._option(account_id, field_id, position, option.name, option.id or known.get(option.name))
+
+    def _option(self, account_id: int, field_id: int, position: int, name: str, number: int | None) -> None:
+        table = schema.custom_field_options
+        number = number or catalog.next_id(self._connection, table, account_id)
+        key = {"account_id": account_id, "id": number}
+        query = sa.select(table.c.field_id).filter_by(**key)
+        holder = self._connection.execute(query).scalar_one_or_none()
+        if holder not in {None, field_id}:
+            raise BadAccountFile(f"the option id {number} belongs to another custom field")
+        self._put(table, key, {"field_id": field_id, "name": name, "position": position}, dated=False)
+
+    def steps(self, account_id: int, sequence_id: int, wanted: Sequence[StepPart]) -> None:
+        """Make these the sequence's steps."""
+        table = schema.steps
+        rows = [
+            {"box": step.box, "position": position, "settings": msgspec.json.encode(step).decode()}
+            for position, step in enumerate(wanted)
+        ]
+        here = (table.c.account_id == account_id) & (table.c.sequence_id == sequence_id)
+        query = sa.select(table.c.box, table.c.position, table.c.settings).where(here).order_by(table.c.position)
+        if [dict(row) for row in self._connection.execute(query).mappings()] == rows:
+            return
+        self.count += 1
+        self._connection.execute(sa.delete(table).where(here))
+        for row in rows:
+            self._connection.execute(sa.insert(table).values(account_id=account_id, sequence_id=sequence_id, **row))
+
+    def _put(self, table: sa.Table, key: dict[str, Any], values: dict[str, Any], *, dated: bool = True) -> int:
+        """Insert the row or update it where it differs; returns its id."""
+        row = self._connection.execute(sa.select(table).filter_by(**key)).mappings().one_or_none()
+        if row is not None:
+            if any(row[name] != value for name, value in values.items()):
+                self.count += 1
+                self._connection.execute(sa.update(table).filter_by(**key).values(**values))
+            return int(row["id"])
+        self.count += 1
+        number = key.get("id") or catalog.next_id(self._connection, table, key.get("account_id"))
+        dates = {"created_at": self._now} if dated else {}
+        self._connection.execute(sa.insert(table).values(**key | values | dates | {"id": number}))
+        return int(number)
+
+
+# -- exporting --
+
+
+def export_account(account: Account, apps: Sequence[App]) -> str:
+    """The account as a file; secrets are not in it, because nobody knows them any more."""
+    file = AccountFile(
+        account=AccountPart(account.name, account.zone.key, account.gdpr, account.active),
+        apps=[
+            AppPart(
+                app.name,
+                app.app_id,
+                app.mode.value,
+                app.rate_limit,
+                list(app.allow_ips),
+                [EVERY_COMMAND] if app.commands is None else sorted(app.commands),
+                app.active,
+            )
+            for app in apps
+        ],
+        lists=[ListPart(entry.name, entry.public_name) for entry in account.lists.values()],
+        tags=[TagPart(tag.name) for tag in account.tags.values()],
+        custom_fields=[
+            FieldPart(field.identifier, field.type, [OptionPart(option.name, option.id) for option in field.options])
+            for field in account.fields.values()
+        ],
+        sequences=[
+            SequencePart(sequence.name, [msgspec.convert(step.settings, StepPart) for step in sequence.steps.values()])
+            for sequence in account.sequences.values()
+        ],
+    )
+    return tomli_w.dumps(msgspec.to_builtins(file), multiline_strings=True)

@@ -1,0 +1,215 @@
+"""Builds the server from the settings, and speaks HTTP: a raw ASGI callable for the API, Starlette for everything else."""
+
+import asyncio
+import logging
+import secrets
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from datetime import datetime
+from importlib.resources import files
+from itertools import count
+from typing import Any
+
+from prometheus_client import CONTENT_TYPE_LATEST
+from starlette.applications import Starlette
+from starlette.requests import Request as PageRequest
+from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.routing import Route
+from starlette.types import Receive, Scope, Send
+
+from cartwheel import observe, times
+from cartwheel.batches import Batches
+from cartwheel.config import LogLevel, Settings
+from cartwheel.db import Database
+from cartwheel.dispatch import Answer, Dispatcher, Request
+from cartwheel.errors import Unavailable
+from cartwheel.gate import Gate
+from cartwheel.network import Client, find_client, within
+from cartwheel.ratelimits import app_limits
+from cartwheel.registry import COMMANDS
+from cartwheel.worker import Worker
+
+log = logging.getLogger(__name__)
+
+BODY_TIMEOUT_S = 30
+"""How long a client may take to send the rest of a body."""
+
+MOST_DISCARDED = 64 << 20
+"""Bytes of a too large body that are read and thrown away, so that its sender gets to read why."""
+
+READY_TIMEOUT_S = 3
+
+
+class Application:
+    """The ASGI application. Its parts live from the lifespan's start to its end."""
+
+    dispatcher: Dispatcher
+    batches: Batches
+
+    def __init__(self, settings: Settings, clock: Callable[[], datetime] = times.now) -> None:
+        self.settings = settings
+        self._clock = clock
+        self._call_log = observe.CallLog() if settings.log_level in {LogLevel.DEBUG, LogLevel.INFO} else None
+        self._request_ids = (f"{_PROCESS}-{number:x}" for number in count(1))
+        routes = [
+            Route("/api", self._help, methods=["GET"]),
+            Route("/health", self._health, methods=["GET"]),
+            Route("/metrics", self._metrics, methods=["GET"]),
+        ]
+        self._pages = Starlette(routes=routes, lifespan=self._lifespan)
+
+    @asynccontextmanager
+    async def _lifespan(self, _pages: Starlette) -> AsyncIterator[None]:
+        database = Database(self.settings.database)
+        await asyncio.to_thread(database.migrate)
+        limits = app_limits(database)
+        self.batches = Batches(database, clock=self._clock, most_waiting=self.settings.queue)
+        gate = Gate(self.batches, limits, self.settings.require_https, clock=self._clock)
+        self.dispatcher = Dispatcher(self.settings, self.batches, gate)
+        await self.batches.start()
+        worker = Worker(database, self.batches, clock=self._clock)
+        worker.start()
+        try:
+            yield
+        finally:
+            await worker.stop()
+            await self.batches.stop()
+            await limits.close()
+            database.close()
+            if self._call_log:
+                self._call_log.flush()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        path = scope.get("path", "")
+        if scope["type"] == "http" and scope["method"] == "POST" and (path == "/api" or path.startswith("/api/")):
+            await self._call(scope, receive, send)
+        else:
+            await self._pages(scope, receive, send)
+
+    # -- the API --
+
+    async def _call(self, scope: Scope, receive: Receive, send: Send) -> None:
+        headers = _headers(scope)
+        body = await _body(receive, self.settings.max_body)
+        if body is None:
+            return
+        started = time.perf_counter()
+        client = self._client(scope, headers)
+        answer = await self.dispatcher.answer(
+            Request(
+                client=client,
+                query=scope["query_string"],
+                content_type=headers.get(b"content-type", b"").decode("latin-1").strip().lower(),
+                idempotency_key=_decoded(headers.get(b"idempotency-key")),
+                body=body,
+            )
+        )
+        seconds = time.perf_counter() - started
+        observe.CALL_SECONDS.observe(seconds)
+        request_id = next(self._request_ids)
+        if self._call_log:
+            self._call_log.write(_log_line(request_id, client, answer, len(body), seconds))
+        await _send(send, answer, request_id)
+
+    def _client(self, scope: Scope, headers: dict[bytes, bytes]) -> Client:
+        peer = scope.get("client")
+        return find_client(
+            peer[0] if peer else "",
+            tls=scope["scheme"] == "https",
+            forwarded_for=headers.get(b"x-forwarded-for", b"").decode("latin-1"),
+            forwarded_proto=headers.get(b"x-forwarded-proto", b"").decode("latin-1"),
+            proxies=self.settings.trusted_proxies,
+        )
+
+    # -- pages --
+
+    async def _help(self, request: PageRequest) -> Response:
+        url = self.settings.public_url.rstrip("/") or str(request.base_url).rstrip("/")
+        text = files("cartwheel").joinpath("help.txt").read_text()
+        commands = "\n".join(f"    {entry.name:36}{entry.doc.splitlines()[0]}" for entry in COMMANDS.values())
+        return PlainTextResponse(text.replace("{url}", url).replace("{commands}", commands))
+
+    async def _health(self, _request: PageRequest) -> Response:
+        """200 as long as the database answers."""
+        try:
+            async with asyncio.timeout(READY_TIMEOUT_S):
+                await self.batches.refresh()
+        except (Unavailable, TimeoutError) as trouble:
+            return JSONResponse({"status": "unavailable", "reason": str(trouble)}, status_code=503)
+        return JSONResponse({"status": "ok"})
+
+    async def _metrics(self, request: PageRequest) -> Response:
+        client = self._client(request.scope, _headers(request.scope))
+        if not within(client.address, self.settings.metrics_allow):
+            return PlainTextResponse("Not from your address: see CARTWHEEL_METRICS_ALLOW\n", status_code=403)
+        return Response(observe.metrics(), media_type=CONTENT_TYPE_LATEST)
+
+
+_PROCESS = secrets.token_hex(4)
+"""Makes request ids unique among processes."""
+
+
+def from_environment() -> Application:
+    """What each server process runs."""
+    return Application(Settings.load())
+
+
+def _headers(scope: Scope) -> dict[bytes, bytes]:
+    """By lower-case name; several of one name are joined, as HTTP has it."""
+    headers: dict[bytes, bytes] = {}
+    for name, value in scope["headers"]:
+        headers[name] = headers[name] + b", " + value if name in headers else value
+    return headers
+
+
+def _log_line(request_id: str, client: Client, answer: Answer, size: int, seconds: float) -> dict[str, object]:
+    caller = answer.caller
+    return {
+        "at": times.now(),
+        "level": "info",
+        "message": "call",
+        "request_id": request_id,
+        "client": str(client.address),
+        "account": caller.key.account_id if caller else None,
+        "app": caller.app.app_id if caller else None,
+        "bytes": size,
+        "ms": round(seconds * 1000, 2),
+        "refused": answer.refused.type if answer.refused else None,
+    }
+
+
+def _decoded(header: bytes | None) -> str | None:
+    return None if header is None else header.decode("latin-1").strip()
+
+
+async def _body(receive: Receive, most: int) -> bytes | None:
+    """The body, or of a too large one the first `most` + 1 bytes; None if the client went away or fell asleep."""
+    message: Any = await receive()
+    if message["type"] == "http.request" and not message.get("more_body"):
+        return bytes(message["body"][: most + 1])
+    chunks: list[bytes] = []
+    size = 0
+    try:
+        async with asyncio.timeout(BODY_TIMEOUT_S):
+            while message["type"] == "http.request":
+                if size <= most:
+                    chunks.append(message.get("body", b""))
+                size += len(message.get("body", b""))
+                if not message.get("more_body") or size > MOST_DISCARDED:
+                    return b"".join(chunks)[: most + 1]
+                message = await receive()
+    except TimeoutError:
+        return None
+    return None
+
+
+async def _send(send: Send, answer: Answer, request_id: str) -> None:
+    headers = [
+        (b"content-type", b"application/json"),
+        (b"content-length", b"%d" % len(answer.body)),
+        (b"x-request-id", request_id.encode()),
+        *answer.limit_headers(),
+    ]
+    await send({"type": "http.response.start", "status": 429 if answer.too_many else 200, "headers": headers})
+    await send({"type": "http.response.body", "body": answer.body})

@@ -1,0 +1,207 @@
+"""Reading a request's body: PHP-style forms with brackets, JSON, and multipart forms, all into the same plain tree.
+
+Arrays of a form become dicts whose keys are texts (`"0"`, `"email"`), as PHP keeps them; `wire` knows what they mean.
+Everything is bounded, and what cannot be read is refused with a sentence that says what is wrong.
+"""
+
+import re
+from dataclasses import dataclass
+from functools import lru_cache
+from io import BytesIO
+from typing import Any
+from urllib.parse import unquote
+
+import msgspec
+from python_multipart import parse_form
+from python_multipart.exceptions import FormParserError
+from python_multipart.multipart import Field, File
+
+from cartwheel.errors import CartwheelError
+
+Tree = dict[str, Any]
+Path = tuple[str | None, ...]
+"""Where a form variable goes, from the outside in; None appends."""
+
+_LONGEST_CACHED_KEY = 256
+"""Longer keys are read anew each time, so that hostile ones cannot fill the cache's memory."""
+
+
+class Unreadable(CartwheelError):
+    """The request cannot be read."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Bounds of one request: bytes, levels of nesting, values."""
+
+    body: int
+    depth: int
+    variables: int
+
+
+def read_body(body: bytes, content_type: str, limits: Limits) -> Tree:
+    """The body as a tree, by what it looks like rather than by its label (clients label JSON as a form).
+
+    Raises `Unreadable`.
+    """
+    start = body[:64].lstrip(b"\xef\xbb\xbf \t\r\n")[:1]
+    if start in {b"{", b"["} or (start and content_type.startswith("application/json")):
+        return _read_json(body, limits)
+    if content_type.startswith("multipart/form-data"):
+        return _read_multipart(body, content_type, limits)
+    return read_form(body, limits)
+
+
+# -- forms --
+
+
+def read_form(body: bytes, limits: Limits) -> Tree:
+    """`a=1&b[c]=2&b[d][]=3`, the way PHP reads it: in a conflict (`a=1&a[b]=2`) the last one wins."""
+    if not body:
+        return {}
+    if body.count(b"&") >= limits.variables:
+        raise Unreadable(f"The request has more than {limits.variables} variables")
+    form = _Form(limits)
+    try:
+        for pair in body.decode().split("&"):
+            key, _, value = pair.partition("=")
+            if key:
+                path = _cached_path(key) if len(key) <= _LONGEST_CACHED_KEY else _path(key)
+                form.put(path, _unescape(value))
+    except UnicodeDecodeError:
+        raise Unreadable("The request is not valid UTF-8") from None
+    return form.root
+
+
+def _read_multipart(body: bytes, content_type: str, limits: Limits) -> Tree:
+    form = _Form(limits)
+    count = 0
+
+    def on_field(field: Field) -> None:
+        nonlocal count
+        count += 1
+        if count > limits.variables:
+            raise Unreadable(f"The request has more than {limits.variables} variables")
+        form.put(_nested((field.field_name or b"").decode()), (field.value or b"").decode())
+
+    def on_file(_file: File) -> None:
+        raise Unreadable("The request holds a file")
+
+    headers = {"Content-Type": content_type.encode(), "Content-Length": str(len(body)).encode()}
+    try:
+        parse_form(headers, BytesIO(body), on_field, on_file)
+    except UnicodeDecodeError:
+        raise Unreadable("The request is not valid UTF-8") from None
+    except (FormParserError, ValueError) as error:
+        raise Unreadable("The multipart form is damaged") from error
+    return form.root
+
+
+class _Form:
+    """A tree that grows variable by variable."""
+
+    def __init__(self, limits: Limits) -> None:
+        self.root: Tree = {}
+        self._limits = limits
+        self._next: dict[int, int] = {}
+        """The index that an append gets, by the identity of the array."""
+
+    def put(self, path: Path, value: str) -> None:
+        if len(path) > self._limits.depth:
+            raise Unreadable(f"The request is nested deeper than {self._limits.depth} levels")
+        if "\0" in value:
+            raise Unreadable("The request holds a NUL character")
+        node = self.root
+        for part in path[:-1]:
+            key = self._key(node, part)
+            child = node.get(key)
+            if not isinstance(child, dict):
+                child = node[key] = {}
+            node = child
+        node[self._key(node, path[-1])] = value
+
+    def _key(self, node: Tree, part: str | None) -> str:
+        known = self._next.get(id(node), 0)
+        if part is None:
+            part = str(known)
+        if _INDEX.fullmatch(part) and int(part) >= known:
+            self._next[id(node)] = int(part) + 1
+        return part
+
+
+_INDEX = re.compile(r"0|[1-9][0-9]{0,17}")
+
+
+def _unescape(text: str) -> str:
+    if "+" in text:
+        text = text.replace("+", " ")
+    return unquote(text, errors="strict") if "%" in text else text
+
+
+def _path(key: str) -> Path:
+    return _nested(_unescape(key))
+
+
+_cached_path = lru_cache(maxsize=4096)(_path)
+
+
+def _nested(name: str) -> Path:
+    """`lead[email]` → ("lead", "email"), `tags[]` → ("tags", None). What follows an unclosed bracket does not count."""
+    if "\0" in name:
+        raise Unreadable("The request holds a NUL character")
+    name = name.lstrip(" ")
+    first, bracket, rest = name.partition("[")
+    if not first or not bracket or "]" not in rest:
+        return (name,)
+    path: list[str | None] = [first]
+    while bracket:
+        part, closed, rest = rest.partition("]")
+        if not closed:
+            break
+        path.append(part.strip() or None)
+        if not rest.startswith("["):
+            break
+        rest = rest[1:]
+    return tuple(path)
+
+
+# -- JSON --
+
+
+def _read_json(body: bytes, limits: Limits) -> Tree:
+    try:
+        tree = msgspec.json.decode(body.removeprefix(b"\xef\xbb\xbf"))
+    except RecursionError:
+        raise Unreadable(f"The request is nested deeper than {limits.depth} levels") from None
+    except UnicodeDecodeError:
+        raise Unreadable("The request is not valid UTF-8") from None
+    except msgspec.MsgspecError as error:
+        raise Unreadable(f"The request is not valid JSON ({error})") from None
+    if not isinstance(tree, dict):
+        raise Unreadable("The request is not a JSON object")
+    _check_json(tree, limits, suspicious=b"\\u0000" in body)
+    return tree
+
+
+def _check_json(tree: Tree, limits: Limits, *, suspicious: bool) -> None:
+    """Hold the tree against the limits, level by level."""
+    count = 0
+    level: list[Any] = [tree]
+    for _ in range(limits.depth + 1):
+        below: list[Any] = []
+        for node in level:
+            if isinstance(node, dict):
+                below += node.values()
+                if suspicious and any("\0" in key for key in node):
+                    raise Unreadable("The request holds a NUL character")
+            elif isinstance(node, list):
+                below += node
+            elif suspicious and isinstance(node, str) and "\0" in node:
+                raise Unreadable("The request holds a NUL character")
+        count += len(below)
+        if count > limits.variables:
+            raise Unreadable(f"The request has more than {limits.variables} variables")
+        if not below:
+            return
+        level = below
+    raise Unreadable(f"The request is nested deeper than {limits.depth} levels")

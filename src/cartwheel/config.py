@@ -1,0 +1,188 @@
+"""The settings: one row each, read from the environment. A secret may also come from a file, named by `NAME_FILE`."""
+
+import os
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, Self, TypeVar
+
+from cartwheel.errors import BadSetting
+from cartwheel.network import Network, read_network
+
+T = TypeVar("T")
+
+PREFIX = "CARTWHEEL_"
+
+
+class HttpsRule(StrEnum):
+    """Whether plain http is refused: from everywhere but the own machine, always, or never."""
+
+    AUTO = "auto"
+    ALWAYS = "always"
+    NEVER = "never"
+
+
+class LogLevel(StrEnum):
+    """From everything to next to nothing."""
+
+    DEBUG = "debug"
+    INFO = "info"
+    WARNING = "warning"
+    ERROR = "error"
+
+
+@dataclass(frozen=True)
+class Row:
+    """What there is to know about a setting beside its type."""
+
+    default: str
+    help: str
+    read: Callable[[str], Any]
+    secret: bool
+
+
+def setting(default: str, help_: str, read: Callable[[str], T], *, secret: bool = False) -> T:
+    """A row of the table below; its environment name is `CARTWHEEL_` and the field's name."""
+    return field(metadata={"row": Row(default, help_, read, secret)})  # type: ignore[no-any-return] # as dataclasses do
+
+
+def _number(low: int, high: int) -> Callable[[str], int]:
+    def read(text: str) -> int:
+        if text.isascii() and text.isdigit() and low <= int(text) <= high:
+            return int(text)
+        raise ValueError(f"has to be a whole number from {low} to {high}")
+
+    return read
+
+
+def _choice(kind: type[T]) -> Callable[[str], T]:
+    def read(text: str) -> T:
+        try:
+            return kind(text)  # type: ignore[call-arg] # an Enum's members are made from their values
+        except ValueError:
+            raise ValueError(f"has to be one of {', '.join(kind)}") from None  # type: ignore[call-overload]
+
+    return read
+
+
+def _networks(text: str) -> tuple[Network, ...]:
+    return tuple(read_network(part) for part in text.split(",") if part.strip())
+
+
+def _path(text: str) -> Path | None:
+    if not text:
+        return None
+    if not Path(text).is_file():
+        raise ValueError(f"there is no file {text}")
+    return Path(text)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """All settings, read and checked."""
+
+    database: str = setting(
+        "sqlite:///cartwheel.db",
+        "Where everything is kept: `sqlite:///file.db`, `sqlite:////absolute/file.db` or "
+        "`postgresql://user:password@host:port/name`.",
+        str,
+        secret=True,
+    )
+    host: str = setting("127.0.0.1", "The address to listen on.", str)
+    port: int = setting("8080", "The port to listen on; 0 takes any free one.", _number(0, 65535))
+    processes: int = setting("1", "How many processes share the work. More than one needs PostgreSQL.", _number(1, 64))
+    public_url: str = setting("", "The server's address as the world sees it, for links. Empty: as it listens.", str)
+    require_https: HttpsRule = setting(
+        "auto",
+        "Whether plain http is refused: `auto` (except from this machine), `always`, `never`.",
+        _choice(HttpsRule),
+    )
+    trusted_proxies: tuple[Network, ...] = setting(
+        "",
+        "Networks of the proxies in front, separated by commas; only their `X-Forwarded-For` and `X-Forwarded-Proto` "
+        "count.",
+        _networks,
+    )
+    tls_cert: Path | None = setting("", "A PEM file with the certificate chain, to speak https itself.", _path)
+    tls_key: Path | None = setting("", "The PEM file with the certificate's private key.", _path)
+    metrics_allow: tuple[Network, ...] = setting(
+        "127.0.0.0/8,::1/128", "Networks that may read `/metrics`, separated by commas.", _networks
+    )
+    test_domain: str = setting(
+        "test.invalid", "The mail domain that leads of test-mode Apps get instead of their own.", str.lower
+    )
+    log_level: LogLevel = setting(
+        "info", "`debug`, `info` (a line for every call), `warning`, `error`.", _choice(LogLevel)
+    )
+    max_body: int = setting("1048576", "The largest request body, in bytes.", _number(1024, 1 << 30))
+    max_depth: int = setting("8", "How deep a request may be nested.", _number(4, 64))
+    max_variables: int = setting("1000", "The most values in one request.", _number(10, 1_000_000))
+    max_actions: int = setting("100", "The most actions in one call.", _number(1, 10_000))
+    queue: int = setting(
+        "2000", "The most calls that wait at a time; one more is told to come again.", _number(1, 1_000_000)
+    )
+
+    @classmethod
+    def load(cls, environment: Mapping[str, str] = os.environ) -> Self:
+        """Read every setting; raises `BadSetting`."""
+        return cls(**{found.name: found.value for found in find(environment)})
+
+    def __post_init__(self) -> None:
+        if (self.tls_cert is None) != (self.tls_key is None):
+            raise BadSetting("CARTWHEEL_TLS_CERT and CARTWHEEL_TLS_KEY have to be given together")
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A setting as it is in force."""
+
+    name: str
+    row: Row
+    value: Any
+    text: str
+    source: str
+
+    @property
+    def variable(self) -> str:
+        return PREFIX + self.name.upper()
+
+    @property
+    def shown(self) -> str:
+        """The value for people's eyes: a password in a URL is not for them."""
+        if not self.row.secret:
+            return self.text
+        return re.sub(r"(?<=:)[^:@/]+(?=@)", "***", self.text)
+
+
+def rows() -> dict[str, Row]:
+    """The table: every setting's row by its name."""
+    return {entry.name: entry.metadata["row"] for entry in fields(Settings)}
+
+
+def find(environment: Mapping[str, str] = os.environ) -> list[Found]:
+    """Every setting with its source; raises `BadSetting`."""
+    return [_find(name, row, environment) for name, row in rows().items()]
+
+
+def unknown(environment: Mapping[str, str] = os.environ) -> list[str]:
+    """Variables that look like settings and are none: most likely misspelt."""
+    known = {PREFIX + name.upper() + suffix for name in rows() for suffix in ("", "_FILE")}
+    return sorted(name for name in environment if name.startswith(PREFIX) and name not in known)
+
+
+def _find(name: str, row: Row, environment: Mapping[str, str]) -> Found:
+    variable = PREFIX + name.upper()
+    text, source = row.default, "default"
+    if variable in environment:
+        text, source = environment[variable], variable
+    elif file := environment.get(f"{variable}_FILE"):
+        try:
+            text, source = Path(file).read_text().strip(), f"{variable}_FILE"
+        except (OSError, UnicodeDecodeError) as error:
+            raise BadSetting(f"{variable}_FILE: {file} cannot be read ({error})") from error
+    try:
+        return Found(name, row, row.read(text.strip()), text, source)
+    except ValueError as error:
+        raise BadSetting(f"{variable} {error}") from error

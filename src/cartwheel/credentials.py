@@ -1,0 +1,66 @@
+"""API passwords: hashed with argon2 when they are stored, and checked without a hash when they were good before."""
+
+import asyncio
+import hashlib
+import hmac
+import secrets
+from collections import OrderedDict
+
+from argon2 import PasswordHasher
+from argon2.exceptions import InvalidHashError, VerificationError
+
+from cartwheel.catalog import ApiKey
+
+_HASHER = PasswordHasher()
+
+
+def new_secret() -> str:
+    """A key or password that nobody can guess: 192 bits, letters and digits of URLs."""
+    return secrets.token_urlsafe(24)
+
+
+def hash_password(password: str) -> str:
+    return _HASHER.hash(password)
+
+
+def matches(password_hash: str, password: str) -> bool:
+    """Takes some 30 ms and 64 MB, on purpose."""
+    try:
+        return _HASHER.verify(password_hash, password)
+    except (VerificationError, InvalidHashError):
+        return False
+
+
+class Passwords:
+    """Remembers, under a secret that lives as long as the process, which passwords were found right or wrong."""
+
+    MOST_REMEMBERED = 10_000
+
+    def __init__(self) -> None:
+        self._secret = secrets.token_bytes(32)
+        self._right: OrderedDict[str, bytes] = OrderedDict()
+        self._wrong: OrderedDict[bytes, None] = OrderedDict()
+        self._one_at_a_time = asyncio.Lock()
+
+    def known(self, key: ApiKey, password: str) -> bool | None:
+        """Whether the password is right, or None if that would take a hash to tell."""
+        mark = self._mark(key, password)
+        if hmac.compare_digest(self._right.get(key.password_hash, b""), mark):
+            return True
+        return False if mark in self._wrong else None
+
+    async def check(self, key: ApiKey, password: str) -> bool:
+        async with self._one_at_a_time:  # a flood of wrong passwords takes one core at the most
+            right = await asyncio.to_thread(matches, key.password_hash, password)
+        mark = self._mark(key, password)
+        if right:
+            self._right[key.password_hash] = mark
+        else:
+            self._wrong[mark] = None
+        for memory in (self._right, self._wrong):
+            if len(memory) > self.MOST_REMEMBERED:
+                memory.popitem(last=False)
+        return right
+
+    def _mark(self, key: ApiKey, password: str) -> bytes:
+        return hashlib.blake2b(f"{key.password_hash}\0{password}".encode(), key=self._secret, digest_size=32).digest()

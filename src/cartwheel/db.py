@@ -1,0 +1,143 @@
+"""Opening the database: the engine for everything that is not hot, the lanes for what is, and the migrations.
+
+Cold work (catalog, pages, command line) uses SQLAlchemy Core through `read` and `write`. Hot work uses a `Lane`.
+"""
+
+import importlib
+import os
+import pkgutil
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Literal
+
+import sqlalchemy as sa
+from sqlalchemy.exc import DBAPIError, OperationalError
+
+from cartwheel import migrations
+from cartwheel.errors import BadSetting, Unavailable
+from cartwheel.lanes import Lane, PostgresLane, SqliteLane
+
+EngineName = Literal["sqlite", "postgresql"]
+
+COLD_LOCK_WAIT_S = 30
+"""How long the command line and the pages wait for another writer."""
+
+MIGRATION_LOCK = 0x63617274
+"""The PostgreSQL advisory lock that a process holds while it migrates."""
+
+
+class Database:
+    """An open database. `url` is `sqlite:///file`, `sqlite:////absolute/file` or `postgresql://…`."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self.name: EngineName
+        self.path: Path | None = None
+        if url.startswith("sqlite:///") and len(url) > len("sqlite:///"):
+            self.name = "sqlite"
+            self.path = Path(url.removeprefix("sqlite:///"))
+            self.engine = _sqlite_engine(self.path)
+        elif url.startswith(("postgresql://", "postgres://")):
+            self.name = "postgresql"
+            rest = url.partition("://")[2]
+            self.engine = sa.create_engine(f"postgresql+psycopg://{rest}", pool_pre_ping=True)
+        else:
+            raise BadSetting("CARTWHEEL_DATABASE has to be sqlite:///FILE or postgresql://USER:PASSWORD@HOST/NAME")
+
+    @contextmanager
+    def read(self) -> Iterator[sa.Connection]:
+        """A transaction that only reads."""
+        with _trouble_told(), self.engine.connect() as connection:
+            yield connection
+
+    @contextmanager
+    def write(self) -> Iterator[sa.Connection]:
+        """A transaction that commits when the block ends well."""
+        with _trouble_told(), self.engine.connect() as connection:
+            connection = connection.execution_options(cartwheel_write=True)
+            with connection.begin():
+                yield connection
+
+    def lane(self) -> Lane:
+        """A connection for batches; the caller closes it. The schema has to be there."""
+        if self.path is not None:
+            return SqliteLane(self.path)
+        return PostgresLane(self.url)
+
+    def close(self) -> None:
+        self.engine.dispose()
+
+    # -- migrations --
+
+    def migrate(self) -> list[str]:
+        """Bring the tables up to date, each migration once, under a lock; returns the names of those that ran.
+
+        On SQLite a database that holds data is copied first, to `FILE.before-NAME`.
+        """
+        with self.read() as connection:
+            applied = _applied(connection)
+        waiting = [name for name in migration_names() if name not in applied]
+        if not waiting:
+            return []
+        if applied and self.path is not None:
+            with sqlite3.connect(self.path) as original:
+                original.execute("VACUUM INTO ?", (f"{self.path}.before-{waiting[0]}",))
+        with self.write() as connection:
+            if self.name == "postgresql":
+                connection.execute(sa.select(sa.func.pg_advisory_xact_lock(MIGRATION_LOCK)))
+            applied = _applied(connection)
+            ran = [name for name in migration_names() if name not in applied]
+            for name in ran:
+                importlib.import_module(f"{migrations.__name__}.{name}").up(connection)
+                connection.execute(sa.text("INSERT INTO migrations VALUES (:name)"), {"name": name})
+            return ran
+
+
+def _applied(connection: sa.Connection) -> set[str]:
+    if not sa.inspect(connection).has_table("migrations"):
+        return set()
+    return set(connection.execute(sa.text("SELECT name FROM migrations")).scalars())
+
+
+def migration_names() -> list[str]:
+    """Every migration, oldest first: `0001_start`, …"""
+    return sorted(module.name for module in pkgutil.iter_modules(migrations.__path__))
+
+
+def _sqlite_engine(path: Path) -> sa.Engine:
+    folder = path.resolve().parent
+    if not folder.is_dir():
+        raise BadSetting(f"CARTWHEEL_DATABASE: there is no folder {folder}")
+    if path.exists() and not os.access(path, os.W_OK):
+        raise BadSetting(f"CARTWHEEL_DATABASE: {path} cannot be written")
+    engine = sa.create_engine(
+        f"sqlite:///{path}",
+        connect_args={"isolation_level": None, "timeout": COLD_LOCK_WAIT_S, "check_same_thread": False},
+    )
+
+    @sa.event.listens_for(engine, "connect")
+    def prepare(connection: sqlite3.Connection, _record: object) -> None:
+        connection.execute("PRAGMA journal_mode=WAL")
+        connection.execute("PRAGMA synchronous=FULL")
+
+    @sa.event.listens_for(engine, "begin")
+    def begin(connection: sa.Connection) -> None:
+        write = connection.get_execution_options().get("cartwheel_write")
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")
+
+    return engine
+
+
+@contextmanager
+def _trouble_told() -> Iterator[None]:
+    """Say in one line what a person can mend: a server that is away, a lock, a full disk."""
+    try:
+        yield
+    except OperationalError as error:
+        raise Unavailable(str(error.orig).strip().splitlines()[0]) from error
+    except DBAPIError as error:
+        if isinstance(error.orig, sqlite3.DatabaseError) and "not a database" in str(error.orig):
+            raise Unavailable("the file is not a database") from error
+        raise

@@ -1,0 +1,156 @@
+"""Who is calling, and may they: the checks that come before a call is looked at, in the contract's order."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from datetime import datetime
+
+from cartwheel import network, wire
+from cartwheel.batches import Batches
+from cartwheel.bodies import Tree
+from cartwheel.catalog import ApiKey, App, Catalog, key_digest
+from cartwheel.config import HttpsRule
+from cartwheel.credentials import Passwords
+from cartwheel.network import Client
+from cartwheel.ratelimits import AppLimits, Pace, Verdict
+from cartwheel.wire import Refused, Reply
+
+FREE_FAILURES = 10
+FAILURES_A_SECOND = 1.0
+LONGEST_WAIT_S = 10.0
+"""Wrong credentials from one address: so many at once, then one a second. Whoever would wait longer is told to go."""
+
+
+class TooMany(Refused):
+    """Come again later."""
+
+    def __init__(self, reply: Reply, retry_s: float, limit: int = 0) -> None:
+        super().__init__(reply)
+        self.retry_s = retry_s
+        self.limit = limit
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who was let in, on the grounds of which catalog. `allowance` is None for an App without a rate limit."""
+
+    app: App
+    key: ApiKey
+    client: Client
+    version: int
+    allowance: Verdict | None
+
+    def recheck(self, catalog: Catalog) -> None:
+        """The catalog has changed since: raises `Refused` if this caller would not be let in any more."""
+        app, key = _known(catalog, self.app.app_id, self.key.key_digest)
+        if key.password_hash != self.key.password_hash:
+            raise Refused(wire.PASSWORD_WRONG)
+        _may_enter(catalog, app, key, self.client)
+
+
+class Gate:
+    """One for a process."""
+
+    def __init__(
+        self,
+        batches: Batches,
+        limits: AppLimits,
+        https: HttpsRule,
+        *,
+        clock: Callable[[], datetime],
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
+        self._batches = batches
+        self._limits = limits
+        self._https = https
+        self._clock = clock
+        self._sleep = sleep
+        self._passwords = Passwords()
+        self._failures = Pace()
+
+    def check_secure(self, client: Client) -> None:
+        """Plain http is for the own machine only; raises `Refused`."""
+        exempt = self._https is HttpsRule.NEVER or (self._https is HttpsRule.AUTO and client.is_loopback)
+        if not (client.secure or exempt):
+            raise Refused(wire.NOT_SECURE)
+
+    async def admit(self, credentials: Tree, client: Client) -> Caller:
+        """The caller behind these credentials; raises `Refused`.
+
+        Nobody is refused on the grounds of an old catalog: a refusal is checked against the newest one.
+        """
+        catalog = self._batches.catalog
+        try:
+            return await self._admit(catalog, credentials, client)
+        except TooMany:
+            raise
+        except Refused as refusal:
+            newest = await self._batches.refresh()
+            if newest.version == catalog.version:
+                if refusal.reply in _GUESSES:
+                    await self._wait_for_turn(client)
+                raise
+        return await self._admit(newest, credentials, client)
+
+    async def _admit(self, catalog: Catalog, credentials: Tree, client: Client) -> Caller:
+        app_id, api_key, password = (
+            (wire.text(credentials.get(name)) or "").strip() for name in ("app_id", "api_key", "api_password")
+        )
+        app, key = _known(catalog, app_id, key_digest(api_key) if api_key else "")
+        await self._check_password(key, password, client)
+        _may_enter(catalog, app, key, client)
+        return Caller(app, key, client, catalog.version, await self._spend(app))
+
+    async def _check_password(self, key: ApiKey, password: str, client: Client) -> None:
+        right = self._passwords.known(key, password) if password else False
+        if right:
+            return
+        await self._wait_for_turn(client)
+        if right is None and await self._passwords.check(key, password):
+            return
+        raise Refused(wire.PASSWORD_WRONG)
+
+    async def _wait_for_turn(self, client: Client) -> None:
+        """Before bad news, or a hash. Counted by address, so that nobody can lock out somebody elsewhere."""
+        turn = self._failures.take(
+            client.prefix, self._clock(), rate=FAILURES_A_SECOND, burst=FREE_FAILURES, patience_s=LONGEST_WAIT_S
+        )
+        if not turn.allowed:
+            raise TooMany(wire.TOO_MANY_REQUESTS, turn.wait_s)
+        if turn.wait_s:
+            await self._sleep(turn.wait_s)
+
+    async def _spend(self, app: App) -> Verdict | None:
+        if not app.rate_limit:
+            return None
+        verdict = await self._limits.take(app, self._clock())
+        if not verdict.allowed:
+            raise TooMany(wire.TOO_MANY_REQUESTS, verdict.wait_s, app.rate_limit)
+        return verdict
+
+
+_GUESSES = {wire.APP_ID_UNKNOWN, wire.API_KEY_UNKNOWN}
+
+
+def _known(catalog: Catalog, app_id: str, digest: str) -> tuple[App, ApiKey]:
+    """The App and the key, `digest` being empty without one; raises `Refused`."""
+    if not app_id:
+        raise Refused(wire.APP_ID_EMPTY)
+    app = catalog.apps.get(app_id)
+    if app is None or not app.active:
+        raise Refused(wire.APP_ID_UNKNOWN)
+    if not catalog.accounts[app.account_id].active:
+        raise Refused(wire.APP_ACCOUNT_INACTIVE)
+    if not digest:
+        raise Refused(wire.API_KEY_EMPTY)
+    key = catalog.keys.get(digest)
+    if key is None:
+        raise Refused(wire.API_KEY_UNKNOWN)
+    return app, key
+
+
+def _may_enter(catalog: Catalog, app: App, key: ApiKey, client: Client) -> None:
+    if not catalog.accounts[key.account_id].active:
+        raise Refused(wire.ACCOUNT_INACTIVE)
+    if not network.allowed(client.address, app.networks):
+        raise Refused(wire.IP_NOT_ALLOWED)

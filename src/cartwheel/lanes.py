@@ -1,0 +1,324 @@
+"""The hot path's way to the database: statements about a set of rows at once, on the driver's own cursor.
+
+A `Lane` is one connection with one transaction at a time. Its two implementations hide every difference between the
+engines; the statements are derived from `schema`, once.
+"""
+
+import asyncio
+import sqlite3
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import cached_property, lru_cache
+from itertools import chain
+from pathlib import Path
+from typing import Any, Protocol
+
+import psycopg
+from psycopg.types.numeric import Int8BinaryDumper
+from sqlalchemy import BigInteger, Boolean, Integer, Table, Text
+
+from cartwheel.errors import Conflict, Unavailable
+
+Row = tuple[Any, ...]
+
+LOCK_WAIT_S = 5.0
+"""How long a batch waits for another process's transaction before its calls are refused."""
+
+_POSTGRESQL_TYPES = {BigInteger: "bigint", Integer: "int", Boolean: "boolean", Text: "text"}
+
+
+class Statement:
+    """A statement about many rows. `columns` are the parameters of one row, in order."""
+
+    def __init__(self, table: Table, columns: Sequence[str]) -> None:
+        self.table = table
+        self.columns = tuple(columns)
+
+    @cached_property
+    def arrays(self) -> str:
+        """The rows as PostgreSQL takes them: one array a column."""
+        types = (_POSTGRESQL_TYPES[type(self.table.c[name].type)] for name in self.columns)
+        return f"unnest({', '.join(f'%b::{kind}[]' for kind in types)}) AS k({', '.join(self.columns)})"
+
+    @cached_property
+    def same(self) -> str:
+        """The condition that joins a parameter row with the table's row of the same key."""
+        return " AND ".join(f"t.{name} = k.{name}" for name in self.columns)
+
+
+class Select(Statement):
+    """Rows of a table by their key, or a leading part of it. `lock` keeps other processes from changing them."""
+
+    def __init__(
+        self, table: Table, columns: Sequence[str], *, by: Sequence[str], where: str = "", lock: bool = False
+    ) -> None:
+        super().__init__(table, by)
+        self.wanted = ", ".join(f"t.{name}" for name in columns)
+        self.where = f" AND {where}" if where else ""
+        self.lock = lock
+
+    @lru_cache(maxsize=16)  # noqa: B019 - statements are module constants
+    def sqlite(self, count: int) -> str:
+        row = f"({', '.join('?' * len(self.columns))})"
+        return (
+            f"WITH k({', '.join(self.columns)}) AS (VALUES {', '.join([row] * count)}) "
+            f"SELECT {self.wanted} FROM k CROSS JOIN {self.table.name} t ON {self.same}{self.where}"
+        )
+
+    @cached_property
+    def postgresql(self) -> bytes:
+        order = ", ".join(f"t.{name}" for name in self.columns)
+        lock = f" ORDER BY {order} FOR NO KEY UPDATE OF t" if self.lock else ""
+        sql = f"SELECT {self.wanted} FROM {self.arrays} JOIN {self.table.name} t ON {self.same}{self.where}{lock}"
+        return sql.encode()
+
+
+class Write(Statement):
+    """A statement that changes one row for each parameter row."""
+
+    sqlite: str
+    postgresql: bytes
+
+
+class Insert(Write):
+    """New rows; with `update`, a row that exists gets these columns instead of being an error."""
+
+    def __init__(self, table: Table, *, update: Sequence[str] = ()) -> None:
+        super().__init__(table, table.c.keys())
+        keys = ", ".join(column.name for column in table.primary_key)
+        sets = ", ".join(f"{name} = excluded.{name}" for name in update)
+        conflict = f" ON CONFLICT ({keys}) DO UPDATE SET {sets}" if update else ""
+        into = f"INSERT INTO {table.name} ({', '.join(self.columns)})"
+        self.sqlite = f"{into} VALUES ({', '.join('?' * len(self.columns))}){conflict}"
+        self.postgresql = f"{into} SELECT * FROM {self.arrays}{conflict}".encode()
+
+
+class Update(Write):
+    """New values for `columns` of the rows with the key that follows them in each parameter row."""
+
+    def __init__(self, table: Table, columns: Sequence[str]) -> None:
+        keys = [column.name for column in table.primary_key]
+        super().__init__(table, [*columns, *keys])
+        here = " AND ".join(f"{name} = ?" for name in keys)
+        self.sqlite = f"UPDATE {table.name} SET {', '.join(f'{name} = ?' for name in columns)} WHERE {here}"
+        sets = ", ".join(f"{name} = k.{name}" for name in columns)
+        same = " AND ".join(f"t.{name} = k.{name}" for name in keys)
+        self.postgresql = f"UPDATE {table.name} t SET {sets} FROM {self.arrays} WHERE {same}".encode()
+
+
+class Delete(Write):
+    """Away with the rows of these keys."""
+
+    def __init__(self, table: Table) -> None:
+        super().__init__(table, [column.name for column in table.primary_key])
+        here = " AND ".join(f"{name} = ?" for name in self.columns)
+        self.sqlite = f"DELETE FROM {table.name} WHERE {here}"
+        self.postgresql = f"DELETE FROM {table.name} t USING {self.arrays} WHERE {self.same}".encode()
+
+
+class Bump(Write):
+    """One more in `column` of the row with this key, whatever it was."""
+
+    def __init__(self, table: Table, column: str) -> None:
+        [key] = table.primary_key
+        super().__init__(table, [key.name])
+        self.sqlite = f"UPDATE {table.name} SET {column} = {column} + 1 WHERE {key.name} = ?"
+        self.postgresql = (
+            f"UPDATE {table.name} t SET {column} = {column} + 1 FROM {self.arrays} WHERE {self.same}".encode()
+        )
+
+
+class Lane(Protocol):
+    """One connection. Raises `Unavailable` when the database cannot be used, `Conflict` when another process won."""
+
+    async def begin(self) -> None: ...
+    async def commit(self) -> None: ...
+    async def rollback(self) -> None: ...
+    async def fetch(self, select: Select, keys: Sequence[Row]) -> list[Row]: ...
+    async def write(self, statement: Write, rows: Sequence[Row]) -> None: ...
+    async def take(self, counter: str, count: int) -> int:
+        """Take `count` numbers from a counter, outside of any transaction; the first of them is returned."""
+        ...
+
+    async def give_back(self, counter: str, first: int, end: int) -> None:
+        """Return the numbers from `first` to before `end`, if nobody has taken any since."""
+        ...
+
+    async def close(self) -> None: ...
+
+
+_GIVE_BACK = "UPDATE counters SET next = {} WHERE name = {} AND next = {}"
+_TAKE = "UPDATE counters SET next = next + {} WHERE name = {} RETURNING next"
+
+
+def connect_sqlite(path: Path) -> sqlite3.Connection:
+    """A connection whose commits are durable, which never waits for a lock and leaves checkpoints to `checkpoints`."""
+    connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=0, cached_statements=512)
+    for pragma in ("journal_mode=WAL", "synchronous=FULL", "wal_autocheckpoint=0", "cache_size=-32768"):
+        connection.execute(f"PRAGMA {pragma}")
+    return connection
+
+
+class SqliteLane:
+    """Statements run where they are called (they are short); only the commit, which waits for the disk, has a thread."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._connection = connect_sqlite(path)
+        self._file = path.stat().st_ino
+        self._disk = ThreadPoolExecutor(1, thread_name_prefix="commit")
+
+    async def begin(self) -> None:
+        deadline = time.monotonic() + LOCK_WAIT_S
+        self._check_file()
+        while True:
+            try:
+                self._run("BEGIN IMMEDIATE")
+            except Unavailable:
+                if time.monotonic() > deadline:
+                    raise
+                await asyncio.sleep(0.002)
+            else:
+                return
+
+    async def commit(self) -> None:
+        await asyncio.get_running_loop().run_in_executor(self._disk, self._run, "COMMIT")
+
+    async def rollback(self) -> None:
+        if self._connection.in_transaction:
+            self._run("ROLLBACK")
+
+    async def fetch(self, select: Select, keys: Sequence[Row]) -> list[Row]:
+        if not keys:
+            return []
+        # Few sizes, so that the driver's cache of compiled statements holds them all; NULL keys find nothing.
+        room = 1 << (len(keys) - 1).bit_length()
+        missing = (None,) * (len(select.columns) * (room - len(keys)))
+        return self._run(select.sqlite(room), (*chain.from_iterable(keys), *missing)).fetchall()
+
+    async def write(self, statement: Write, rows: Sequence[Row]) -> None:
+        if rows:
+            try:
+                self._connection.executemany(statement.sqlite, rows)
+            except sqlite3.Error as error:
+                raise _sqlite_trouble(error) from error
+
+    async def take(self, counter: str, count: int) -> int:
+        await self.begin()
+        [(after,)] = self._run(_TAKE.format("?", "?"), (count, counter)).fetchall()
+        await self.commit()
+        return int(after) - count
+
+    async def give_back(self, counter: str, first: int, end: int) -> None:
+        await self.begin()
+        self._run(_GIVE_BACK.format("?", "?", "?"), (first, counter, end))
+        await self.commit()
+
+    async def close(self) -> None:
+        self._disk.shutdown()
+        self._connection.close()
+
+    def _run(self, sql: str, parameters: Sequence[object] = ()) -> sqlite3.Cursor:
+        try:
+            return self._connection.execute(sql, parameters)
+        except sqlite3.Error as error:
+            raise _sqlite_trouble(error) from error
+
+    def _check_file(self) -> None:
+        """Writing goes on happily in a file that somebody has deleted: refuse to lose that work."""
+        try:
+            here = self._path.stat().st_ino == self._file
+        except OSError:
+            here = False
+        if not here:
+            raise Unavailable(f"the database file {self._path} was moved, deleted or replaced")
+
+
+def _sqlite_trouble(error: sqlite3.Error) -> Exception:
+    """Which of our errors it is. A full or failing disk, a lock and a vanished file mean that nothing can be written."""
+    if isinstance(error, sqlite3.IntegrityError):
+        return Conflict(str(error))
+    if isinstance(error, sqlite3.OperationalError | sqlite3.DatabaseError) and error.sqlite_errorcode & 0xFF in {
+        sqlite3.SQLITE_BUSY,
+        sqlite3.SQLITE_LOCKED,
+        sqlite3.SQLITE_FULL,
+        sqlite3.SQLITE_IOERR,
+        sqlite3.SQLITE_CANTOPEN,
+        sqlite3.SQLITE_READONLY,
+        sqlite3.SQLITE_CORRUPT,
+        sqlite3.SQLITE_NOTADB,
+    }:
+        return Unavailable(str(error))
+    return error
+
+
+class PostgresLane:
+    """Connects when it is first needed, and anew when the server was away."""
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+        self._connection: psycopg.AsyncConnection[Row] | None = None
+
+    async def begin(self) -> None:
+        try:
+            await self._execute(b"BEGIN")
+        except Unavailable:
+            # The server may have been restarted since the last batch: nothing has begun, so once more.
+            await self._execute(b"BEGIN")
+
+    async def commit(self) -> None:
+        await self._execute(b"COMMIT")
+
+    async def rollback(self) -> None:
+        if self._connection is not None and not self._connection.closed:
+            await self._execute(b"ROLLBACK")
+
+    async def fetch(self, select: Select, keys: Sequence[Row]) -> list[Row]:
+        if not keys:
+            return []
+        cursor = await self._execute(select.postgresql, [list(column) for column in zip(*keys, strict=True)])
+        return await cursor.fetchall()
+
+    async def write(self, statement: Write, rows: Sequence[Row]) -> None:
+        if rows:
+            await self._execute(statement.postgresql, [list(column) for column in zip(*rows, strict=True)])
+
+    async def take(self, counter: str, count: int) -> int:
+        cursor = await self._execute(_TAKE.format("%b", "%b").encode(), (count, counter))
+        [(after,)] = await cursor.fetchall()
+        return int(after) - count
+
+    async def give_back(self, counter: str, first: int, end: int) -> None:
+        await self._execute(_GIVE_BACK.format("%b", "%b", "%b").encode(), (first, counter, end))
+
+    async def close(self) -> None:
+        if self._connection is not None:
+            await self._connection.close()
+
+    async def _execute(self, sql: bytes, parameters: Sequence[object] = ()) -> psycopg.AsyncCursor[Row]:
+        try:
+            connection = await self._connected()
+            cursor = connection.cursor(binary=True)
+            return await cursor.execute(sql, parameters, prepare=True)
+        except psycopg.Error as error:
+            raise _postgresql_trouble(error) from error
+
+    async def _connected(self) -> psycopg.AsyncConnection[Row]:
+        if self._connection is None or self._connection.closed:
+            self._connection = await psycopg.AsyncConnection.connect(
+                self._url, autocommit=True, connect_timeout=3, options=f"-c statement_timeout={int(LOCK_WAIT_S * 1000)}"
+            )
+            self._connection.adapters.register_dumper(int, Int8BinaryDumper)
+        return self._connection
+
+
+def _postgresql_trouble(error: psycopg.Error) -> Exception:
+    if isinstance(
+        error,
+        psycopg.errors.UniqueViolation | psycopg.errors.SerializationFailure | psycopg.errors.DeadlockDetected,
+    ):
+        return Conflict(str(error))
+    if isinstance(error, psycopg.OperationalError):
+        return Unavailable(str(error))
+    return error

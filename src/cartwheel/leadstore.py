@@ -1,0 +1,334 @@
+"""Loading the leads of a batch and writing what became of them: the only SQL about a lead's state."""
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import NamedTuple
+
+import msgspec
+import sqlalchemy as sa
+
+from cartwheel import schema
+from cartwheel.lanes import Delete, Insert, Lane, Row, Select, Update, Write
+from cartwheel.leads import (
+    PROFILE_FIELDS,
+    ROW,
+    SCORE,
+    Consent,
+    CustomValue,
+    Dirty,
+    Enrolment,
+    Gdpr,
+    Grant,
+    Lead,
+    Membership,
+    Part,
+    RunStatus,
+)
+from cartwheel.times import from_micros, to_micros
+
+LeadKey = tuple[int, int]
+"""(account id, lead id)"""
+
+
+class Wanted(NamedTuple):
+    """A lead that a piece of work is about, by id or by e-mail address, and the parts of it that it needs."""
+
+    account_id: int
+    lead_id: int | None
+    email: str | None
+    parts: Part
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """The leads of a batch."""
+
+    leads: dict[LeadKey, Lead]
+    ids: dict[tuple[int, str], int]
+    """The lead's id by (account id, e-mail address)."""
+
+
+_HOT = ("account_id", "id", "email", "score", "source", "test", "created_at", "deleted_at")
+_CONSENT = ("gdpr_status", "gdpr_status_at", "gdpr_status_ip", "gdpr_communications")
+_COLD = (*PROFILE_FIELDS, "notes", "blacklisted", "ip_country", "source_id", *_CONSENT)
+_EDITABLE = ("email", "deleted_at", *_COLD)
+_OF_LEAD = ("account_id", "lead_id")
+
+_ID_BY_EMAIL = Select(schema.leads, ("account_id", "email", "id"), by=("account_id", "email"))
+_HOT_ROW = Select(schema.leads, _HOT, by=("account_id", "id"), lock=True)
+_COLD_ROW = Select(schema.leads, ("account_id", "id", *_COLD), by=("account_id", "id"))
+_TAGS = Select(schema.lead_tags, (*_OF_LEAD, "tag_id"), by=_OF_LEAD)
+_LISTS = Select(schema.lead_lists, (*_OF_LEAD, "list_id", "joined_at", "left_at"), by=_OF_LEAD)
+_FIELDS = Select(schema.lead_fields, (*_OF_LEAD, "field_id", "value"), by=_OF_LEAD)
+_RUNS = Select(
+    schema.enrolments, (*_OF_LEAD, "id", "sequence_id", "step", "status", "started_at", "ended_at"), by=_OF_LEAD
+)
+_OPEN_GRANTS = Select(
+    schema.points,
+    (*_OF_LEAD, "id", "points", "given_at", "expires_at"),
+    by=_OF_LEAD,
+    where="t.expires_at IS NOT NULL AND t.reversed_at IS NULL",
+)
+
+_NEW_LEAD = Insert(schema.leads)
+_LEAD_SCORE = Update(schema.leads, ("score",))
+_LEAD_ROW = Update(schema.leads, _EDITABLE)
+_TAG_ADDED = Insert(schema.lead_tags, update=("assigned_at",))
+_TAG_REMOVED = Delete(schema.lead_tags)
+_LIST_CHANGED = Insert(schema.lead_lists, update=("joined_at", "left_at"))
+_FIELD_SET = Insert(schema.lead_fields, update=("value",))
+_FIELD_CLEARED = Delete(schema.lead_fields)
+_POINTS_BOOKED = Insert(schema.points)
+_POINTS_REVERSED = Update(schema.points, ("reversed_at",))
+_RUN_STARTED = Insert(schema.enrolments)
+_RUN_CHANGED = Update(schema.enrolments, ("step", "status", "ended_at"))
+_EVENT = Insert(schema.events)
+
+
+# -- loading --
+
+
+async def load(lane: Lane, wanted: Iterable[Wanted]) -> Loaded:
+    """The wanted leads that exist, locked against other processes, with the union of the parts asked for."""
+    parts: dict[LeadKey, Part] = {}
+    by_email: dict[tuple[int, str], Part] = {}
+    for account_id, lead_id, email, part in wanted:
+        if lead_id is not None:
+            parts[account_id, lead_id] = parts.get((account_id, lead_id), Part.NONE) | part
+        if email is not None:
+            by_email[account_id, email] = by_email.get((account_id, email), Part.NONE) | part
+    ids: dict[tuple[int, str], int] = {}
+    for account_id, email, lead_id in await lane.fetch(_ID_BY_EMAIL, list(by_email)):
+        ids[account_id, email] = lead_id
+        parts[account_id, lead_id] = parts.get((account_id, lead_id), Part.NONE) | by_email[account_id, email]
+    leads = {
+        (row[0], row[1]): Lead(
+            account_id=row[0],
+            id=row[1],
+            email=row[2],
+            score=row[3],
+            source=row[4],
+            test=bool(row[5]),
+            created_at=from_micros(row[6]),
+            deleted_at=_moment(row[7]),
+        )
+        for row in await lane.fetch(_HOT_ROW, sorted(parts))
+    }
+    # Between finding an address and locking its lead, another process may have renamed or removed it.
+    ids = {
+        (account_id, email): lead_id
+        for (account_id, email), lead_id in ids.items()
+        if (lead := leads.get((account_id, lead_id))) and lead.email == email
+    }
+    for part, load_part in _LOADERS:
+        keys = [key for key, wished in parts.items() if wished & part and key in leads]
+        if keys:
+            await load_part(lane, leads, keys)
+    return Loaded(leads, ids)
+
+
+async def _load_profile(lane: Lane, leads: dict[LeadKey, Lead], keys: list[LeadKey]) -> None:
+    count = len(PROFILE_FIELDS)
+    for account_id, lead_id, *row in await lane.fetch(_COLD_ROW, keys):
+        lead = leads[account_id, lead_id]
+        lead.profile = dict(zip(PROFILE_FIELDS, row[:count], strict=True))
+        lead.custom = {}
+        lead.notes, lead.blacklisted, lead.ip_country, lead.source_id, status, at, ip, communications = row[count:]
+        lead.blacklisted = bool(lead.blacklisted)
+        lead.consent = Consent(Gdpr(status), _moment(at), ip, bool(communications))
+    for account_id, lead_id, field_id, value in await lane.fetch(_FIELDS, keys):
+        leads[account_id, lead_id].custom[field_id] = _custom_value(value)
+
+
+async def _load_tags(lane: Lane, leads: dict[LeadKey, Lead], keys: list[LeadKey]) -> None:
+    for key in keys:
+        leads[key].tags = set()
+    for account_id, lead_id, tag_id in await lane.fetch(_TAGS, keys):
+        leads[account_id, lead_id].tags.add(tag_id)
+
+
+async def _load_lists(lane: Lane, leads: dict[LeadKey, Lead], keys: list[LeadKey]) -> None:
+    for key in keys:
+        leads[key].lists = {}
+    for account_id, lead_id, list_id, joined_at, left_at in await lane.fetch(_LISTS, keys):
+        leads[account_id, lead_id].lists[list_id] = Membership(from_micros(joined_at), _moment(left_at))
+
+
+async def _load_runs(lane: Lane, leads: dict[LeadKey, Lead], keys: list[LeadKey]) -> None:
+    for key in keys:
+        leads[key].runs = {}
+    rows = await lane.fetch(_RUNS, keys)
+    for account_id, lead_id, key_, sequence_id, step, status, started_at, ended_at in sorted(rows):
+        leads[account_id, lead_id].runs[key_] = Enrolment(
+            key_, sequence_id, step, RunStatus(status), from_micros(started_at), _moment(ended_at)
+        )
+
+
+async def _load_grants(lane: Lane, leads: dict[LeadKey, Lead], keys: list[LeadKey]) -> None:
+    for key in keys:
+        leads[key].grants = {}
+    for account_id, lead_id, key_, points, given_at, expires_at in await lane.fetch(_OPEN_GRANTS, keys):
+        leads[account_id, lead_id].grants[key_] = Grant(key_, points, from_micros(given_at), from_micros(expires_at))
+
+
+_LOADERS = (
+    (Part.PROFILE, _load_profile),
+    (Part.TAGS, _load_tags),
+    (Part.LISTS, _load_lists),
+    (Part.SEQUENCES, _load_runs),
+    (Part.POINTS, _load_grants),
+)
+
+
+def _moment(micros: int | None) -> datetime | None:
+    return None if micros is None else from_micros(micros)
+
+
+def _micros(at: datetime | None) -> int | None:
+    return None if at is None else to_micros(at)
+
+
+def _custom_value(value: str) -> CustomValue:
+    read = json.loads(value)
+    return read if isinstance(read, str) else tuple(read)
+
+
+# -- writing --
+
+
+class Recorded(NamedTuple):
+    """An event as it is stored."""
+
+    lead: Lead
+    event: msgspec.Struct
+    kind: str
+    origin: str
+
+
+class RowIds:
+    """Numbers for rows that are only told apart within one lead, and whose order is that of their making.
+
+    They are the time in microseconds, moved on by one where that was taken already.
+    """
+
+    def __init__(self) -> None:
+        self._last = 0
+
+    def next(self, micros: int) -> int:
+        self._last = max(self._last + 1, micros)
+        return self._last
+
+
+class Flush:
+    """Collects the rows of a batch, statement by statement, and writes them."""
+
+    def __init__(self, now: datetime, row_ids: RowIds) -> None:
+        self._now = to_micros(now)
+        self._row_ids = row_ids
+        self._rows: dict[Write, list[Row]] = {}
+
+    def add(self, statement: Write, row: Row) -> None:
+        rows = self._rows.get(statement)
+        if rows is None:
+            self._rows[statement] = [row]
+        else:
+            rows.append(row)
+
+    def lead(self, lead: Lead) -> None:
+        """Whatever of this lead has to be written."""
+        key = (lead.account_id, lead.id)
+        if lead.is_new:
+            self.add(_NEW_LEAD, _new_row(lead))
+        elif ROW in lead.dirty:
+            self.add(_LEAD_ROW, (lead.email, _micros(lead.deleted_at), *_cold_values(lead), *key))
+        if SCORE in lead.dirty and not lead.is_new:
+            self.add(_LEAD_SCORE, (lead.score, *key))
+        for part, number in sorted(lead.dirty, key=_oldest_first):
+            if part is Part.TAGS:
+                if number in lead.tags:
+                    self.add(_TAG_ADDED, (*key, number, self._now))
+                else:
+                    self.add(_TAG_REMOVED, (*key, number))
+            elif part is Part.LISTS:
+                place = lead.lists[number]
+                self.add(_LIST_CHANGED, (*key, number, to_micros(place.joined_at), _micros(place.left_at)))
+            elif part is Part.PROFILE:
+                self._custom_field(lead, key, number)
+            elif part is Part.POINTS:
+                self._grant(lead.grants[number], key)
+            elif part is Part.SEQUENCES:
+                self._run(lead.runs[number], key)
+
+    def event(self, recorded: Recorded) -> None:
+        lead, event, kind, origin = recorded
+        details = msgspec.json.encode(event).decode()
+        row_id = self._row_ids.next(self._now)
+        self.add(_EVENT, (lead.account_id, lead.id, row_id, kind, details, origin, self._now))
+
+    def _custom_field(self, lead: Lead, key: LeadKey, number: int) -> None:
+        value = lead.custom.get(number)
+        if value is None:
+            self.add(_FIELD_CLEARED, (*key, number))
+        else:
+            self.add(_FIELD_SET, (*key, number, json.dumps(value, ensure_ascii=False)))
+
+    def _grant(self, grant: Grant, key: LeadKey) -> None:
+        if grant.key < 0:
+            row_id = self._row_ids.next(self._now)
+            times = (to_micros(grant.given_at), _micros(grant.expires_at), _micros(grant.reversed_at))
+            self.add(_POINTS_BOOKED, (*key, row_id, grant.points, *times))
+        else:
+            self.add(_POINTS_REVERSED, (_micros(grant.reversed_at), *key, grant.key))
+
+    def _run(self, run: Enrolment, key: LeadKey) -> None:
+        ended_at = _micros(run.ended_at)
+        if run.key < 0:
+            row_id = self._row_ids.next(self._now)
+            row = (row_id, run.sequence_id, run.step, run.status.value, to_micros(run.started_at), ended_at)
+            self.add(_RUN_STARTED, (*key, *row))
+        else:
+            self.add(_RUN_CHANGED, (run.step, run.status.value, ended_at, *key, run.key))
+
+    @property
+    def is_empty(self) -> bool:
+        return not self._rows
+
+    async def write(self, lane: Lane) -> None:
+        for statement, rows in self._rows.items():
+            await lane.write(statement, rows)
+
+
+def _oldest_first(dirty: Dirty) -> int:
+    """New rows have the keys -1, -2, …, in the order of their making."""
+    return -dirty[1]
+
+
+def _new_row(lead: Lead) -> Row:
+    known = (lead.account_id, lead.id, lead.email, lead.score, lead.source, lead.source_id, lead.test)
+    profile = (lead.profile.get(name, "") for name in PROFILE_FIELDS)
+    consent = (lead.consent.status.value, _micros(lead.consent.at), lead.consent.ip, lead.consent.communications)
+    times = (to_micros(lead.created_at), _micros(lead.deleted_at))
+    return (*known, *times, *profile, lead.notes, lead.ip_country, lead.blacklisted, *consent)
+
+
+def _cold_values(lead: Lead) -> Sequence[object]:
+    consent = (lead.consent.status.value, _micros(lead.consent.at), lead.consent.ip, lead.consent.communications)
+    profile = (lead.profile.get(name, "") for name in PROFILE_FIELDS)
+    return (*profile, lead.notes, lead.blacklisted, lead.ip_country, lead.source_id, *consent)
+
+
+# -- what is due --
+
+
+def leads_with_points_due(connection: sa.Connection, now: datetime, limit: int) -> list[LeadKey]:
+    """Leads that hold a grant whose time is over, those waiting longest first."""
+    table = schema.points
+    query = (
+        sa.select(table.c.account_id, table.c.lead_id)
+        .where(table.c.expires_at <= to_micros(now), table.c.expires_at.is_not(None), table.c.reversed_at.is_(None))
+        .order_by(table.c.expires_at)
+        .limit(limit)
+    )
+    return list(dict.fromkeys((row.account_id, row.lead_id) for row in connection.execute(query)))

@@ -1,0 +1,62 @@
+"""Work on leads that is not an API call."""
+
+from collections.abc import Sequence
+
+from cartwheel.batches import Desk, IdempotencyKey
+from cartwheel.errors import LeadNotFound
+from cartwheel.leads import Lead, Part
+from cartwheel.leadstore import LeadKey, Wanted
+
+
+class _OneLead:
+    """Work on one lead, deleted or not."""
+
+    idempotency: IdempotencyKey | None = None
+
+    def __init__(self, key: LeadKey, parts: Part, origin: str) -> None:
+        self._key = key
+        self.origin = origin
+        self.wanted: Sequence[Wanted] = [Wanted(*key, None, parts)]
+
+    def lead(self, desk: Desk) -> Lead:
+        lead = desk.any_lead(*self._key)
+        if lead is None:
+            raise LeadNotFound
+        return lead
+
+
+class ExpiryWork(_OneLead):
+    """Take back whatever of a lead's points is due."""
+
+    def __init__(self, key: LeadKey) -> None:
+        super().__init__(key, Part.POINTS, "cartwheel")
+
+    def decide(self, desk: Desk) -> None:
+        self.lead(desk).expire(desk.now)
+
+
+class DeletionWork(_OneLead):
+    """Delete a lead, or bring it back."""
+
+    def __init__(self, key: LeadKey, *, deleted: bool, origin: str) -> None:
+        super().__init__(key, Part.PROFILE, origin)
+        self._deleted = deleted
+
+    def decide(self, desk: Desk) -> None:
+        lead = self.lead(desk)
+        if self._deleted:
+            lead.delete(desk.now)
+        else:
+            lead.restore()
+
+
+class ReadWork(_OneLead):
+    """Load a lead with everything, as it is now."""
+
+    def __init__(self, key: LeadKey) -> None:
+        super().__init__(key, Part.ALL, "cartwheel")
+
+    def decide(self, desk: Desk) -> Lead:
+        lead = self.lead(desk)
+        lead.expire(desk.now)
+        return lead

@@ -1,0 +1,94 @@
+"""Addresses: allow-lists, and who really calls when there are proxies in between. Pure."""
+
+import ipaddress
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+_MAPPED_BITS = 96
+"""The prefix ::ffff:0:0/96 holds the IPv4 addresses."""
+
+
+def read_address(text: str) -> Address | None:
+    """An address as peers and proxies write it: with a port, in brackets, with a zone, IPv4 inside IPv6."""
+    text = text.strip().strip('"')
+    if text.startswith("["):
+        text = text[1:].partition("]")[0]
+    elif text.count(":") == 1:
+        text = text.partition(":")[0]
+    try:
+        address = ipaddress.ip_address(text.partition("%")[0])
+    except ValueError:
+        return None
+    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
+    return mapped or address
+
+
+def read_network(text: str) -> Network:
+    """`203.0.113.0/24`, `2001:db8::/32` or one address; raises ValueError."""
+    network = ipaddress.ip_network(text.strip(), strict=False)
+    if isinstance(network, ipaddress.IPv6Network) and network.prefixlen >= _MAPPED_BITS:
+        mapped = network.network_address.ipv4_mapped
+        if mapped is not None:
+            return ipaddress.IPv4Network((mapped, network.prefixlen - _MAPPED_BITS))
+    return network
+
+
+def read_networks(texts: Iterable[str]) -> tuple[Network, ...] | None:
+    """All of them, or None when one cannot be read: then nobody may be let in by this list."""
+    try:
+        return tuple(read_network(text) for text in texts)
+    except ValueError:
+        return None
+
+
+def within(address: Address | None, networks: Iterable[Network]) -> bool:
+    return address is not None and any(
+        address.version == network.version and address in network for network in networks
+    )
+
+
+def allowed(address: Address | None, networks: tuple[Network, ...] | None) -> bool:
+    """Whether an allow-list lets the address in; an empty list lets everybody in."""
+    return networks is not None and (not networks or within(address, networks))
+
+
+@dataclass(frozen=True, slots=True)
+class Client:
+    """Who calls: None for an address that cannot be read; `secure` when the client's own hop was encrypted."""
+
+    address: Address | None
+    secure: bool
+
+    @property
+    def is_loopback(self) -> bool:
+        return self.address is not None and self.address.is_loopback
+
+    @property
+    def prefix(self) -> str:
+        """What failures are counted by: the address, or an IPv6 customer's /64."""
+        if isinstance(self.address, ipaddress.IPv6Address):
+            return str(ipaddress.ip_network((self.address, 64), strict=False))
+        return str(self.address)
+
+
+def find_client(
+    peer: str, *, tls: bool, forwarded_for: str, forwarded_proto: str, proxies: tuple[Network, ...]
+) -> Client:
+    """The client behind the trusted proxies.
+
+    `X-Forwarded-For` is read from its right end: each hop that is one of our proxies vouches for the one before it; the
+    first that is not is the client, and everything left of it may be forged. `X-Forwarded-Proto` counts as https only
+    if every proxy in the chain says so.
+    """
+    address = read_address(peer)
+    if not proxies or not within(address, proxies):
+        return Client(address, tls)
+    for hop in reversed(forwarded_for.split(",") if forwarded_for else []):
+        address = read_address(hop)
+        if not within(address, proxies):
+            break
+    schemes = {scheme.strip().lower() for scheme in forwarded_proto.split(",")} if forwarded_proto else set()
+    return Client(address, schemes == {"https"} if schemes else tls)

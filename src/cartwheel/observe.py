@@ -1,0 +1,92 @@
+"""What an operator sees: metrics for Prometheus, and log lines as JSON."""
+
+import asyncio
+import json
+import logging
+import os
+import sys
+from datetime import UTC, datetime
+from functools import lru_cache
+
+import msgspec
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest, multiprocess
+
+CALLS = Counter("cartwheel_calls", "Actions of API calls, by command and answer type", ["command", "type"])
+CALL_SECONDS = Histogram(
+    "cartwheel_call_seconds",
+    "Time from a call's last byte to its answer",
+    buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10),
+)
+BATCH_SIZE = Histogram("cartwheel_batch_size", "Pieces of work in one transaction", buckets=(1, 2, 4, 8, 16, 32, 64))
+QUEUE = Gauge("cartwheel_queue_depth", "Pieces of work that wait for a batch", multiprocess_mode="livesum")
+COMMIT_SECONDS = Histogram(
+    "cartwheel_commit_seconds",
+    "Time that a commit took to become durable",
+    buckets=(0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1),
+)
+
+
+def count(command: str, type_: str) -> None:
+    """Count an action (or, with no command, a call that was refused as a whole)."""
+    _counter(command, type_).inc()
+
+
+@lru_cache(maxsize=1000)
+def _counter(command: str, type_: str) -> Counter:
+    return CALLS.labels(command, type_)
+
+
+class JsonLines(logging.Formatter):
+    """One JSON object a line. A record's `fields` (a dict given as `extra`) stand beside the message."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        line: dict[str, object] = {
+            "at": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": record.getMessage(),
+            **getattr(record, "fields", {}),
+        }
+        if record.exc_info:
+            line["exception"] = self.formatException(record.exc_info)
+        return json.dumps(line, ensure_ascii=False, default=str)
+
+
+class CallLog:
+    """A line for every API call, written a few times a second: a line at a time would cost as much as the call.
+
+    What is not in it: query strings, headers and bodies, because credentials travel there.
+    """
+
+    EVERY_S = 0.2
+
+    def __init__(self) -> None:
+        self._lines: list[bytes] = []
+
+    def write(self, line: dict[str, object]) -> None:
+        """Has to be called on the event loop."""
+        if not self._lines:
+            asyncio.get_running_loop().call_later(self.EVERY_S, self.flush)
+        self._lines.append(msgspec.json.encode(line))
+
+    def flush(self) -> None:
+        lines, self._lines = self._lines, []
+        if lines:
+            sys.stderr.write(b"\n".join((*lines, b"")).decode())
+            sys.stderr.flush()
+
+
+def metrics() -> bytes:
+    """All metrics as Prometheus reads them, added up over the processes of this machine."""
+    if "PROMETHEUS_MULTIPROC_DIR" not in os.environ:
+        return generate_latest()
+    registry = CollectorRegistry()
+    multiprocess.MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
+    return generate_latest(registry)
+
+
+def start_logging(level: str) -> None:
+    """Send everything that is logged to stderr, as JSON lines."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(JsonLines())
+    logging.basicConfig(level=level.upper(), handlers=[handler], force=True)

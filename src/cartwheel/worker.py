@@ -1,0 +1,78 @@
+"""What happens without a call: points that expire, and what is kept no longer.
+
+The loop runs in every server process and needs no leader: it only finds leads for which something is due, and submits
+them as work like any other. The lead decides under its lock, so that a grant is taken back once, whoever finds it.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from datetime import datetime, timedelta
+
+import sqlalchemy as sa
+
+from cartwheel import schema
+from cartwheel.batches import Batches
+from cartwheel.db import Database
+from cartwheel.errors import Overloaded, Unavailable
+from cartwheel.leadstore import LeadKey, leads_with_points_due
+from cartwheel.leadwork import ExpiryWork
+from cartwheel.times import to_micros
+
+log = logging.getLogger(__name__)
+
+ROUND_S = 1.0
+"""Time between two looks at what is due."""
+
+MOST_IN_ROUND = 500
+
+IDEMPOTENCY_KEPT = timedelta(hours=24)
+"""How long a call can be repeated under its Idempotency-Key."""
+
+
+class Worker:
+    """The loop of one process."""
+
+    def __init__(self, database: Database, batches: Batches, *, clock: Callable[[], datetime]) -> None:
+        self._database = database
+        self._batches = batches
+        self._clock = clock
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        self._task = asyncio.create_task(self._loop())
+
+    async def stop(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.wait([self._task])
+
+    async def _loop(self) -> None:
+        while True:
+            try:
+                more = await self.round()
+            except (Unavailable, Overloaded) as trouble:
+                log.warning("housekeeping waits: %s", trouble)
+                more = False
+            except Exception:  # the loop's outermost: tomorrow's points have to expire, too
+                log.exception("housekeeping failed")
+                more = False
+            await asyncio.sleep(0 if more else ROUND_S)
+
+    async def round(self) -> bool:
+        """Do what is due now; true if there may be more."""
+        now = self._clock()
+        due = await asyncio.to_thread(self._due, now)
+        await asyncio.gather(*(self._batches.submit(ExpiryWork(key)) for key in due))
+        return len(due) == MOST_IN_ROUND
+
+    def _due(self, now: datetime) -> list[LeadKey]:
+        with self._database.read() as connection:
+            due = leads_with_points_due(connection, now, MOST_IN_ROUND)
+            stale = sa.exists().where(schema.idempotent_calls.c.at < to_micros(now - IDEMPOTENCY_KEPT))
+            forget = connection.execute(sa.select(stale)).scalar_one()
+        if forget:
+            with self._database.write() as connection:
+                old = schema.idempotent_calls.c.at < to_micros(now - IDEMPOTENCY_KEPT)
+                connection.execute(sa.delete(schema.idempotent_calls).where(old))
+        return due

