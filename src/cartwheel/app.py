@@ -20,6 +20,7 @@ from starlette.types import Receive, Scope, Send
 
 from cartwheel import observe, times
 from cartwheel.batches import Batches
+from cartwheel.checkpoints import Checkpointer
 from cartwheel.config import LogLevel, Settings
 from cartwheel.db import Database
 from cartwheel.dispatch import Answer, Dispatcher, Request
@@ -46,6 +47,7 @@ class Application:
 
     dispatcher: Dispatcher
     batches: Batches
+    gate: Gate
 
     def __init__(self, settings: Settings, clock: Callable[[], datetime] = times.now) -> None:
         self.settings = settings
@@ -65,9 +67,12 @@ class Application:
         await asyncio.to_thread(database.migrate)
         limits = app_limits(database)
         self.batches = Batches(database, clock=self._clock, most_waiting=self.settings.queue)
-        gate = Gate(self.batches, limits, self.settings.require_https, clock=self._clock)
-        self.dispatcher = Dispatcher(self.settings, self.batches, gate)
+        self.gate = Gate(self.batches, limits, self.settings.require_https, clock=self._clock)
+        self.dispatcher = Dispatcher(self.settings, self.batches, self.gate)
         await self.batches.start()
+        checkpointer = Checkpointer(database.path) if database.path else None
+        if checkpointer:
+            checkpointer.start()
         worker = Worker(database, self.batches, clock=self._clock)
         worker.start()
         try:
@@ -75,6 +80,8 @@ class Application:
         finally:
             await worker.stop()
             await self.batches.stop()
+            if checkpointer:
+                checkpointer.stop()
             await limits.close()
             database.close()
             if self._call_log:
@@ -100,7 +107,7 @@ class Application:
             Request(
                 client=client,
                 query=scope["query_string"],
-                content_type=headers.get(b"content-type", b"").decode("latin-1").strip().lower(),
+                content_type=headers.get(b"content-type", b"").decode("latin-1").strip(),
                 idempotency_key=_decoded(headers.get(b"idempotency-key")),
                 body=body,
             )

@@ -122,7 +122,7 @@ class Desk:
         for key, lead in self._mine.items():
             before = batch.loaded.leads.get(key)
             if before is not None and before.email != lead.email:
-                del batch.loaded.ids[key[0], before.email]
+                batch.loaded.ids.pop((key[0], before.email), None)
             batch.loaded.leads[key] = lead
             batch.loaded.ids[key[0], lead.email] = key[1]
             if lead.dirty:

@@ -22,6 +22,9 @@ Tree = dict[str, Any]
 Path = tuple[str | None, ...]
 """Where a form variable goes, from the outside in; None appends."""
 
+_DEEPEST = 64
+"""Levels of a form variable beyond which nobody counts: no limit is higher."""
+
 _LONGEST_CACHED_KEY = 256
 """Longer keys are read anew each time, so that hostile ones cannot fill the cache's memory."""
 
@@ -44,10 +47,11 @@ def read_body(body: bytes, content_type: str, limits: Limits) -> Tree:
 
     Raises `Unreadable`.
     """
+    label = content_type.lower()
     start = body[:64].lstrip(b"\xef\xbb\xbf \t\r\n")[:1]
-    if start in {b"{", b"["} or (start and content_type.startswith("application/json")):
+    if start in {b"{", b"["} or (start and label.startswith("application/json")):
         return _read_json(body, limits)
-    if content_type.startswith("multipart/form-data"):
+    if label.startswith("multipart/form-data"):
         return _read_multipart(body, content_type, limits)
     return read_form(body, limits)
 
@@ -154,7 +158,7 @@ def _nested(name: str) -> Path:
     if not first or not bracket or "]" not in rest:
         return (name,)
     path: list[str | None] = [first]
-    while bracket:
+    while bracket and len(path) <= _DEEPEST:
         part, closed, rest = rest.partition("]")
         if not closed:
             break

@@ -12,6 +12,7 @@ from cartwheel.errors import BadSetting
 from cartwheel.network import Network, read_network
 
 T = TypeVar("T")
+E = TypeVar("E", bound=StrEnum)
 
 PREFIX = "CARTWHEEL_"
 
@@ -57,12 +58,12 @@ def _number(low: int, high: int) -> Callable[[str], int]:
     return read
 
 
-def _choice(kind: type[T]) -> Callable[[str], T]:
-    def read(text: str) -> T:
+def _choice(kind: type[E]) -> Callable[[str], E]:
+    def read(text: str) -> E:
         try:
-            return kind(text)  # type: ignore[call-arg] # an Enum's members are made from their values
+            return kind(text)
         except ValueError:
-            raise ValueError(f"has to be one of {', '.join(kind)}") from None  # type: ignore[call-overload]
+            raise ValueError(f"has to be one of {', '.join(kind)}") from None
 
     return read
 

@@ -102,7 +102,7 @@ def _applied(connection: sa.Connection) -> set[str]:
 
 
 def migration_names() -> list[str]:
-    """Every migration, oldest first: `0001_start`, …"""
+    """Every migration, oldest first: `0001_start`, …."""
     return sorted(module.name for module in pkgutil.iter_modules(migrations.__path__))
 
 

@@ -296,20 +296,23 @@ class CallWork:
 
     def _element(self, desk: Desk, position: int, action: Action) -> dict[str, Any]:
         command = action.command
-        extra: Mapping[str, Any] | None = None
+        if command is None:
+            return self._told("unknown", wire.unknown_command(action.cmd))
+        if command.first and position:
+            return self._told(command.name, wire.not_first(command.name))
         try:
-            if command is None:
-                raise Refused(wire.unknown_command(action.cmd))
-            if command.first and position:
-                raise Refused(wire.not_first(action.cmd))
             extra = command.run(self._call(command, desk), **command.read(action.sent))
-            reply = command.success or wire.SERVER_ERROR
         except (DomainError, Refused) as error:
-            reply = error.reply if isinstance(error, Refused) else command.reply_to(error)  # type: ignore[union-attr]
-            if command is not None and command.refuses_call and not (command.first and position):
+            reply = error.reply if isinstance(error, Refused) else command.reply_to(error)
+            if command.refuses_call:
                 raise Refused(reply) from error
-        self.told.append((action.cmd if command else "unknown", reply.type))
-        return {**reply.fields(), **(extra or {})}
+            return self._told(command.name, reply)
+        return self._told(command.name, command.success) | dict(extra or {})
+
+    def _told(self, command: str, reply: Reply | None) -> dict[str, Any]:
+        assert reply is not None  # a retrieval, which has none, makes no element
+        self.told.append((command, reply.type))
+        return reply.fields()
 
     def _call(self, command: Command, desk: Desk) -> AccountCall:
         app, account_id, sent = self._caller.app, self._account_id, self._envelope.lead

@@ -31,7 +31,7 @@ class LeadNotFound(DomainError):
 class LeadExists(DomainError):
     """Another lead has this e-mail address."""
 
-    example = {"lead": {"email": "grace@shop.example", "new_email": "grace@shop.example"}}
+    example = {"lead": {"email": "ada@shop.example", "new_email": "grace@shop.example"}}
 
 
 class LeadIsDeleted(DomainError):

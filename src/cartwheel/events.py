@@ -4,7 +4,7 @@ An event's `kind` is its class name in snake case. Its fields become the JSON in
 """
 
 import re
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import msgspec
 
@@ -14,7 +14,7 @@ class Event(msgspec.Struct, frozen=True):
 
     kind: ClassVar[str] = ""
 
-    def __init_subclass__(cls, **config: object) -> None:
+    def __init_subclass__(cls, **config: Any) -> None:
         super().__init_subclass__(**config)
         cls.kind = re.sub(r"(?<!^)(?=[A-Z])", "_", cls.__name__).lower()
 

@@ -68,6 +68,10 @@ class Gate:
         self._passwords = Passwords()
         self._failures = Pace()
 
+    def forget_failures(self) -> None:
+        """Let everybody begin anew."""
+        self._failures = Pace()
+
     def check_secure(self, client: Client) -> None:
         """Plain http is for the own machine only; raises `Refused`."""
         exempt = self._https is HttpsRule.NEVER or (self._https is HttpsRule.AUTO and client.is_loopback)
@@ -107,6 +111,7 @@ class Gate:
             return
         await self._wait_for_turn(client)
         if right is None and await self._passwords.check(key, password):
+            self._failures.give_back(client.prefix, rate=FAILURES_A_SECOND)
             return
         raise Refused(wire.PASSWORD_WRONG)
 

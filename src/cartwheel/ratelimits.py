@@ -53,6 +53,12 @@ class Pace:
         return Verdict(allowed=True, left=max(0, -ahead) // each, wait_s=wait_s)
 
 
+    def give_back(self, key: Hashable, *, rate: float) -> None:
+        """A place was taken for nothing."""
+        if key in self._until:
+            self._until[key] -= int(SECOND / rate)
+
+
 class AppLimits(Protocol):
     """The calls of each App: `App.rate_limit` a second, as many at once."""
 

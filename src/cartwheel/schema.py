@@ -15,16 +15,9 @@ from cartwheel.leads import PROFILE_FIELDS
 metadata = MetaData()
 
 
-def _table(name: str, *columns: Column[Any] | Index, key: tuple[str, ...], **options: object) -> Table:
+def _table(name: str, *columns: Column[Any] | Index, key: tuple[str, ...]) -> Table:
     """A table clustered by its key where the engine can do that."""
-    return Table(
-        name,
-        metadata,
-        *columns,
-        PrimaryKeyConstraint(*key),
-        sqlite_with_rowid=False,
-        **options,
-    )
+    return Table(name, metadata, *columns, PrimaryKeyConstraint(*key), sqlite_with_rowid=False)
 
 
 def _number(name: str, *, null: bool = False) -> Column[int]:
