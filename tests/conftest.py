@@ -8,9 +8,9 @@ from pathlib import Path
 import psycopg
 import pytest
 from argon2 import PasswordHasher
-from harness import Api, Server, new_api
 
 from cartwheel import credentials
+from harness import Api, Server, new_api
 
 ENGINES = ("sqlite", "postgresql")
 
@@ -62,10 +62,18 @@ def engine(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture(scope="session")
-def server(engine: str, databases: Databases) -> Iterator[Server]:
+def running_server(engine: str, databases: Databases) -> Iterator[Server]:
     running = Server(databases.new(engine))
     yield running
     running.stop()
+
+
+@pytest.fixture
+def server(running_server: Server) -> Server:
+    """The engine's server, at the tests' time, and bearing nobody a grudge."""
+    running_server.clock.reset()
+    running_server.application.gate.forget_failures()
+    return running_server
 
 
 @pytest.fixture

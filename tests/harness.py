@@ -35,6 +35,9 @@ class Clock:
     """Stands still until a test moves it."""
 
     def __init__(self) -> None:
+        self.reset()
+
+    def reset(self) -> None:
         self.now = datetime(2026, 3, 1, 14, 15, tzinfo=UTC)
 
     def __call__(self) -> datetime:
@@ -53,7 +56,16 @@ class Server:
         self.database.migrate()
         settings = Settings.load({"CARTWHEEL_DATABASE": database_url, "CARTWHEEL_LOG_LEVEL": "error", **environment})
         self.application = Application(settings, clock=self.clock)
-        config = uvicorn.Config(self.application, port=0, log_config=None, access_log=False, lifespan="on", ws="none")
+        config = uvicorn.Config(
+            self.application,
+            port=0,
+            log_config=None,
+            access_log=False,
+            proxy_headers=False,
+            server_header=False,
+            lifespan="on",
+            ws="none",
+        )
         self._server = uvicorn.Server(config)
         self._started = threading.Event()
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -80,10 +92,6 @@ class Server:
         """Run a coroutine function on the server's loop."""
         assert self._loop is not None
         return asyncio.run_coroutine_threadsafe(function(), self._loop).result(30)
-
-    def forget_failures(self) -> None:
-        """Wrong credentials from one address are slowed down; all tests come from the same one."""
-        self.application.gate.forget_failures()
 
     def stop(self) -> None:
         self._server.should_exit = True
@@ -146,6 +154,9 @@ class Api:
         with self.server.database.read() as connection:
             return [dict(row) for row in connection.execute(query).mappings()]
 
+    def rows_of_leads(self) -> list[dict[str, Any]]:
+        return self.rows(schema.leads)
+
     def events(self, lead_id: str) -> list[tuple[str, Any]]:
         """The lead's feed, oldest first, as (kind, details)."""
         rows = sorted(self.rows(schema.events, lead_id=int(lead_id)), key=lambda row: row["id"])
@@ -164,8 +175,8 @@ _NUMBERS = itertools.count(1)
 def new_api(
     server: Server,
     *,
-    account: Mapping[str, Any] = {},  # noqa: B006 - never changed
-    app: Mapping[str, Any] = {},  # noqa: B006
+    account: Mapping[str, Any] = {},
+    app: Mapping[str, Any] = {},
     file: str = DEMO,
 ) -> Api:
     """A fresh account on the server; `account` and `app` change what its file says."""

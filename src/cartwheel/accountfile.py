@@ -20,7 +20,7 @@ from cartwheel import catalog, schema
 from cartwheel.catalog import EVERY_COMMAND, Account, App, Catalog, FieldType, key_digest, name_key
 from cartwheel.credentials import hash_password, matches, new_secret
 from cartwheel.db import Database
-from cartwheel.errors import BadAccountFile
+from cartwheel.errors import BadAccountFile, NameTaken, NoSuchName
 from cartwheel.network import read_network
 from cartwheel.registry import COMMANDS, Scope
 from cartwheel.times import to_micros
@@ -218,7 +218,7 @@ def apply(database: Database, wanted: AccountFile, now: datetime) -> dict[str, A
     `api_key` and `api_password` if they were made just now (they are never told again).
     """
     with database.write() as connection:
-        known = catalog.load(connection)
+        known = catalog.only(connection, wanted.account.name)
         changes = _Changes(connection, known, to_micros(now))
         account_id = changes.account(wanted.account)
         made = changes.key(account_id, wanted.account)
@@ -234,7 +234,7 @@ def apply(database: Database, wanted: AccountFile, now: datetime) -> dict[str, A
             number = changes.named(schema.sequences, account_id, sequence.name, {"name": sequence.name})
             changes.steps(account_id, number, sequence.steps)
         if changes.count:
-            catalog.touch(connection)
+            catalog.touch(connection, account_id)
     return {
         "account": wanted.account.name,
         "account_id": account_id,
@@ -242,6 +242,37 @@ def apply(database: Database, wanted: AccountFile, now: datetime) -> dict[str, A
         **made,
         "apps": apps,
     }
+
+
+def put_app(database: Database, account: Account, name: str, now: datetime, *, new: bool, **values: Any) -> AppPart:
+    """Make an App, or change one, to these values; returns it as it is then."""
+    with database.write() as connection:
+        known = catalog.only(connection, account.name)
+        current = known.app_named(account.id, name)
+        if new and current is not None:
+            raise NameTaken(f"there is an app {current.name} already")
+        if not new and current is None:
+            raise NoSuchName(f"there is no app {name}")
+        sent = {"name": name} if current is None else msgspec.to_builtins(_app_part(current))
+        try:
+            wanted = msgspec.convert({**sent, **values}, AppPart)
+        except msgspec.ValidationError as error:
+            raise BadAccountFile(f"app {name}: {error}") from error
+        _check_app(wanted)
+        changes = _Changes(connection, known, to_micros(now))
+        wanted.app_id = changes.app(account.id, wanted)
+        catalog.touch(connection, account.id)
+    return wanted
+
+
+def rotate_key(database: Database, account: Account, now: datetime) -> dict[str, str]:
+    """Give the account a new key and password, and return them. The old ones are void at once."""
+    api_key, api_password = new_secret(), new_secret()
+    with database.write() as connection:
+        changes = _Changes(connection, catalog.only(connection, account.name), to_micros(now))
+        changes.key(account.id, AccountPart(account.name, api_key=api_key, api_password=api_password))
+        catalog.touch(connection, account.id)
+    return {"api_key": api_key, "api_password": api_password}
 
 
 class _Changes:
@@ -286,8 +317,7 @@ class _Changes:
         self._insert_key(account_id, key_digest(api_key), password_hash)
 
     def _insert_key(self, account_id: int, digest: str, password_hash: str) -> None:
-        holder = self._known.keys.get(digest)
-        if holder is not None and holder.account_id != account_id:
+        if self._holder(schema.api_keys, key_digest=digest) not in {None, account_id}:
             raise BadAccountFile("this api_key belongs to another account")
         self.count += 1
         row = {"account_id": account_id, "key_digest": digest, "password_hash": password_hash, "created_at": self._now}
@@ -295,17 +325,10 @@ class _Changes:
 
     def app(self, account_id: int, wanted: AppPart) -> str:
         """Returns the App's `app_id`."""
-        current = next(
-            (
-                app
-                for app in self._known.apps.values()
-                if app.account_id == account_id and name_key(app.name) == name_key(wanted.name)
-            ),
-            None,
-        )
+        current = self._known.app_named(account_id, wanted.name)
         app_id = wanted.app_id or (current.app_id if current else new_secret())
-        holder = self._known.apps.get(app_id)
-        if holder is not None and (current is None or holder is not current):
+        taken = self._holder(schema.apps, app_id=app_id) is not None
+        if taken and (current is None or app_id != current.app_id):
             raise BadAccountFile(f"app {wanted.name}: another app has this app_id")
         values = {
             "name": wanted.name,
@@ -318,6 +341,11 @@ class _Changes:
         }
         self.named(schema.apps, account_id, wanted.name, values)
         return app_id
+
+    def _holder(self, table: sa.Table, **unique: str) -> int | None:
+        """The account that has this, whichever it is."""
+        query = sa.select(table.c.account_id).filter_by(**unique)
+        return self._connection.execute(query).scalar_one_or_none()
 
     def named(self, table: sa.Table, account_id: int, name: str, values: dict[str, Any]) -> int:
         """An account's row of this name; returns its id."""
@@ -374,6 +402,8 @@ class _Changes:
         self.count += 1
         number = key.get("id") or catalog.next_id(self._connection, table, key.get("account_id"))
         dates = {"created_at": self._now} if dated else {}
+        if table is schema.accounts:
+            dates["version"] = 0  # `touch` gives it the right one
         self._connection.execute(sa.insert(table).values(**key | values | dates | {"id": number}))
         return int(number)
 
@@ -385,18 +415,7 @@ def export_account(account: Account, apps: Sequence[App]) -> str:
     """The account as a file; secrets are not in it, because nobody knows them any more."""
     file = AccountFile(
         account=AccountPart(account.name, account.zone.key, account.gdpr, account.active),
-        apps=[
-            AppPart(
-                app.name,
-                app.app_id,
-                app.mode.value,
-                app.rate_limit,
-                list(app.allow_ips),
-                [EVERY_COMMAND] if app.commands is None else sorted(app.commands),
-                app.active,
-            )
-            for app in apps
-        ],
+        apps=[_app_part(app) for app in apps],
         lists=[ListPart(entry.name, entry.public_name) for entry in account.lists.values()],
         tags=[TagPart(tag.name) for tag in account.tags.values()],
         custom_fields=[
@@ -409,3 +428,8 @@ def export_account(account: Account, apps: Sequence[App]) -> str:
         ],
     )
     return tomli_w.dumps(msgspec.to_builtins(file), multiline_strings=True)
+
+
+def _app_part(app: App) -> AppPart:
+    commands = [EVERY_COMMAND] if app.commands is None else sorted(app.commands)
+    return AppPart(app.name, app.app_id, app.mode.value, app.rate_limit, list(app.allow_ips), commands, app.active)

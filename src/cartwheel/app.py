@@ -56,6 +56,7 @@ class Application:
         self._request_ids = (f"{_PROCESS}-{number:x}" for number in count(1))
         routes = [
             Route("/api", self._help, methods=["GET"]),
+            Route("/api/", self._help, methods=["GET"]),
             Route("/health", self._health, methods=["GET"]),
             Route("/metrics", self._metrics, methods=["GET"]),
         ]
@@ -159,7 +160,9 @@ _PROCESS = secrets.token_hex(4)
 
 def from_environment() -> Application:
     """What each server process runs."""
-    return Application(Settings.load())
+    settings = Settings.load()
+    observe.start_logging(settings.log_level)
+    return Application(settings)
 
 
 def _headers(scope: Scope) -> dict[bytes, bytes]:

@@ -14,10 +14,10 @@ from datetime import datetime
 from typing import Any, NamedTuple, Protocol, TypeVar
 
 from cartwheel import catalog, observe, schema
-from cartwheel.catalog import Account, Catalog, CustomField, name_key
+from cartwheel.catalog import Account, Catalog, CustomField
 from cartwheel.db import Database
 from cartwheel.errors import CartwheelError, Conflict, LeadIsDeleted, LeadNotFound, Overloaded, Unavailable
-from cartwheel.lanes import Bump, Insert, Lane, Select
+from cartwheel.lanes import Insert, Lane, Select
 from cartwheel.leads import Lead
 from cartwheel.leadstore import Flush, Loaded, Recorded, RowIds, Wanted, load
 from cartwheel.times import to_micros
@@ -42,9 +42,13 @@ class IdempotencyKey(NamedTuple):
     """A caller's promise that calls under this key are one call. `body_digest` tells whether they really are."""
 
     account_id: int
-    app: int
+    app_id: str
     key: str
     body_digest: str
+
+
+class Entangled(CartwheelError):
+    """A neighbour in the batch has just given the address to a lead that is not loaded as this piece needs it."""
 
 
 class Work(Protocol[R_co]):
@@ -69,8 +73,9 @@ class Work(Protocol[R_co]):
 class Desk:
     """What one piece of work has before it: the catalog, the time, and its own copies of the leads."""
 
-    def __init__(self, batch: "_Batch") -> None:
+    def __init__(self, batch: "_Batch", wanted: Sequence[Wanted]) -> None:
         self._batch = batch
+        self._wanted = wanted
         self._mine: dict[tuple[int, int], Lead] = {}
         self._new_fields: list[tuple[int, CustomField]] = []
         self._answer: tuple[IdempotencyKey, str] | None = None
@@ -87,6 +92,9 @@ class Desk:
             raise LeadNotFound
         if lead.deleted_at is not None:
             raise LeadIsDeleted
+        parts = (wanted.parts for wanted in self._wanted if wanted[:3] == (account_id, lead_id, email))
+        if not all(lead.has(part) for wished in parts for part in wished):
+            raise Entangled
         return lead
 
     def taken(self, account_id: int, email: str) -> Lead | None:
@@ -155,14 +163,11 @@ class Desk:
 
 _STORED_ANSWER = Select(
     schema.idempotent_calls,
-    ("account_id", "app", "idempotency_key", "body_digest", "answer"),
-    by=("account_id", "app", "idempotency_key"),
+    ("account_id", "app_id", "idempotency_key", "body_digest", "answer"),
+    by=("account_id", "app_id", "idempotency_key"),
 )
 _ANSWER = Insert(schema.idempotent_calls)
 _CATALOG_VERSION = Select(schema.catalog_version, ("version",), by=("id",))
-_CATALOG_CHANGED = Bump(schema.catalog_version, "version")
-_NEW_FIELD = Insert(schema.custom_fields)
-_NEW_OPTION = Insert(schema.custom_field_options)
 
 
 class _Batch:
@@ -176,7 +181,7 @@ class _Batch:
         self.changed: dict[tuple[int, int], Lead] = {}
         self.events: list[Recorded] = []
         self.new_fields: list[tuple[int, CustomField]] = []
-        self.answers: dict[tuple[int, int, str], tuple[str, str]] = {}
+        self.answers: dict[tuple[int, str, str], tuple[str, str]] = {}
         self.new_answers: list[tuple[IdempotencyKey, str]] = []
 
     async def load(self, lane: Lane, works: Sequence[Work[Any]]) -> None:
@@ -186,9 +191,11 @@ class _Batch:
         self.loaded = await load(lane, (wanted for work in works for wanted in work.wanted))
 
     def decide(self, work: Work[R_co]) -> "R_co | Exception":
-        desk = Desk(self)
+        desk = Desk(self, work.wanted)
         try:
             result = work.decide(desk)
+        except Entangled:
+            raise
         except CartwheelError as refusal:
             return refusal
         except Exception as bug:  # whatever it is, it must not take the neighbours' calls with it
@@ -207,11 +214,8 @@ class _Batch:
         for key, answer in self.new_answers:
             flush.add(_ANSWER, (*key, answer, at))
         for account_id, field in self.new_fields:
-            flush.add(_NEW_FIELD, (account_id, field.id, field.identifier, name_key(field.identifier), field.type, at))
-            for position, option in enumerate(field.options):
-                flush.add(_NEW_OPTION, (account_id, option.id, field.id, option.name, position))
-        if self.new_fields:
-            flush.add(_CATALOG_CHANGED, (1,))
+            for statement, row in catalog.rows_of_new_field(account_id, field, at):
+                flush.add(statement, row)
         return flush
 
 
@@ -227,7 +231,7 @@ class Batches:
     """
 
     def __init__(self, database: Database, *, clock: Callable[[], datetime], most_waiting: int) -> None:
-        self.catalog = Catalog(0, {}, {}, {})
+        self.catalog = catalog.EMPTY
         self._database = database
         self._clock = clock
         self._most_waiting = most_waiting
@@ -287,7 +291,7 @@ class Batches:
         except Unavailable as trouble:
             log.error("the database cannot be used: %s", trouble)  # noqa: TRY400 - a line, not a stack
             results = [trouble] * len(taken)
-        except Exception as trouble:  # the rows of one piece spoil the whole statement: find out which
+        except Exception as trouble:  # one piece spoils the whole batch: find out which
             if len(taken) > 1:
                 for waiting in taken:
                     await self._run(lane, [waiting])

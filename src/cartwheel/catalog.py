@@ -7,7 +7,7 @@ transaction; each batch reads the version and loads the catalog anew when it dif
 import hashlib
 import json
 import unicodedata
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from functools import cached_property
@@ -25,6 +25,8 @@ from cartwheel.errors import (
     StepNotFound,
     TagNotFound,
 )
+from cartwheel.events import Names
+from cartwheel.lanes import Change, Insert, Row, Write
 from cartwheel.leads import PROFILE_FIELDS
 from cartwheel.network import Network, read_networks
 
@@ -72,6 +74,11 @@ class App:
     active: bool
     networks: tuple[Network, ...] | None
     """`allow_ips`, read; empty allows every address, None (one could not be read) allows none."""
+
+    @property
+    def origin(self) -> str:
+        """What the events that it causes say of it. Its own account may be another than the one it works on."""
+        return f"app:{self.account_id}/{self.id}"
 
     def may(self, command: str, scope: str) -> bool:
         return self.commands is None or command in self.commands or scope in self.commands
@@ -179,6 +186,11 @@ class Account:
     def sequence_names(self) -> Mapping[int, str]:
         return {entry.id: entry.name for entry in self.sequences.values()}
 
+    @cached_property
+    def names(self) -> Names:
+        fields = {field.id: field.identifier for field in self.fields.values()}
+        return Names(self.tag_names, self.list_names, self.sequence_names, fields)
+
     def field(self, identifier: str) -> CustomField | None:
         return self.fields.get(name_key(identifier))
 
@@ -220,6 +232,14 @@ class Catalog:
         key = name_key(name)
         return next((account for account in self.accounts.values() if name_key(account.name) == key), None)
 
+    def apps_of(self, account_id: int) -> list[App]:
+        """Oldest first."""
+        return sorted((app for app in self.apps.values() if app.account_id == account_id), key=lambda app: app.id)
+
+    def app_named(self, account_id: int, name: str) -> App | None:
+        key = name_key(name)
+        return next((app for app in self.apps_of(account_id) if name_key(app.name) == key), None)
+
     def with_account(self, account: Account) -> "Catalog":
         return replace(self, accounts={**self.accounts, account.id: account})
 
@@ -243,76 +263,94 @@ def _named(entries: Mapping[str, N], name: str, missing: type[DomainError]) -> N
 
 # -- loading --
 
+EMPTY = Catalog(0, {}, {}, {})
 
-def load(connection: sa.Connection) -> Catalog:
-    """The whole catalog as it is now."""
+
+def newer(connection: sa.Connection, known: Catalog = EMPTY) -> Catalog:
+    """The newest catalog; of `known` everything is kept that has not changed since."""
     version = connection.execute(sa.select(schema.catalog_version.c.version)).scalar_one()
-    lists = _grouped(connection, schema.lists, lambda row: MailingList(row.id, row.name, row.public_name))
-    tags = _grouped(connection, schema.tags, lambda row: Tag(row.id, row.name))
-    steps = _steps(connection)
-    sequences = _grouped(
-        connection,
-        schema.sequences,
-        lambda row: Sequence(row.id, row.name, steps.get((row.account_id, row.id), {})),
+    if version == known.version:
+        return known
+    changed = _read(connection, sa.select(schema.accounts).where(schema.accounts.c.version > known.version))
+    return Catalog(
+        version,
+        {**known.accounts, **changed.accounts},
+        {k: app for k, app in known.apps.items() if app.account_id not in changed.accounts} | dict(changed.apps),
+        {k: key for k, key in known.keys.items() if key.account_id not in changed.accounts} | dict(changed.keys),
     )
-    options = _options(connection)
-    fields = _grouped(
-        connection,
+
+
+def only(connection: sa.Connection, name: str) -> Catalog:
+    """A catalog of just the account of this name, if there is one."""
+    return _read(connection, sa.select(schema.accounts).where(schema.accounts.c.name_key == name_key(name)))
+
+
+def _read(connection: sa.Connection, accounts: sa.Select[Any]) -> Catalog:
+    rows = _Rows(connection, connection.execute(accounts).all())
+    lists = rows.named(schema.lists, lambda row: MailingList(row.id, row.name, row.public_name))
+    tags = rows.named(schema.tags, lambda row: Tag(row.id, row.name))
+    steps: dict[tuple[int, int], dict[str, Step]] = {}
+    for row in rows.of(schema.steps, "position"):
+        steps.setdefault((row.account_id, row.sequence_id), {})[row.box] = Step(row.box, json.loads(row.settings))
+    options: dict[tuple[int, int], list[Option]] = {}
+    for row in rows.of(schema.custom_field_options, "position"):
+        options.setdefault((row.account_id, row.field_id), []).append(Option(row.id, row.name))
+    sequences = rows.named(
+        schema.sequences, lambda row: Sequence(row.id, row.name, steps.get((row.account_id, row.id), {}))
+    )
+    fields = rows.named(
         schema.custom_fields,
         lambda row: CustomField(
             row.id, row.identifier, FieldType(row.type), tuple(options.get((row.account_id, row.id), ()))
         ),
     )
-    accounts = {
-        row.id: Account(
-            row.id,
-            row.name,
-            ZoneInfo(row.timezone),
-            bool(row.gdpr),
-            bool(row.active),
-            lists.get(row.id, {}),
-            tags.get(row.id, {}),
-            sequences.get(row.id, {}),
-            fields.get(row.id, {}),
-        )
-        for row in connection.execute(sa.select(schema.accounts))
-    }
-    apps = {row.app_id: _app(row) for row in connection.execute(sa.select(schema.apps))}
-    keys = {
-        row.key_digest: ApiKey(row.account_id, row.key_digest, row.password_hash)
-        for row in connection.execute(sa.select(schema.api_keys))
-    }
-    return Catalog(version, accounts, apps, keys)
+    return Catalog(
+        0,
+        {
+            row.id: Account(
+                id=row.id,
+                name=row.name,
+                zone=ZoneInfo(row.timezone),
+                gdpr=bool(row.gdpr),
+                active=bool(row.active),
+                lists=lists.get(row.id, {}),
+                tags=tags.get(row.id, {}),
+                sequences=sequences.get(row.id, {}),
+                fields=fields.get(row.id, {}),
+            )
+            for row in rows.accounts
+        },
+        {row.app_id: _app(row) for row in rows.of(schema.apps, "id")},
+        {
+            row.key_digest: ApiKey(row.account_id, row.key_digest, row.password_hash)
+            for row in rows.of(schema.api_keys, "key_digest")
+        },
+    )
 
 
-def newer(connection: sa.Connection, known: Catalog) -> Catalog:
-    """`known` itself if it is still the newest."""
-    version = connection.execute(sa.select(schema.catalog_version.c.version)).scalar_one()
-    return known if version == known.version else load(connection)
+class _Rows:
+    """The rows of the catalog's tables that belong to some accounts."""
 
+    MOST_NAMED = 500
+    """More accounts than that are not named one by one: then everything is read, and the others' rows are left out."""
 
-def _grouped(connection: sa.Connection, table: sa.Table, make: Any) -> dict[int, dict[str, Any]]:
-    """The rows of an account's table as `{account_id: {name_key: object}}`, oldest first."""
-    found: dict[int, dict[str, Any]] = {}
-    for row in connection.execute(sa.select(table).order_by(table.c.account_id, table.c.id)):
-        found.setdefault(row.account_id, {})[row.name_key] = make(row)
-    return found
+    def __init__(self, connection: sa.Connection, accounts: Iterable[Any]) -> None:
+        self._connection = connection
+        self.accounts = list(accounts)
+        self._ids = {row.id for row in self.accounts}
 
+    def of(self, table: sa.Table, order: str) -> Iterable[Any]:
+        query = sa.select(table).order_by(table.c[order])
+        if len(self._ids) <= self.MOST_NAMED:
+            query = query.where(table.c.account_id.in_(self._ids))
+        return (row for row in self._connection.execute(query) if row.account_id in self._ids)
 
-def _steps(connection: sa.Connection) -> dict[tuple[int, int], dict[str, Step]]:
-    found: dict[tuple[int, int], dict[str, Step]] = {}
-    table = schema.steps
-    for row in connection.execute(sa.select(table).order_by(table.c.position)):
-        found.setdefault((row.account_id, row.sequence_id), {})[row.box] = Step(row.box, json.loads(row.settings))
-    return found
-
-
-def _options(connection: sa.Connection) -> dict[tuple[int, int], list[Option]]:
-    found: dict[tuple[int, int], list[Option]] = {}
-    table = schema.custom_field_options
-    for row in connection.execute(sa.select(table).order_by(table.c.position)):
-        found.setdefault((row.account_id, row.field_id), []).append(Option(row.id, row.name))
-    return found
+    def named(self, table: sa.Table, make: Callable[[Any], Any]) -> dict[int, dict[str, Any]]:
+        """As `{account_id: {name_key: object}}`, oldest first."""
+        found: dict[int, dict[str, Any]] = {}
+        for row in self.of(table, "id"):
+            found.setdefault(row.account_id, {})[row.name_key] = make(row)
+        return found
 
 
 def _app(row: Any) -> App:
@@ -335,10 +373,27 @@ def _app(row: Any) -> App:
 # -- changing --
 
 
-def touch(connection: sa.Connection) -> None:
-    """Tell every process that the catalog changed. Takes the row's lock, so that changes come one after the other."""
+def touch(connection: sa.Connection, account_id: int) -> None:
+    """Tell every process that the account changed. Takes the version's lock: changes come one after the other."""
     table = schema.catalog_version
     connection.execute(sa.update(table).values(version=table.c.version + 1))
+    version = sa.select(table.c.version).scalar_subquery()
+    connection.execute(sa.update(schema.accounts).where(schema.accounts.c.id == account_id).values(version=version))
+
+
+_VERSION_RAISED = Change(schema.catalog_version, "version = version + 1")
+_VERSION_GIVEN = Change(schema.accounts, "version = (SELECT v.version FROM catalog_version v)")
+_FIELD_MADE = Insert(schema.custom_fields)
+_OPTION_MADE = Insert(schema.custom_field_options)
+
+
+def rows_of_new_field(account_id: int, field: CustomField, now: int) -> Iterator[tuple[Write, Row]]:
+    """What a batch writes when one of its calls has made a custom field; the same as `touch` is in it."""
+    yield _FIELD_MADE, (account_id, field.id, field.identifier, name_key(field.identifier), field.type.value, now)
+    for position, option in enumerate(field.options):
+        yield _OPTION_MADE, (account_id, option.id, field.id, option.name, position)
+    yield _VERSION_RAISED, (1,)
+    yield _VERSION_GIVEN, (account_id,)
 
 
 def next_id(connection: sa.Connection, table: sa.Table, account_id: int | None = None) -> int:

@@ -154,7 +154,8 @@ class Found:
         """The value for people's eyes: a password in a URL is not for them."""
         if not self.row.secret:
             return self.text
-        return re.sub(r"(?<=:)[^:@/]+(?=@)", "***", self.text)
+        text = re.sub(r"(://[^:/@]*):.*@", r"\1:***@", self.text)
+        return re.sub(r"(?<=password=)[^&]+", "***", text)
 
 
 def rows() -> dict[str, Row]:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Literal
 
 import sqlalchemy as sa
-from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError
 
 from cartwheel import migrations
 from cartwheel.errors import BadSetting, Unavailable
@@ -23,6 +23,9 @@ EngineName = Literal["sqlite", "postgresql"]
 
 COLD_LOCK_WAIT_S = 30
 """How long the command line and the pages wait for another writer."""
+
+CONNECT_S = 3
+"""How long a PostgreSQL server may take to answer at all."""
 
 MIGRATION_LOCK = 0x63617274
 """The PostgreSQL advisory lock that a process holds while it migrates."""
@@ -41,10 +44,9 @@ class Database:
             self.engine = _sqlite_engine(self.path)
         elif url.startswith(("postgresql://", "postgres://")):
             self.name = "postgresql"
-            rest = url.partition("://")[2]
-            self.engine = sa.create_engine(f"postgresql+psycopg://{rest}", pool_pre_ping=True)
+            self.engine = _postgresql_engine(url.partition("://")[2])
         else:
-            raise BadSetting("CARTWHEEL_DATABASE has to be sqlite:///FILE or postgresql://USER:PASSWORD@HOST/NAME")
+            raise BadSetting(_FORM)
 
     @contextmanager
     def read(self) -> Iterator[sa.Connection]:
@@ -71,17 +73,21 @@ class Database:
 
     # -- migrations --
 
+    def migrations(self) -> tuple[list[str], list[str]]:
+        """Those that ran, and those that wait to be run, oldest first."""
+        with self.read() as connection:
+            applied = _applied(connection)
+        return sorted(applied), [name for name in migration_names() if name not in applied]
+
     def migrate(self) -> list[str]:
         """Bring the tables up to date, each migration once, under a lock; returns the names of those that ran.
 
         On SQLite a database that holds data is copied first, to `FILE.before-NAME`.
         """
-        with self.read() as connection:
-            applied = _applied(connection)
-        waiting = [name for name in migration_names() if name not in applied]
+        ran_before, waiting = self.migrations()
         if not waiting:
             return []
-        if applied and self.path is not None:
+        if ran_before and self.path is not None:
             with sqlite3.connect(self.path) as original:
                 original.execute("VACUUM INTO ?", (f"{self.path}.before-{waiting[0]}",))
         with self.write() as connection:
@@ -104,6 +110,20 @@ def _applied(connection: sa.Connection) -> set[str]:
 def migration_names() -> list[str]:
     """Every migration, oldest first: `0001_start`, …."""
     return sorted(module.name for module in pkgutil.iter_modules(migrations.__path__))
+
+
+_FORM = "CARTWHEEL_DATABASE has to be sqlite:///FILE or postgresql://USER:PASSWORD@HOST/NAME"
+
+
+def _postgresql_engine(rest: str) -> sa.Engine:
+    try:
+        return sa.create_engine(
+            f"postgresql+psycopg://{rest}",
+            pool_pre_ping=True,
+            connect_args={"connect_timeout": CONNECT_S},
+        )
+    except (ValueError, ArgumentError):
+        raise BadSetting(_FORM) from None
 
 
 def _sqlite_engine(path: Path) -> sa.Engine:

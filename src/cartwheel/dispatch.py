@@ -135,6 +135,11 @@ class Action:
     command: Command | None
     sent: Tree
 
+    def needs_lead(self, position: int) -> bool:
+        """What stands in the wrong place does nothing, with or without a lead."""
+        command = self.command
+        return command is not None and command.needs_lead and not (command.first and position)
+
 
 @dataclass(frozen=True, slots=True)
 class Envelope:
@@ -204,7 +209,7 @@ class CallWork:
         self._account_id = caller.key.account_id
         self._test_domain = test_domain if caller.app.mode is Mode.TEST else None
         self.idempotency = idempotency
-        self.origin = f"app:{caller.app.id}"
+        self.origin = caller.app.origin
         self.told: list[tuple[str, str]] = []
         """What was answered: (command, reply number), for the metrics."""
         self._check_permissions()
@@ -212,11 +217,15 @@ class CallWork:
         self._makes_lead = first is not None and first.makes_lead
         known = [action.command for action in envelope.actions if action.command]
         self._lead: LeadReference = (None, None)
-        if any(command.needs_lead for command in known):
+        if any(action.needs_lead(position) for position, action in enumerate(envelope.actions)):
             self._lead = self._reference(envelope.lead, by_email=self._makes_lead)
         self._get_lead = None if envelope.get_lead is None else self._reference(envelope.get_lead)
-        self._new_email = self._email(envelope.lead.get("new_email")) if first and first.first else None
-        self.wanted = self._wanted(Part.NONE if self._makes_lead else _union(known))
+        renames = first is not None and first.first and not first.makes_lead
+        self._new_email = self._email(envelope.lead.get("new_email")) if renames else None
+        parts = Part.NONE if self._makes_lead else _union(known)
+        if self._new_email is not None and self._get_lead is not None:
+            parts |= GET_LEAD.loads  # it may be asked for by the address that it gets
+        self.wanted = self._wanted(parts)
 
     def _check_permissions(self) -> None:
         app = self._caller.app
@@ -363,7 +372,7 @@ def _idempotency(request: Request, caller: Caller) -> IdempotencyKey | None:
     if not _IDEMPOTENCY_KEY.fullmatch(key):
         raise Refused(wire.IDEMPOTENCY_KEY_NOT_VALID)
     digest = hashlib.sha256(request.body).hexdigest()
-    return IdempotencyKey(caller.key.account_id, caller.app.id, key, digest)
+    return IdempotencyKey(caller.key.account_id, caller.app.app_id, key, digest)
 
 
 _IDEMPOTENCY_KEY = re.compile(r"[\x21-\x7e]{1,255}")

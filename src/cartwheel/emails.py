@@ -30,7 +30,7 @@ def read_email(sent: str) -> str:
 @lru_cache(maxsize=1024)
 def _read_unusual(email: str) -> str:
     try:
-        return validate_email(email, check_deliverability=False).normalized.lower()
+        return validate_email(email, check_deliverability=False, strict=True).normalized.lower()
     except EmailNotValidError as error:
         raise EmailNotValid from error
 

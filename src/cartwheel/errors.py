@@ -130,3 +130,15 @@ class BadSetting(CartwheelError):
 
 class BadAccountFile(CartwheelError):
     """An account file cannot be applied."""
+
+
+class NoSuchName(CartwheelError):
+    """Nothing has this name."""
+
+
+class NameTaken(CartwheelError):
+    """Something has this name already."""
+
+
+class CannotServe(CartwheelError):
+    """The server cannot be started."""

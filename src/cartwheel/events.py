@@ -1,12 +1,23 @@
 """What can have happened to a lead: one class an event, stored in the transaction that makes the change.
 
-An event's `kind` is its class name in snake case. Its fields become the JSON in the column `details`.
+An event's `kind` is its class name in snake case. Its fields become the JSON in the column `details`, and `told` says it
+to people.
 """
 
 import re
-from typing import Any, ClassVar
+from collections.abc import Mapping
+from typing import Any, ClassVar, NamedTuple
 
 import msgspec
+
+
+class Names(NamedTuple):
+    """What an account calls the things that events are about, by their ids."""
+
+    tags: Mapping[int, str]
+    lists: Mapping[int, str]
+    sequences: Mapping[int, str]
+    fields: Mapping[int, str]
 
 
 class Event(msgspec.Struct, frozen=True):
@@ -18,11 +29,26 @@ class Event(msgspec.Struct, frozen=True):
         super().__init_subclass__(**config)
         cls.kind = re.sub(r"(?<!^)(?=[A-Z])", "_", cls.__name__).lower()
 
+    def told(self, _names: Names) -> str:
+        """The event in words, with the lead as the one who is spoken of."""
+        return self.kind.replace("_", " ").capitalize()
+
+
+def _called(names: Mapping[int, str], number: int) -> str:
+    return names.get(number, f"no. {number}")
+
+
+def _counted(points: int) -> str:
+    return "1 point" if points == 1 else f"{points:,} points"
+
 
 class LeadCreated(Event, frozen=True):
     """The lead was added to the account."""
 
     source: str
+
+    def told(self, _names: Names) -> str:
+        return f"Was added to the account (source: {self.source})"
 
 
 class LeadEdited(Event, frozen=True):
@@ -31,13 +57,23 @@ class LeadEdited(Event, frozen=True):
     fields: list[str]
     custom_field_ids: list[int]
 
+    def told(self, names: Names) -> str:
+        built_in = [name.replace("_", " ") for name in self.fields]
+        return f"Changed {', '.join([*built_in, *(_called(names.fields, number) for number in self.custom_field_ids)])}"
+
 
 class LeadDeleted(Event, frozen=True):
     """The lead was deleted. Its address stays taken, and it can be restored."""
 
+    def told(self, _names: Names) -> str:
+        return "Was deleted"
+
 
 class LeadRestored(Event, frozen=True):
     """A deleted lead was brought back."""
+
+    def told(self, _names: Names) -> str:
+        return "Was restored"
 
 
 class TagAssigned(Event, frozen=True):
@@ -45,11 +81,17 @@ class TagAssigned(Event, frozen=True):
 
     tag_id: int
 
+    def told(self, names: Names) -> str:
+        return f"Got the tag {_called(names.tags, self.tag_id)}"
+
 
 class TagUnassigned(Event, frozen=True):
     """The lead lost a tag."""
 
     tag_id: int
+
+    def told(self, names: Names) -> str:
+        return f"Lost the tag {_called(names.tags, self.tag_id)}"
 
 
 class ListJoined(Event, frozen=True):
@@ -57,11 +99,17 @@ class ListJoined(Event, frozen=True):
 
     list_id: int
 
+    def told(self, names: Names) -> str:
+        return f"Joined the list {_called(names.lists, self.list_id)}"
+
 
 class ListLeft(Event, frozen=True):
     """The lead was unsubscribed from a list."""
 
     list_id: int
+
+    def told(self, names: Names) -> str:
+        return f"Left the list {_called(names.lists, self.list_id)}"
 
 
 class PointsGiven(Event, frozen=True):
@@ -70,17 +118,27 @@ class PointsGiven(Event, frozen=True):
     points: int
     days: int
 
+    def told(self, _names: Names) -> str:
+        until = f" for {self.days} {'day' if self.days == 1 else 'days'}" if self.days else ""
+        return f"Got {_counted(self.points)}{until}"
+
 
 class PointsRemoved(Event, frozen=True):
     """Points were taken from the lead."""
 
     points: int
 
+    def told(self, _names: Names) -> str:
+        return f"Lost {_counted(self.points)}"
+
 
 class PointsExpired(Event, frozen=True):
     """A grant of points reached its end and was taken back."""
 
     points: int
+
+    def told(self, _names: Names) -> str:
+        return f"{_counted(self.points)} expired"
 
 
 class SequenceJoined(Event, frozen=True):
@@ -89,12 +147,18 @@ class SequenceJoined(Event, frozen=True):
     sequence_id: int
     step: str
 
+    def told(self, names: Names) -> str:
+        return f"Started the sequence {_called(names.sequences, self.sequence_id)} at step {self.step}"
+
 
 class SequenceLeft(Event, frozen=True):
     """The lead was unsubscribed from a sequence, at the step with this box label."""
 
     sequence_id: int
     step: str
+
+    def told(self, names: Names) -> str:
+        return f"Left the sequence {_called(names.sequences, self.sequence_id)} at step {self.step}"
 
 
 KINDS: dict[str, type[Event]] = {event.kind: event for event in Event.__subclasses__()}

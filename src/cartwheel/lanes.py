@@ -117,16 +117,14 @@ class Delete(Write):
         self.postgresql = f"DELETE FROM {table.name} t USING {self.arrays} WHERE {self.same}".encode()
 
 
-class Bump(Write):
-    """One more in `column` of the row with this key, whatever it was."""
+class Change(Write):
+    """Sets that SQL works out itself (`version = version + 1`), for the rows of these keys."""
 
-    def __init__(self, table: Table, column: str) -> None:
-        [key] = table.primary_key
-        super().__init__(table, [key.name])
-        self.sqlite = f"UPDATE {table.name} SET {column} = {column} + 1 WHERE {key.name} = ?"
-        self.postgresql = (
-            f"UPDATE {table.name} t SET {column} = {column} + 1 FROM {self.arrays} WHERE {self.same}".encode()
-        )
+    def __init__(self, table: Table, sets: str) -> None:
+        super().__init__(table, [column.name for column in table.primary_key])
+        here = " AND ".join(f"{name} = ?" for name in self.columns)
+        self.sqlite = f"UPDATE {table.name} SET {sets} WHERE {here}"
+        self.postgresql = f"UPDATE {table.name} t SET {sets} FROM {self.arrays} WHERE {self.same}".encode()
 
 
 class Lane(Protocol):

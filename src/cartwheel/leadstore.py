@@ -4,12 +4,13 @@ import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 import sqlalchemy as sa
 
 from cartwheel import schema
+from cartwheel.events import KINDS, Event
 from cartwheel.lanes import Delete, Insert, Lane, Row, Select, Update, Write
 from cartwheel.leads import (
     PROFILE_FIELDS,
@@ -332,3 +333,50 @@ def leads_with_points_due(connection: sa.Connection, now: datetime, limit: int) 
         .limit(limit)
     )
     return list(dict.fromkeys((row.account_id, row.lead_id) for row in connection.execute(query)))
+
+
+# -- looking --
+
+
+def find_lead(connection: sa.Connection, account_id: int, email: str) -> int | None:
+    """The id of the lead with this address, be it deleted."""
+    table = schema.leads
+    query = sa.select(table.c.id).where(table.c.account_id == account_id, table.c.email == email)
+    return connection.execute(query).scalar_one_or_none()
+
+
+def ledger(connection: sa.Connection, key: LeadKey) -> list[Grant]:
+    """Every grant and deduction of the lead, oldest first."""
+    table = schema.points
+    columns = (table.c.id, table.c.points, table.c.given_at, table.c.expires_at, table.c.reversed_at)
+    query = sa.select(*columns).where(table.c.account_id == key[0], table.c.lead_id == key[1]).order_by(table.c.id)
+    return [
+        Grant(row.id, row.points, from_micros(row.given_at), _moment(row.expires_at), _moment(row.reversed_at))
+        for row in connection.execute(query)
+    ]
+
+
+class Happened(NamedTuple):
+    """An event as it was stored; `event` is None when this version of Cartwheel cannot read it."""
+
+    at: datetime
+    kind: str
+    details: str
+    event: Event | None
+    origin: str
+
+
+def feed(connection: sa.Connection, key: LeadKey, most: int) -> list[Happened]:
+    """What happened to the lead, newest first; at the most the last `most`."""
+    table = schema.events
+    columns = (table.c.at, table.c.kind, table.c.details, table.c.origin)
+    query = sa.select(*columns).where(table.c.account_id == key[0], table.c.lead_id == key[1])
+    rows = connection.execute(query.order_by(table.c.id.desc()).limit(most))
+    return [Happened(from_micros(row.at), row.kind, row.details, _event(row), row.origin) for row in rows]
+
+
+def _event(row: Any) -> Event | None:
+    try:
+        return msgspec.json.decode(row.details, type=KINDS[row.kind])
+    except (KeyError, msgspec.ValidationError):
+        return None

@@ -52,7 +52,6 @@ class Pace:
             self._until.popitem(last=False)
         return Verdict(allowed=True, left=max(0, -ahead) // each, wait_s=wait_s)
 
-
     def give_back(self, key: Hashable, *, rate: float) -> None:
         """A place was taken for nothing."""
         if key in self._until:

@@ -35,7 +35,7 @@ def _flag(name: str) -> Column[bool]:
 # -- the catalog: what rarely changes, cached by every process --
 
 catalog_version = _table("catalog_version", _number("id"), _number("version"), key=("id",))
-"""One row. Whoever changes the catalog raises the version in the same transaction."""
+"""One row. Whoever changes an account raises the version, and gives it to the account, in the same transaction."""
 
 accounts = _table(
     "accounts",
@@ -45,6 +45,7 @@ accounts = _table(
     _text("timezone"),
     _flag("gdpr"),
     _flag("active"),
+    _number("version"),
     _number("created_at"),
     Index("accounts_name", "name_key", unique=True),
     key=("id",),
@@ -245,20 +246,20 @@ events = _table(
     _number("at"),
     key=("account_id", "lead_id", "id"),
 )
-"""What happened to each lead, in order of `id`. `origin` says who did it: `app:3`, `cli`, `cartwheel`."""
+"""What happened to each lead, in order of `id`. `origin` says who did it: `app:1/3` (account and number of an App), `cli`, `cartwheel`."""
 
 # -- the API --
 
 idempotent_calls = _table(
     "idempotent_calls",
     _number("account_id"),
-    _number("app"),
+    _text("app_id"),
     _text("idempotency_key"),
     _text("body_digest"),
     _text("answer"),
     _number("at"),
     Index("idempotent_calls_at", "at"),
-    key=("account_id", "app", "idempotency_key"),
+    key=("account_id", "app_id", "idempotency_key"),
 )
 
 rate_limits = _table(

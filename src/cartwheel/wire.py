@@ -223,7 +223,7 @@ def lead_details(lead: Lead, account: Account) -> dict[str, Any]:
         "tags": [{"tag_name": name} for name in _names(lead.tags, account.tag_names)],
         "lists": [
             {"list_name": account.list_names[number], "active": "1" if place.active else "0"}
-            for number, place in lead.lists.items()
+            for number, place in sorted(lead.lists.items())
         ],
         "sequences": [
             {"sequence_name": account.sequence_names[run.sequence_id], "step": run.step, "status": run.status.value}

@@ -212,9 +212,8 @@ GATE = [
 
 @pytest.mark.parametrize(("parts", "number", "message"), GATE)
 def test_the_gate_refuses_to_the_letter(
-    server: Server, published: Api, kind: str, parts: dict[str, Any], number: str, message: str
+    published: Api, kind: str, parts: dict[str, Any], number: str, message: str
 ) -> None:
-    server.forget_failures()
     text = send(published, kind, {"lead": LEAD, "actions": ACTION, **parts})
     assert text == f'{{"status":"Error","message":"{message}","type":"{number}"}}'
 
@@ -231,7 +230,6 @@ REFUSING_FILES = [
 def test_the_account_refuses_to_the_letter(
     server: Server, kind: str, changes: dict[str, Any], number: str, message: str
 ) -> None:
-    server.forget_failures()
     text = send(new_api(server, file=ACCOUNT, **changes), kind, {"lead": LEAD, "actions": ACTION})
     assert text == f'{{"status":"Error","message":"{message}","type":"{number}"}}'
 

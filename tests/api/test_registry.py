@@ -25,20 +25,22 @@ class Provocation(NamedTuple):
 
     @property
     def name(self) -> str:
-        return f"{self.command.name}-{self.reply.type if self.reply else 'retrieved'}-{self.reply and self.reply.status}"
+        return (
+            f"{self.command.name}-{self.reply.type if self.reply else 'retrieved'}-{self.reply and self.reply.status}"
+        )
 
 
 def provocations() -> Iterator[Provocation]:
     for command in COMMANDS.values():
         example = dict(command.example)
-        lead = dict(example.pop("lead", EXAMPLE_LEAD))
+        lead: dict[str, Any] = {**example.pop("lead", EXAMPLE_LEAD)}
         yield Provocation(command, example, lead, command.success)
         for name, param in command.params.items():
             for reply, value in param.replies.items():
                 yield Provocation(command, example | {name: value}, lead, reply)
         for error, reply in command.errors.items():
-            changes = dict(error.example)
-            provoked = lead | dict(changes.pop("lead", {}))
+            changes: dict[str, Any] = dict(error.example)
+            provoked = lead | changes.pop("lead", {})
             yield Provocation(command, example | changes, provoked, reply)
         if command.needs_lead and not command.makes_lead:
             unknown = wire.LEAD_UNKNOWN_ON_GET if command.top_level else wire.LEAD_UNKNOWN

@@ -109,8 +109,8 @@ def _field_text(name: str, value: object) -> str:
 def _custom_values(sent: Tree, account: Account) -> dict[int, CustomValue]:
     """The custom fields among those sent, by id, "" to clear; raises `WrongFieldFormat`. Unknown ones are ignored."""
     values: dict[int, CustomValue] = {}
-    for key in sent.keys() - _BUILT_IN:
-        field = account.field(key)
+    for key in sent:  # in the order of sending, so that the last of two spellings wins
+        field = None if key in _BUILT_IN else account.field(key)
         if field is not None and field.type.is_text:
             values[field.id] = _custom_value(field, sent[key])
     entries = wire.items(sent.get("custom_fields") or [])

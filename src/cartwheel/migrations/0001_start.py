@@ -21,6 +21,7 @@ CREATE TABLE accounts (
     timezone TEXT NOT NULL,
     gdpr BOOLEAN NOT NULL,
     active BOOLEAN NOT NULL,
+    version BIGINT NOT NULL,
     created_at BIGINT NOT NULL,
     PRIMARY KEY (id)
 );
@@ -217,12 +218,12 @@ CREATE TABLE events (
 
 CREATE TABLE idempotent_calls (
     account_id BIGINT NOT NULL,
-    app BIGINT NOT NULL,
+    app_id TEXT NOT NULL,
     idempotency_key TEXT NOT NULL,
     body_digest TEXT NOT NULL,
     answer TEXT NOT NULL,
     at BIGINT NOT NULL,
-    PRIMARY KEY (account_id, app, idempotency_key)
+    PRIMARY KEY (account_id, app_id, idempotency_key)
 );
 CREATE INDEX idempotent_calls_at ON idempotent_calls (at);
 

@@ -1,0 +1,132 @@
+"""Who is let in: rotation, permissions and guessing. The messages themselves are in test_contract."""
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+import tomli_w
+
+from cartwheel import accountfile, credentials, schema
+from cartwheel.catalog import ApiKey
+from cartwheel.gate import FREE_FAILURES, LONGEST_WAIT_S
+from cartwheel.network import Client, read_address
+from harness import API_PASSWORD, Api, Server, new_api
+
+TAGS = {"cmd": "retrieve_account_tags"}
+
+
+def reapply(api: Api, **changes: Any) -> dict[str, Any]:
+    """Change the account as an operator does, in another process for all that the server knows."""
+    [row] = [row for row in accounts(api) if row["id"] == api.account_id]
+    file = {"account": {"name": row["name"], **changes.pop("account", {})}, **changes}
+    read = accountfile.read_text(tomli_w.dumps(file), Path())
+    return accountfile.apply(api.server.database, read, api.server.clock())
+
+
+def accounts(api: Api) -> list[dict[str, Any]]:
+    with api.server.database.read() as connection:
+        return [dict(row) for row in connection.execute(sa.select(schema.accounts)).mappings()]
+
+
+def test_a_change_of_the_account_is_seen_by_the_very_next_call(api: Api) -> None:
+    assert api.call(TAGS)["account_tags"] == ["Trial user", "Customer"]
+    reapply(api, tags=[{"name": "Brand new"}])
+    assert api.call(TAGS)["account_tags"] == ["Trial user", "Customer", "Brand new"]
+    reapply(api, apps=[{"name": "Website", "active": False}])
+    assert api.call(TAGS)["type"] == "239"
+    reapply(api, apps=[{"name": "Website", "rate_limit": 0}])
+    assert api.call(TAGS)["status"] == "Success"
+
+
+def test_a_new_password_works_at_once_and_the_old_one_no_more(api: Api) -> None:
+    assert api.call(TAGS)["status"] == "Success"
+    reapply(api, account={"api_password": "quite-another-one"})
+    assert api.call(TAGS)["type"] == "233"
+    api.api_password = "quite-another-one"
+    assert api.call(TAGS)["status"] == "Success"
+
+
+def test_a_new_key_works_at_once_and_the_old_one_no_more(api: Api) -> None:
+    reapply(api, account={"api_key": f"another-{api.api_key}"})
+    assert api.call(TAGS)["type"] == "203"
+    api.api_key = f"another-{api.api_key}"
+    assert api.call(TAGS)["status"] == "Success"
+
+
+def test_an_app_works_on_the_account_of_the_key(api: Api, stranger: Api) -> None:
+    stranger.create("theirs@shop.example")
+    api.api_key = stranger.api_key
+    assert api.lead("theirs@shop.example")["email"] == "theirs@shop.example"
+
+
+def test_get_lead_needs_its_permission_too(server: Server) -> None:
+    api = new_api(server, app={"commands": ["create_lead"]})
+    api.create("ada@shop.example")
+    assert api.call(get_lead={"email": "ada@shop.example"})["type"] == "262"
+
+
+def test_one_forbidden_command_refuses_the_whole_call(server: Server) -> None:
+    api = new_api(server, app={"commands": ["create_lead"]})
+    answer = api.call(
+        {"cmd": "create_lead"}, {"cmd": "assign_tag", "tag_name": "Customer"}, lead={"email": "a@b.example"}
+    )
+    assert answer["type"] == "262"
+    assert api.rows_of_leads() == []
+
+
+def test_passwords_are_hashed_with_argon2_and_keys_are_not_stored() -> None:
+    assert credentials.hash_password(API_PASSWORD).startswith("$argon2id$")
+
+
+def test_whoever_guesses_has_to_wait_and_locks_out_nobody_elsewhere(api: Api) -> None:
+    """The waiting is measured by what the gate asks for, on a stopped clock; nobody really sleeps."""
+    server = api.server
+    waits: list[float] = []
+
+    async def sleep(seconds: float) -> None:
+        waits.append(seconds)
+
+    gate = server.application.gate
+    gate._sleep, original = sleep, gate._sleep
+
+    def guess(password: str, address: str) -> str:
+        client = Client(read_address(address), secure=True)
+        sent = {**api.credentials, "api_password": password}
+
+        async def admit() -> str:
+            try:
+                await gate.admit(sent, client)
+            except Exception as refusal:
+                return str(refusal)
+            return "in"
+
+        return server.run(admit)
+
+    try:
+        guesser, owner = "203.0.113.9", "203.0.113.10"
+        for number in range(FREE_FAILURES):
+            assert "password not valid" in guess(f"guess {number}", guesser)
+        assert waits == []
+        for number in range(int(LONGEST_WAIT_S)):
+            assert "password not valid" in guess(f"guess again {number}", guesser)
+        assert waits == [float(second) for second in range(1, int(LONGEST_WAIT_S) + 1)]
+        assert guess("one more", guesser) == "Too many requests"
+        assert guess(API_PASSWORD, owner) == "in"
+        assert guess(API_PASSWORD, guesser) == "in"  # known to be right: costs no hash, gives nothing away
+    finally:
+        gate._sleep = original
+
+
+def test_the_same_wrong_password_is_hashed_once() -> None:
+    async def check() -> None:
+        key = ApiKey(1, "x", credentials.hash_password("right"))
+        passwords = credentials.Passwords()
+        assert passwords.known(key, "wrong") is None
+        assert not await passwords.check(key, "wrong")
+        assert passwords.known(key, "wrong") is False
+        assert await passwords.check(key, "right")
+        assert passwords.known(key, "right") is True
+        assert passwords.known(key, "right ") is None
+
+    asyncio.run(check())
