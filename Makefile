@@ -1,6 +1,7 @@
 # Needs Python 3.11 or newer and make. Everything else comes into .venv.
 PYTHON ?= python3
 BIN := .venv/bin
+COMPILE := $(BIN)/uv pip compile --quiet --universal --generate-hashes --upgrade --no-annotate --custom-compile-command 'make lock'
 
 .PHONY: help setup run test check fix reference lock bench clean
 
@@ -9,10 +10,10 @@ help: ## say what there is
 
 setup: .venv/ready ## make .venv with everything in it, exactly as locked
 
-.venv/ready: requirements.lock pyproject.toml
+.venv/ready: requirements-dev.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Cartwheel needs Python 3.11 or newer")'
 	$(PYTHON) -m venv .venv
-	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.lock
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $@
 
@@ -35,8 +36,8 @@ reference: setup ## write docs/reference/ anew from the code
 	$(BIN)/cartwheel reference docs/reference
 
 lock: setup ## take the newest versions of all dependencies
-	$(BIN)/uv pip compile --quiet --universal --generate-hashes --upgrade --group dev --no-annotate \
-	    --custom-compile-command 'make lock' pyproject.toml -o requirements.lock
+	$(COMPILE) pyproject.toml -o requirements.lock
+	$(COMPILE) pyproject.toml --group dev -o requirements-dev.lock
 
 bench: setup ## the speed of the API on both engines, a minute each (needs wrk)
 	$(BIN)/python bench/api.py --engine sqlite --leads 10000 --seconds 10
