@@ -203,19 +203,26 @@ class SqliteLane:
                 raise _sqlite_trouble(error) from error
 
     async def take(self, counter: str, count: int) -> int:
-        await self.begin()
-        [(after,)] = self._run(_TAKE.format("?", "?"), (count, counter)).fetchall()
-        await self.commit()
+        [(after,)] = await self._alone(_TAKE.format("?", "?"), (count, counter))
         return int(after) - count
 
     async def give_back(self, counter: str, first: int, end: int) -> None:
-        await self.begin()
-        self._run(_GIVE_BACK.format("?", "?", "?"), (first, counter, end))
-        await self.commit()
+        await self._alone(_GIVE_BACK.format("?", "?", "?"), (first, counter, end))
 
     async def close(self) -> None:
         self._disk.shutdown()
         self._connection.close()
+
+    async def _alone(self, sql: str, parameters: Sequence[object]) -> list[Row]:
+        """One statement in a transaction of its own."""
+        await self.begin()
+        try:
+            rows = self._run(sql, parameters).fetchall()
+            await self.commit()
+        except BaseException:
+            await self.rollback()
+            raise
+        return rows
 
     def _run(self, sql: str, parameters: Sequence[object] = ()) -> sqlite3.Cursor:
         try:
