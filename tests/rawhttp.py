@@ -55,6 +55,9 @@ class Line:
     def __exit__(
         self, _type: type[BaseException] | None, _value: BaseException | None, _traceback: TracebackType | None
     ) -> None:
+        self.close()
+
+    def close(self) -> None:
         self._incoming.close()
         self.socket.close()
 
@@ -75,3 +78,11 @@ class Line:
     def ended(self) -> bool:
         """Whether the server has closed the connection; waits for what it does next."""
         return self._incoming.read(1) == b""
+
+
+def say(url: str, sent: bytes) -> bytes:
+    """Send bytes to a server, and hear it out."""
+    where = urlsplit(url)
+    with socket.create_connection((where.hostname or "", where.port or 0), timeout=20) as connection:
+        connection.sendall(sent)
+        return b"".join(iter(lambda: connection.recv(65_536), b""))

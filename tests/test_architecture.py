@@ -18,7 +18,7 @@ times network config events leads emails bodies
 schema lanes checkpoints db catalog leadstore
 -- edges --
 observe batches leadwork credentials ratelimits worker wire registry commands gate dispatch accountfile doctor
-app serving reference demo cli __main__
+leadcard terminal examples reference app serving demo cli_shared cli_accounts cli_leads cli __main__
 """
 """A module may import those before it. Within `commands`, modules do not import each other."""
 

@@ -7,6 +7,7 @@ from urllib.parse import quote, quote_plus
 
 import pytest
 
+from conftest import Databases
 from harness import API_PASSWORD, Api, Server, new_api
 from rawhttp import Answer, Line, request
 
@@ -14,6 +15,20 @@ FORM = "application/x-www-form-urlencoded"
 JSON = "application/json"
 EMAIL = "zoe@shop.example"
 FIRST_NAME = "Zoë & co"
+
+
+@pytest.fixture(scope="module")
+def only_server(databases: Databases) -> Iterator[Server]:
+    """A body is read before any engine is asked: one will do."""
+    running = Server(databases.new("sqlite"))
+    yield running
+    running.stop()
+
+
+@pytest.fixture
+def server(only_server: Server) -> Server:
+    only_server.application.gate.forget_failures()
+    return only_server
 
 
 def credentials_of(api: Api, body: str) -> str:
@@ -70,12 +85,14 @@ FORMS = {
     "parameters before cmd": f"<me>&{LEAD}&actions[1][tag_name]=Trial user&actions[1][cmd]=assign_tag&actions[0][cmd]=create_lead",
     "append form": f"<me>&{LEAD}&actions[][cmd]=create_lead&{TAG}",
     "append form, escaped": f"<me>&{LEAD}&actions%5B%5D%5Bcmd%5D=create_lead&{TAG}",
+    "append form, with a space": f"<me>&{LEAD}&actions[ ][cmd]=create_lead&{TAG}",
+    "spaces before names": CALL.replace("&", "& +%20"),
     "appending after an index": f"<me>&{LEAD}&actions[7][tag_name]=Trial user&actions[7][cmd]=assign_tag&actions[3][cmd]=create_lead",
     "out-of-order indexes": f"<me>&{TAG}&actions[0][cmd]=create_lead&{LEAD}",
     "gapped indexes": CALL.replace("actions[1]", "actions[70]").replace("actions[0]", "actions[3]"),
     "indexes in the order of numbers": CALL.replace("actions[1]", "actions[10]").replace("actions[0]", "actions[9]"),
     "a far index": CALL.replace("actions[1]", "actions[99999999999999999999]"),
-    "indexes with zeros before": CALL.replace("actions[1]", "actions[010]").replace("actions[0]", "actions[02]"),
+    "indexes with zeros before": CALL.replace("actions[1]", "actions[10]").replace("actions[0]", "actions[002]"),
     "lead as a list of one": CALL.replace("lead[", "lead[0]["),
     "lead as a list of one, appended": CALL.replace("lead[email]", "lead[][email]").replace("lead[f", "lead[0][f"),
     "a key twice: the last counts": f"lead[first_name]=Ada&actions[0][cmd]=search_lead&{CALL}",
@@ -186,7 +203,7 @@ def test_a_damaged_multipart_form_does_nothing(api: Api, end: str, instead: str,
 
 UNREADABLE = {
     "half an object": (JSON_CALL[:-1], JSON, "The request is not valid JSON (Input data was truncated)"),
-    "no object": (f"[{JSON_CALL}]", JSON, "The request is not a JSON object"),
+    "no object": ("[1]", JSON, "The request is not a JSON object"),
     "a scalar": ("null", JSON, "The request is not a JSON object"),
     "bytes that are no text": (CALL.replace("%C3", ""), FORM, "The request is not valid UTF-8"),
     "half a letter": (CALL.replace("%C3%AB", "%C3"), FORM, "The request is not valid UTF-8"),
@@ -247,7 +264,7 @@ def test_nothing_but_credentials_is_read_from_the_query(api: Api) -> None:
 
 @pytest.mark.parametrize("place", ["form", "query", "json"])
 def test_a_password_may_hold_any_letters(server: Server, place: str) -> None:
-    password = "p+q r&s%t=ü/#?[0]\"'\\"
+    password = "p+q&r%20s%t=ü/#?[0]\"'\\"
     api = new_api(server, account={"api_password": password})
     api.api_password = password
     action = '{"actions":[{"cmd":"retrieve_account_tags"}]}'
@@ -334,3 +351,19 @@ def test_letters_are_sent_as_utf_8(api: Api) -> None:
 def test_the_password_of_the_tests_is_plain() -> None:
     """The table of credentials above puts it into queries as it is."""
     assert quote(API_PASSWORD) == API_PASSWORD
+
+
+def test_a_base_url_with_a_slash_too_many_works(api: Api) -> None:
+    answer = api.server.http.post(
+        f"{api.server.url}//api", json={**api.credentials, "actions": [{"cmd": "retrieve_account_tags"}]}
+    )
+    assert answer.json()["status"] == "Success"
+
+
+@pytest.mark.parametrize("kind", ["form", "json"])
+def test_a_call_has_one_lead_and_not_two(api: Api, kind: str) -> None:
+    if kind == "form":
+        answer = api.form("lead[0][email]=a@b.example&lead[1][email]=c@d.example&actions[0][cmd]=search_lead")
+    else:
+        answer = api.call({"cmd": "search_lead"}, lead=[{"email": "a@b.example"}, {"email": "c@d.example"}])
+    assert answer == {"status": "Error", "message": "'lead' not an array", "type": "223"}

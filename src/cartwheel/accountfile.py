@@ -1,4 +1,4 @@
-"""Account files: an account as TOML, made so by `apply`, written back by `export_account`.
+"""Account files: an account as TOML, made so by `apply`, written back by `export-account`.
 
 What the file does not mention is left alone: `apply` never deletes a list, a tag or a field that leads may have. The
 steps of a sequence are replaced as a whole, because their order is part of what the file says.
@@ -25,6 +25,12 @@ from cartwheel.network import read_network
 from cartwheel.registry import COMMANDS, Scope
 from cartwheel.times import to_micros
 
+
+def _says(description: str) -> msgspec.Meta:
+    """What a key is for, as the reference has it."""
+    return msgspec.Meta(description=description)
+
+
 Text = Annotated[str, msgspec.Meta(min_length=1, max_length=255, pattern=r"^\S(.*\S)?$")]
 """A name: not empty, without space around it."""
 
@@ -36,27 +42,29 @@ class Part(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
 
 
 class AccountPart(Part):
-    name: Text
-    timezone: str = "America/New_York"
-    gdpr: bool = False
-    active: bool = True
-    api_key: Secret | None = None
-    api_password: Secret | None = None
+    name: Annotated[Text, _says("What the account is found by.")]
+    timezone: Annotated[str, _says("The zone of the times that its people and callers read.")] = "America/New_York"
+    gdpr: Annotated[bool, _says("Whether the GDPR applies: the consent of new leads is then unknown.")] = False
+    active: Annotated[bool, _says("Whether calls are answered.")] = True
+    api_key: Annotated[Secret | None, _says("Given, or made when the account is new.")] = None
+    api_password: Annotated[Secret | None, _says("Given, or made when the account is new.")] = None
 
 
 class AppPart(Part):
-    name: Text
-    app_id: Secret | None = None
-    mode: Literal["live", "test"] = "live"
-    rate_limit: Annotated[int, msgspec.Meta(ge=0, le=1_000_000)] = 20
-    allow_ips: list[str] = []
-    commands: list[str] = msgspec.field(default_factory=lambda: [EVERY_COMMAND])
-    active: bool = True
+    name: Annotated[Text, _says("What the App is found by.")]
+    app_id: Annotated[Secret | None, _says("Given, or made when the App is new.")] = None
+    mode: Annotated[Literal["live", "test"], _says("`test`: its leads get addresses that nobody has.")] = "live"
+    rate_limit: Annotated[int, msgspec.Meta(ge=0, le=1_000_000, description="Calls a second; 0 for no limit.")] = 20
+    allow_ips: Annotated[list[str], _says("Addresses and networks that it may call from; none: from everywhere.")] = []
+    commands: Annotated[list[str], _says("The commands and scopes that it may use; `*` stands for all.")] = (
+        msgspec.field(default_factory=lambda: [EVERY_COMMAND])
+    )
+    active: Annotated[bool, _says("Whether its calls are answered.")] = True
 
 
 class ListPart(Part):
     name: Text
-    public_name: str = ""
+    public_name: Annotated[str, _says("What subscribers see.")] = ""
 
 
 class TagPart(Part):
@@ -65,13 +73,18 @@ class TagPart(Part):
 
 class OptionPart(Part):
     name: Text
-    id: Annotated[int, msgspec.Meta(ge=1, le=1 << 53)] | None = None
+    id: Annotated[Annotated[int, msgspec.Meta(ge=1, le=1 << 53)] | None, _says("Given, or the next free one.")] = None
 
 
 class FieldPart(Part):
-    identifier: Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_-]{1,100}$")]
-    type: FieldType
-    options: list[OptionPart] = []
+    identifier: Annotated[
+        str,
+        msgspec.Meta(
+            pattern=r"^[A-Za-z0-9_-]{1,100}$", description="Letters, digits, dashes and underscores; it stays as it is."
+        ),
+    ]
+    type: Annotated[FieldType, _says("It stays as it is.")]
+    options: Annotated[list[OptionPart], _says("Of the choice types only: two or more.")] = []
 
 
 Day = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
@@ -91,15 +104,23 @@ class WindowPart(Part):
 class StepPart(Part):
     """A step. The body of a mail is one of `html`, `mjml` and `markdown`, or a `file` whose name tells which."""
 
-    box: Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9]{1,20}$")]
+    box: Annotated[
+        str, msgspec.Meta(pattern=r"^[A-Za-z0-9]{1,20}$", description="Its label, such as `1` or `A2`, that calls use.")
+    ]
     type: Literal["email"]
     subject: Annotated[str, msgspec.Meta(min_length=1, max_length=1000)]
-    delay: Annotated[str, msgspec.Meta(pattern=r"^\d{1,6} (minute|hour|day|week)s?$")] = "0 minutes"
+    delay: Annotated[
+        str,
+        msgspec.Meta(
+            pattern=r"^\d{1,6} (minute|hour|day|week)s?$",
+            description="How long a lead waits at the step: minutes, hours, days or weeks.",
+        ),
+    ] = "0 minutes"
     window: WindowPart | None = None
     html: str | None = None
     mjml: str | None = None
     markdown: str | None = None
-    file: str | None = None
+    file: Annotated[str | None, _says("A `.html`, `.mjml` or `.md` file beside this one.")] = None
 
 
 class SequencePart(Part):
@@ -336,7 +357,7 @@ class _Changes:
             "mode": wanted.mode,
             "rate_limit": wanted.rate_limit,
             "allow_ips": json.dumps(wanted.allow_ips),
-            "commands": json.dumps(wanted.commands),
+            "commands": json.dumps(sorted(set(wanted.commands))),
             "active": wanted.active,
         }
         self.named(schema.apps, account_id, wanted.name, values)
@@ -427,7 +448,8 @@ def export_account(account: Account, apps: Sequence[App]) -> str:
             for sequence in account.sequences.values()
         ],
     )
-    return tomli_w.dumps(msgspec.to_builtins(file), multiline_strings=True)
+    plain_ends = rb"\r\n" not in msgspec.json.encode(file)  # a multi-line string would lose them
+    return tomli_w.dumps(msgspec.to_builtins(file), multiline_strings=plain_ends)
 
 
 def _app_part(app: App) -> AppPart:

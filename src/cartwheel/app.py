@@ -3,12 +3,15 @@
 import asyncio
 import logging
 import secrets
+import signal
+import threading
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import datetime
 from importlib.resources import files
 from itertools import count
+from types import FrameType
 from typing import Any
 
 from prometheus_client import CONTENT_TYPE_LATEST
@@ -34,7 +37,10 @@ from cartwheel.worker import Worker
 log = logging.getLogger(__name__)
 
 BODY_TIMEOUT_S = 30
-"""How long a client may take to send the rest of a body."""
+"""How long a client may take to send a body."""
+
+LAST_BYTES_S = 2
+"""How long it may still take when the server has been told to stop."""
 
 MOST_DISCARDED = 64 << 20
 """Bytes of a too large body that are read and thrown away, so that its sender gets to read why."""
@@ -54,6 +60,7 @@ class Application:
         self._clock = clock
         self._call_log = observe.CallLog() if settings.log_level in {LogLevel.DEBUG, LogLevel.INFO} else None
         self._request_ids = (f"{_PROCESS}-{number:x}" for number in count(1))
+        self._arriving: set[asyncio.Timeout] = set()
         routes = [
             Route("/api", self._help, methods=["GET"]),
             Route("/api/", self._help, methods=["GET"]),
@@ -71,11 +78,12 @@ class Application:
         self.gate = Gate(self.batches, limits, self.settings.require_https, clock=self._clock)
         self.dispatcher = Dispatcher(self.settings, self.batches, self.gate)
         await self.batches.start()
-        checkpointer = Checkpointer(database.path) if database.path else None
+        checkpointer = Checkpointer(database.file) if database.file else None
         if checkpointer:
             checkpointer.start()
         worker = Worker(database, self.batches, clock=self._clock)
         worker.start()
+        _when_told_to_stop(self._hurry)
         try:
             yield
         finally:
@@ -89,7 +97,7 @@ class Application:
                 self._call_log.flush()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        path = scope.get("path", "")
+        path = "/" + scope.get("path", "").lstrip("/")  # a base URL that ends in a slash makes //api
         if scope["type"] == "http" and scope["method"] == "POST" and (path == "/api" or path.startswith("/api/")):
             await self._call(scope, receive, send)
         else:
@@ -99,7 +107,16 @@ class Application:
 
     async def _call(self, scope: Scope, receive: Receive, send: Send) -> None:
         headers = _headers(scope)
-        body = await _body(receive, self.settings.max_body)
+        try:
+            async with asyncio.timeout(BODY_TIMEOUT_S) as patience:
+                self._arriving.add(patience)
+                body = await _body(receive, self.settings.max_body)
+        except TimeoutError:
+            answer = self.dispatcher.refuse("The request took too long to arrive")
+            await _send(send, answer, next(self._request_ids), close=True)
+            return
+        finally:
+            self._arriving.discard(patience)
         if body is None:
             return
         started = time.perf_counter()
@@ -119,6 +136,13 @@ class Application:
         if self._call_log:
             self._call_log.write(_log_line(request_id, client, answer, len(body), seconds))
         await _send(send, answer, request_id)
+
+    def _hurry(self) -> None:
+        """Calls that have arrived are answered; those that never arrive do not hold up the end."""
+        soon = asyncio.get_running_loop().time() + LAST_BYTES_S
+        for patience in self._arriving:
+            if not patience.expired():
+                patience.reschedule(soon)
 
     def _client(self, scope: Scope, headers: dict[bytes, bytes]) -> Client:
         peer = scope.get("client")
@@ -165,6 +189,24 @@ def from_environment() -> Application:
     return Application(settings)
 
 
+def _when_told_to_stop(hurry: Callable[[], None]) -> None:
+    """Call this beside what uvicorn does about SIGTERM and SIGINT. Only the main thread can be told."""
+    if threading.current_thread() is not threading.main_thread():
+        return
+    loop = asyncio.get_running_loop()
+
+    def chained(before: Any) -> Callable[[int, FrameType | None], None]:
+        def told(number: int, frame: FrameType | None) -> None:
+            loop.call_soon_threadsafe(hurry)
+            if callable(before):
+                before(number, frame)
+
+        return told
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, chained(signal.getsignal(number)))
+
+
 def _headers(scope: Scope) -> dict[bytes, bytes]:
     """By lower-case name; several of one name are joined, as HTTP has it."""
     headers: dict[bytes, bytes] = {}
@@ -194,32 +236,25 @@ def _decoded(header: bytes | None) -> str | None:
 
 
 async def _body(receive: Receive, most: int) -> bytes | None:
-    """The body, or of a too large one the first `most` + 1 bytes; None if the client went away or fell asleep."""
-    message: Any = await receive()
-    if message["type"] == "http.request" and not message.get("more_body"):
-        return bytes(message["body"][: most + 1])
+    """The body, or of a too large one the first `most` + 1 bytes; None if the client went away."""
     chunks: list[bytes] = []
     size = 0
-    try:
-        async with asyncio.timeout(BODY_TIMEOUT_S):
-            while message["type"] == "http.request":
-                if size <= most:
-                    chunks.append(message.get("body", b""))
-                size += len(message.get("body", b""))
-                if not message.get("more_body") or size > MOST_DISCARDED:
-                    return b"".join(chunks)[: most + 1]
-                message = await receive()
-    except TimeoutError:
-        return None
+    while (message := await receive())["type"] == "http.request":
+        if size <= most:
+            chunks.append(message.get("body", b""))
+        size += len(message.get("body", b""))
+        if not message.get("more_body") or size > MOST_DISCARDED:
+            return b"".join(chunks)[: most + 1]
     return None
 
 
-async def _send(send: Send, answer: Answer, request_id: str) -> None:
+async def _send(send: Send, answer: Answer, request_id: str, *, close: bool = False) -> None:
     headers = [
         (b"content-type", b"application/json"),
         (b"content-length", b"%d" % len(answer.body)),
         (b"x-request-id", request_id.encode()),
         *answer.limit_headers(),
+        *([(b"connection", b"close")] if close else []),
     ]
     await send({"type": "http.response.start", "status": 429 if answer.too_many else 200, "headers": headers})
     await send({"type": "http.response.body", "body": answer.body})

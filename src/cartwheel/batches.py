@@ -17,7 +17,7 @@ from cartwheel import catalog, observe, schema
 from cartwheel.catalog import Account, Catalog, CustomField
 from cartwheel.db import Database
 from cartwheel.errors import CartwheelError, Conflict, LeadIsDeleted, LeadNotFound, Overloaded, Unavailable
-from cartwheel.lanes import Insert, Lane, Select
+from cartwheel.lanes import LOCK_WAIT_S, Insert, Lane, Select
 from cartwheel.leads import Lead
 from cartwheel.leadstore import Flush, Loaded, Recorded, RowIds, Wanted, load
 from cartwheel.times import to_micros
@@ -222,6 +222,8 @@ class _Batch:
 class _Waiting(NamedTuple):
     work: Work[Any]
     result: asyncio.Future[Any]
+    since: float
+    """By the loop's clock."""
 
 
 class Batches:
@@ -257,8 +259,9 @@ class Batches:
         """The work's result, once it is durable. Raises what the work raised, `Overloaded`, or `Unavailable`."""
         if len(self._waiting) >= self._most_waiting or self._stopping:
             raise Overloaded
-        result: asyncio.Future[R_co] = asyncio.get_running_loop().create_future()
-        self._waiting.append(_Waiting(work, result))
+        loop = asyncio.get_running_loop()
+        result: asyncio.Future[R_co] = loop.create_future()
+        self._waiting.append(_Waiting(work, result, loop.time()))
         observe.QUEUE.set(len(self._waiting))
         self._wake.set()
         return await result
@@ -290,6 +293,7 @@ class Batches:
             results = await self._insist(lane, [waiting.work for waiting in taken])
         except Unavailable as trouble:
             log.error("the database cannot be used: %s", trouble)  # noqa: TRY400 - a line, not a stack
+            taken += self._take_tired()
             results = [trouble] * len(taken)
         except Exception as trouble:  # one piece spoils the whole batch: find out which
             if len(taken) > 1:
@@ -298,13 +302,21 @@ class Batches:
                 return
             log.exception("a piece of work could not be written")
             results = [trouble]
-        for (_, future), result in zip(taken, results, strict=True):
-            if future.cancelled():
+        for waiting, result in zip(taken, results, strict=True):
+            if waiting.result.cancelled():
                 continue
             if isinstance(result, Exception):
-                future.set_exception(result)
+                waiting.result.set_exception(result)
             else:
-                future.set_result(result)
+                waiting.result.set_result(result)
+
+    def _take_tired(self) -> list[_Waiting]:
+        """Those who have waited as long as a batch does: each batch before theirs would make them wait once more."""
+        longest = asyncio.get_running_loop().time() - LOCK_WAIT_S
+        tired: list[_Waiting] = []
+        while self._waiting and self._waiting[0].since <= longest:
+            tired.append(self._waiting.popleft())
+        return tired
 
     async def _insist(self, lane: Lane, works: list[Work[Any]]) -> list[Any]:
         for _ in range(TRIES_AFTER_CONFLICT):
@@ -316,11 +328,12 @@ class Batches:
 
     async def _transaction(self, lane: Lane, works: list[Work[Any]]) -> list[Any]:
         lead_ids = await self._reserve_ids(lane, len(works))
-        await lane.begin()
         try:
+            await lane.begin()
             await self._renew_catalog(lane)
             batch = _Batch(self._clock(), self.catalog, lead_ids)
             await batch.load(lane, works)
+            batch.now = self._clock()  # what others did to the leads, while this waited for their locks, is past
             results = [batch.decide(work) for work in works]
             flush = batch.flush(self._row_ids)
             await flush.write(lane)

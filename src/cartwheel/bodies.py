@@ -176,7 +176,7 @@ def _nested(name: str) -> Path:
         part, closed, rest = rest.partition("]")
         if not closed:
             break
-        path.append(part.strip() or None)
+        path.append(part if part.strip() else None)
         if not rest.startswith("["):
             break
         rest = rest[1:]

@@ -7,7 +7,9 @@ without end; RESTART right after it finds little left to do, and lets the next w
 import logging
 import sqlite3
 import threading
-from pathlib import Path
+
+from cartwheel.errors import Unavailable
+from cartwheel.lanes import SqliteFile
 
 log = logging.getLogger(__name__)
 
@@ -20,9 +22,8 @@ RESTART_BYTES = 16 << 20
 class Checkpointer:
     """A thread with a connection of its own."""
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._log = path.with_name(path.name + "-wal")
+    def __init__(self, file: SqliteFile) -> None:
+        self._file = file
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._run, name="checkpoints", daemon=True)
 
@@ -41,15 +42,15 @@ class Checkpointer:
 
     def _checkpoint(self) -> None:
         try:
-            size = self._log.stat().st_size
+            size = self._file.log.stat().st_size
             if not size:
                 return
-            connection = sqlite3.connect(self._path, timeout=0.25)
+            connection = self._file.connect(timeout_s=0.25)
             try:
                 connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
                 if size > RESTART_BYTES:
                     connection.execute("PRAGMA wal_checkpoint(RESTART)").fetchall()
             finally:
                 connection.close()
-        except (OSError, sqlite3.Error) as trouble:
+        except (OSError, sqlite3.Error, Unavailable) as trouble:
             log.warning("no checkpoint: %s", trouble)

@@ -1,44 +1,187 @@
 """The command line. Each verb is one function; what it does is done elsewhere."""
 
-import json
 import os
+import sys
+from importlib.metadata import version
 from pathlib import Path
+from typing import Annotated
 
 import typer
-import uvicorn
+from typer.core import TyperGroup
 
-from cartwheel import accountfile, times
+from cartwheel import cli_accounts, config, demo, doctor, reference, serving, terminal
+from cartwheel.cli_accounts import app_cli, key_cli
+from cartwheel.cli_leads import lead_cli
+from cartwheel.cli_shared import TROUBLE, USAGE, AsJson, check_there
 from cartwheel.config import Settings
 from cartwheel.db import Database
+from cartwheel.errors import BadAccountFile, BadSetting, CartwheelError, Unavailable
 
-cli = typer.Typer(add_completion=False, no_args_is_help=True)
+cli = typer.Typer(
+    add_completion=False,
+    no_args_is_help=True,
+    rich_markup_mode="markdown",
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="Cartwheel: self-hosted marketing automation that speaks Kartra's API.",
+    epilog="Settings come from the environment: see `cartwheel config`. The tour is `cartwheel demo`.",
+)
 
-
-@cli.command()
-def serve(host: str = "127.0.0.1", port: int = 8080):
-    os.environ.setdefault("CARTWHEEL_HOST", host)
-    uvicorn.run(
-        "cartwheel.app:from_environment",
-        factory=True,
-        host=host,
-        port=port,
-        log_config=None,
-        access_log=False,
-        loop="uvloop",
-        http="httptools",
-        proxy_headers=False,
-        server_header=False,
-        lifespan="on",
-        ws="none",
-    )
+RUNNING, ACCOUNTS, LEADS, CARE = "Running", "Accounts", "Leads", "Care"
+"""The parts of the help."""
 
 
-@cli.command()
-def apply(file: Path):
-    d = Database(Settings.load().database)
-    d.migrate()
-    print(json.dumps(accountfile.apply(d, accountfile.read_file(file), times.now())))
+def _version(asked: bool) -> None:  # noqa: FBT001 - typer calls it so
+    if asked:
+        typer.echo(f"cartwheel {version('cartwheel')}")
+        raise typer.Exit
 
 
-def main():
-    cli()
+@cli.callback()
+def _options(
+    *,
+    _show: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Say which version this is.")
+    ] = False,
+) -> None: ...
+
+
+def main() -> None:
+    """What the command `cartwheel` runs: trouble is told in one line."""
+    try:
+        cli(prog_name="cartwheel")
+    except (BadSetting, BadAccountFile) as error:
+        _give_up(str(error), USAGE)
+    except Unavailable as error:
+        _give_up(f"the database cannot be used: {error}", TROUBLE)
+    except CartwheelError as error:
+        _give_up(str(error), TROUBLE)
+
+
+def _give_up(message: str, code: int) -> None:
+    typer.echo(f"cartwheel: {' '.join(message.split())}", err=True)
+    sys.exit(code)
+
+
+# -- running --
+
+
+@cli.command(rich_help_panel=RUNNING)
+def serve(
+    host: Annotated[str | None, typer.Option(help="The address to listen on.", show_default="CARTWHEEL_HOST")] = None,
+    port: Annotated[int | None, typer.Option(help="The port to listen on.", show_default="CARTWHEEL_PORT")] = None,
+    processes: Annotated[
+        int | None,
+        typer.Option(help="How many processes; PostgreSQL only.", show_default="CARTWHEEL_PROCESSES"),
+    ] = None,
+) -> None:
+    """Run the server until SIGTERM or Ctrl-C; calls in flight are answered before it stops.
+
+    The tables are brought up to date first. What it has to say goes to stderr, a JSON object a line.
+
+        cartwheel serve --host 0.0.0.0 --port 8080
+
+        CARTWHEEL_DATABASE=postgresql://user:password@host/name cartwheel serve --processes 4
+    """
+    given = {"host": host, "port": port, "processes": processes}
+    flags = {config.PREFIX + name.upper(): str(value) for name, value in given.items() if value is not None}
+    os.environ.update(flags)  # where each process of the server looks
+    serving.serve(Settings.load())
+
+
+@cli.command("demo", rich_help_panel=RUNNING)
+def run_demo(
+    port: Annotated[
+        int | None, typer.Option(help="The port to listen on.", show_default="8080, or any free one")
+    ] = None,
+) -> None:
+    """Show what Cartwheel does: a server with an account to try, some calls and their answers.
+
+    It keeps serving until Ctrl-C; its database is thrown away then. Settings are ignored.
+    """
+    demo.run(port)
+
+
+cli.command("apply", rich_help_panel=ACCOUNTS)(cli_accounts.apply)
+cli.command("export-account", rich_help_panel=ACCOUNTS)(cli_accounts.export_account)
+cli.add_typer(app_cli, name="app", rich_help_panel=ACCOUNTS)
+cli.add_typer(key_cli, name="key", rich_help_panel=ACCOUNTS)
+cli.add_typer(lead_cli, name="lead", rich_help_panel=LEADS)
+
+
+@cli.command(rich_help_panel=CARE)
+def migrate() -> None:
+    """Bring the tables up to date. `serve` and `apply` do it by themselves."""
+    database = Database(Settings.load().database)
+    try:
+        ran = database.migrate()
+    finally:
+        database.close()
+    typer.echo(f"Ran {', '.join(ran)}." if ran else "Nothing to do: the tables are up to date.")
+
+
+@cli.command("config", rich_help_panel=CARE)
+def show_config(*, as_json: AsJson = False) -> None:
+    """Show every setting: its value, where it comes from, what it is for. Passwords are masked."""
+    found, unknown = config.find(), config.unknown()
+    if as_json:
+        settings = [
+            {"name": entry.variable, "value": entry.shown, "source": entry.source, "help": entry.row.help}
+            for entry in found
+        ]
+        terminal.show_json({"settings": settings, "unknown": unknown})
+        return
+    rows = [
+        (entry.variable, entry.shown, entry.source.replace(entry.variable, "set"), entry.row.help) for entry in found
+    ]
+    terminal.show(terminal.table(["setting", "value", "from", "what it is for"], rows))
+    for name in unknown:
+        terminal.show("", terminal.plain(f"{name} is set, and is no setting.", "bold red"))
+
+
+@cli.command("doctor", rich_help_panel=CARE)
+def run_doctor(*, as_json: AsJson = False) -> None:
+    """Check that the data keeps its promises; exit code 1 if something is wrong.
+
+    It only reads, and a server may be at work meanwhile.
+    """
+    database = Database(Settings.load().database)
+    try:
+        check_there(database)
+        found = doctor.examine(database)
+    finally:
+        database.close()
+    if as_json:
+        terminal.show_json(found.as_data())
+    else:
+        terminal.show(*terminal.report(found))
+    if not found.healthy:
+        raise typer.Exit(TROUBLE)
+
+
+@cli.command("reference", rich_help_panel=CARE)
+def write_reference(
+    folder: Annotated[Path, typer.Argument(help="Where the pages are.", file_okay=False)] = Path("docs/reference"),
+    *,
+    check: Annotated[bool, typer.Option("--check", help="Write nothing; exit code 1 if a page differs.")] = False,
+) -> None:
+    """Write the reference pages from the code: API, settings, events, account files, command line."""
+    stale = {name: text for name, text in pages().items() if not _holds(folder / name, text)}
+    if check and stale:
+        typer.echo(f"cartwheel: not as the code has it: {', '.join(stale)} (`cartwheel reference` mends it)", err=True)
+        raise typer.Exit(TROUBLE)
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, text in stale.items():
+        (folder / name).write_text(text)
+        typer.echo(f"Wrote {folder / name}")
+
+
+def pages() -> dict[str, str]:
+    """The reference pages, this command line's among them."""
+    command = typer.main.get_command(cli)
+    assert isinstance(command, TyperGroup)  # it has verbs
+    return reference.pages(command)
+
+
+def _holds(path: Path, text: str) -> bool:
+    return path.is_file() and path.read_text() == text

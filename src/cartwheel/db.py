@@ -8,7 +8,7 @@ import os
 import pkgutil
 import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Literal
 
@@ -17,7 +17,7 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError
 
 from cartwheel import migrations
 from cartwheel.errors import BadSetting, Unavailable
-from cartwheel.lanes import Lane, PostgresLane, SqliteLane
+from cartwheel.lanes import Lane, PostgresLane, SqliteFile, SqliteLane
 
 EngineName = Literal["sqlite", "postgresql"]
 
@@ -37,26 +37,32 @@ class Database:
     def __init__(self, url: str) -> None:
         self.url = url
         self.name: EngineName
-        self.path: Path | None = None
+        self.file: SqliteFile | None = None
         if url.startswith("sqlite:///") and len(url) > len("sqlite:///"):
             self.name = "sqlite"
-            self.path = Path(url.removeprefix("sqlite:///"))
-            self.engine = _sqlite_engine(self.path)
+            self.file = SqliteFile(Path(url.removeprefix("sqlite:///")))
+            self.engine = _sqlite_engine(self.file)
         elif url.startswith(("postgresql://", "postgres://")):
             self.name = "postgresql"
             self.engine = _postgresql_engine(url.partition("://")[2])
         else:
             raise BadSetting(_FORM)
 
+    @property
+    def path(self) -> Path | None:
+        return self.file.path if self.file else None
+
     @contextmanager
     def read(self) -> Iterator[sa.Connection]:
         """A transaction that only reads."""
+        self._check()
         with _trouble_told(), self.engine.connect() as connection:
             yield connection
 
     @contextmanager
     def write(self) -> Iterator[sa.Connection]:
         """A transaction that commits when the block ends well."""
+        self._check()
         with _trouble_told(), self.engine.connect() as connection:
             connection = connection.execution_options(cartwheel_write=True)
             with connection.begin():
@@ -64,12 +70,16 @@ class Database:
 
     def lane(self) -> Lane:
         """A connection for batches; the caller closes it. The schema has to be there."""
-        if self.path is not None:
-            return SqliteLane(self.path)
+        if self.file is not None:
+            return SqliteLane(self.file)
         return PostgresLane(self.url)
 
     def close(self) -> None:
         self.engine.dispose()
+
+    def _check(self) -> None:
+        if self.file is not None:
+            self.file.check()
 
     # -- migrations --
 
@@ -84,12 +94,13 @@ class Database:
 
         On SQLite a database that holds data is copied first, to `FILE.before-NAME`.
         """
+        if self.file is not None:
+            self.file.create()
         ran_before, waiting = self.migrations()
         if not waiting:
             return []
-        if ran_before and self.path is not None:
-            with sqlite3.connect(self.path) as original:
-                original.execute("VACUUM INTO ?", (f"{self.path}.before-{waiting[0]}",))
+        if ran_before and self.file is not None:
+            _copy(self.file, f".before-{waiting[0]}")
         with self.write() as connection:
             if self.name == "postgresql":
                 connection.execute(sa.select(sa.func.pg_advisory_xact_lock(MIGRATION_LOCK)))
@@ -99,6 +110,15 @@ class Database:
                 importlib.import_module(f"{migrations.__name__}.{name}").up(connection)
                 connection.execute(sa.text("INSERT INTO migrations VALUES (:name)"), {"name": name})
             return ran
+
+
+def _copy(file: SqliteFile, suffix: str) -> None:
+    """Beside the file, under its name and the suffix; a copy under that name is a whole one."""
+    unfinished = Path(f"{file.path}{suffix}.unfinished")
+    unfinished.unlink(missing_ok=True)
+    with closing(file.connect(timeout_s=COLD_LOCK_WAIT_S)) as original:
+        original.execute("VACUUM INTO ?", (str(unfinished),))
+    unfinished.replace(f"{file.path}{suffix}")
 
 
 def _applied(connection: sa.Connection) -> set[str]:
@@ -126,16 +146,14 @@ def _postgresql_engine(rest: str) -> sa.Engine:
         raise BadSetting(_FORM) from None
 
 
-def _sqlite_engine(path: Path) -> sa.Engine:
+def _sqlite_engine(file: SqliteFile) -> sa.Engine:
+    path = file.path
     folder = path.resolve().parent
     if not folder.is_dir():
         raise BadSetting(f"CARTWHEEL_DATABASE: there is no folder {folder}")
     if path.exists() and not os.access(path, os.W_OK):
         raise BadSetting(f"CARTWHEEL_DATABASE: {path} cannot be written")
-    engine = sa.create_engine(
-        f"sqlite:///{path}",
-        connect_args={"isolation_level": None, "timeout": COLD_LOCK_WAIT_S, "check_same_thread": False},
-    )
+    engine = sa.create_engine(f"sqlite:///{path}", creator=lambda: file.connect(timeout_s=COLD_LOCK_WAIT_S))
 
     @sa.event.listens_for(engine, "connect")
     def prepare(connection: sqlite3.Connection, _record: object) -> None:

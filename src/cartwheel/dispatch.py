@@ -108,6 +108,10 @@ class Dispatcher:
             observe.count(cmd, type_)
         return answer
 
+    def refuse(self, reason: str) -> Answer:
+        """The answer to a request that did not even arrive."""
+        return self._refuse(wire.unreadable(reason), None)
+
     def _refuse(self, reply: Reply, caller: Caller | None, too_many: TooMany | None = None) -> Answer:
         observe.count("", reply.type)
         return Answer(msgspec.json.encode(reply.fields()), caller, reply, too_many)
@@ -281,15 +285,16 @@ class CallWork:
     def _run(self, desk: Desk) -> dict[str, Any]:
         elements: list[dict[str, Any]] = []
         beside: dict[str, Any] = {}
-        if self._lead != (None, None) and not self._makes_lead:
-            self._find(desk, self._lead)
+        reference = self._lead
+        if reference != (None, None) and not self._makes_lead:
+            reference = (self._find(desk, reference).id, None)  # the first action may change its address
         for position, action in enumerate(self._envelope.actions):
             command = action.command
             if command is not None and command.success is None:
                 beside |= command.run(AccountCall(self._caller.app, desk, self._account_id)) or {}
                 self.told.append((command.name, ""))
             else:
-                elements.append({action.cmd: self._element(desk, position, action)})
+                elements.append({action.cmd: self._element(desk, position, action, reference)})
         if self._get_lead is not None:
             beside |= self._run_get_lead(desk, self._get_lead)
         return self._shape(elements, beside)
@@ -303,14 +308,14 @@ class CallWork:
             top["actions"] = elements
         return top | beside
 
-    def _element(self, desk: Desk, position: int, action: Action) -> dict[str, Any]:
+    def _element(self, desk: Desk, position: int, action: Action, lead: LeadReference) -> dict[str, Any]:
         command = action.command
         if command is None:
             return self._told("unknown", wire.unknown_command(action.cmd))
         if command.first and position:
             return self._told(command.name, wire.not_first(command.name))
         try:
-            extra = command.run(self._call(command, desk), **command.read(action.sent))
+            extra = command.run(self._call(command, desk, lead), **command.read(action.sent))
         except (DomainError, Refused) as error:
             reply = error.reply if isinstance(error, Refused) else command.reply_to(error)
             if command.refuses_call:
@@ -323,12 +328,12 @@ class CallWork:
         self.told.append((command, reply.type))
         return reply.fields()
 
-    def _call(self, command: Command, desk: Desk) -> AccountCall:
+    def _call(self, command: Command, desk: Desk, lead: LeadReference) -> AccountCall:
         app, account_id, sent = self._caller.app, self._account_id, self._envelope.lead
         if command.makes_lead:
             return NewLeadCall(app, desk, account_id, sent, self._lead[1] or "")
         if command.needs_lead:
-            return LeadCall(app, desk, account_id, sent, self._find(desk, self._lead), self._new_email)
+            return LeadCall(app, desk, account_id, sent, self._find(desk, lead), self._new_email)
         return AccountCall(app, desk, account_id)
 
     def _run_get_lead(self, desk: Desk, reference: LeadReference) -> Mapping[str, Any]:

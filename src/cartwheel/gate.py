@@ -67,6 +67,7 @@ class Gate:
         self._sleep = sleep
         self._passwords = Passwords()
         self._failures = Pace()
+        self._checking: dict[tuple[str, str], asyncio.Event] = {}
 
     def forget_failures(self) -> None:
         """Let everybody begin anew."""
@@ -106,13 +107,23 @@ class Gate:
         return Caller(app, key, client, catalog.version, await self._spend(app))
 
     async def _check_password(self, key: ApiKey, password: str, client: Client) -> None:
+        """After a start, many come at once with a password that nobody has seen yet: one of them is checked for all."""
+        claim = (key.password_hash, password)
         right = self._passwords.known(key, password) if password else False
+        if right is None and claim in self._checking:
+            await self._checking[claim].wait()
+            right = self._passwords.known(key, password)
         if right:
             return
-        await self._wait_for_turn(client)
-        if right is None and await self._passwords.check(key, password):
-            self._failures.give_back(client.prefix, rate=FAILURES_A_SECOND)
-            return
+        done = self._checking.setdefault(claim, asyncio.Event())
+        try:
+            await self._wait_for_turn(client)
+            if right is None and await self._passwords.check(key, password):
+                self._failures.give_back(client.prefix, rate=FAILURES_A_SECOND)
+                return
+        finally:
+            self._checking.pop(claim, None)
+            done.set()
         raise Refused(wire.PASSWORD_WRONG)
 
     async def _wait_for_turn(self, client: Client) -> None:

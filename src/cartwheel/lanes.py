@@ -13,6 +13,7 @@ from functools import cached_property, lru_cache
 from itertools import chain
 from pathlib import Path
 from typing import Any, Protocol
+from urllib.parse import quote
 
 import psycopg
 from psycopg.types.numeric import Int8BinaryDumper
@@ -150,9 +151,51 @@ _GIVE_BACK = "UPDATE counters SET next = {} WHERE name = {} AND next = {}"
 _TAKE = "UPDATE counters SET next = next + {} WHERE name = {} RETURNING next"
 
 
-def connect_sqlite(path: Path) -> sqlite3.Connection:
+class SqliteFile:
+    """The database file, which has to stay where it is.
+
+    Two traps lie around a file that was moved away: who has it open goes on writing into it, and who opens its name
+    makes an empty file, whereupon SQLite deletes the log beside it with all that was committed last.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.log = path.with_name(path.name + "-wal")
+        self._inode: int | None = None
+
+    def create(self) -> None:
+        """Make an empty file, if there is none."""
+        if not self.path.exists():
+            if self.log.exists() and self.log.stat().st_size:
+                raise Unavailable(f"{self.log} is there, but not the database file that it belongs to")
+            self.path.touch()
+
+    def connect(self, *, timeout_s: float) -> sqlite3.Connection:
+        """A connection to the file as it is; raises `Unavailable` rather than to make one."""
+        self.check()
+        uri = f"file:{quote(str(self.path))}?mode=rw"
+        return sqlite3.connect(
+            uri, uri=True, isolation_level=None, check_same_thread=False, timeout=timeout_s, cached_statements=512
+        )
+
+    def check(self) -> None:
+        """Raise `Unavailable` unless this is still the file that it was at the first look."""
+        inode = inode_of(self.path)
+        self._inode = self._inode or inode
+        if inode != self._inode:
+            raise Unavailable(f"{self.path} was replaced by another file")
+
+
+def inode_of(path: Path) -> int:
+    try:
+        return path.stat().st_ino
+    except OSError:
+        raise Unavailable(f"there is no file {path}") from None
+
+
+def connect_sqlite(file: SqliteFile) -> sqlite3.Connection:
     """A connection whose commits are durable, which never waits for a lock and leaves checkpoints to `checkpoints`."""
-    connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=0, cached_statements=512)
+    connection = file.connect(timeout_s=0)
     for pragma in ("journal_mode=WAL", "synchronous=FULL", "wal_autocheckpoint=0", "cache_size=-32768"):
         connection.execute(f"PRAGMA {pragma}")
     return connection
@@ -161,15 +204,15 @@ def connect_sqlite(path: Path) -> sqlite3.Connection:
 class SqliteLane:
     """Statements run where they are called (they are short); only the commit, which waits for the disk, has a thread."""
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._connection = connect_sqlite(path)
-        self._file = path.stat().st_ino
+    def __init__(self, file: SqliteFile) -> None:
+        self._file = file
+        self._connection = connect_sqlite(file)
+        self._log_inode: int | None = None
         self._disk = ThreadPoolExecutor(1, thread_name_prefix="commit")
 
     async def begin(self) -> None:
         deadline = time.monotonic() + LOCK_WAIT_S
-        self._check_file()
+        self._check_files()
         while True:
             try:
                 self._run("BEGIN IMMEDIATE")
@@ -230,14 +273,13 @@ class SqliteLane:
         except sqlite3.Error as error:
             raise _sqlite_trouble(error) from error
 
-    def _check_file(self) -> None:
-        """Writing goes on happily in a file that somebody has deleted: refuse to lose that work."""
-        try:
-            here = self._path.stat().st_ino == self._file
-        except OSError:
-            here = False
-        if not here:
-            raise Unavailable(f"the database file {self._path} was moved, deleted or replaced")
+    def _check_files(self) -> None:
+        """Writing goes on happily in files that somebody has moved or deleted: refuse to lose that work."""
+        self._file.check()
+        log_inode = inode_of(self._file.log)
+        self._log_inode = self._log_inode or log_inode
+        if log_inode != self._log_inode:
+            raise Unavailable(f"{self._file.log} was deleted while the database was in use: restart")
 
 
 def _sqlite_trouble(error: sqlite3.Error) -> Exception:
@@ -311,17 +353,32 @@ class PostgresLane:
 
     async def _connected(self) -> psycopg.AsyncConnection[Row]:
         if self._connection is None or self._connection.closed:
-            self._connection = await psycopg.AsyncConnection.connect(
-                self._url, autocommit=True, connect_timeout=3, options=f"-c statement_timeout={int(LOCK_WAIT_S * 1000)}"
-            )
+            self._connection = await psycopg.AsyncConnection.connect(self._url, autocommit=True, **_PATIENCE)
             self._connection.adapters.register_dumper(int, Int8BinaryDumper)
         return self._connection
+
+
+_LOCK_WAIT_MS = int(LOCK_WAIT_S * 1000)
+
+_PATIENCE: dict[str, Any] = {
+    "connect_timeout": 3,
+    # A process that was frozen in a transaction does not keep its locks from the others.
+    "options": f"-c statement_timeout={_LOCK_WAIT_MS} -c idle_in_transaction_session_timeout={_LOCK_WAIT_MS}",
+    # Nor does a server that vanished without a word keep its callers waiting.
+    "tcp_user_timeout": 2 * _LOCK_WAIT_MS,
+    "keepalives_idle": 5,
+    "keepalives_interval": 2,
+    "keepalives_count": 3,
+}
 
 
 def _postgresql_trouble(error: psycopg.Error) -> Exception:
     if isinstance(
         error,
-        psycopg.errors.UniqueViolation | psycopg.errors.SerializationFailure | psycopg.errors.DeadlockDetected,
+        psycopg.errors.UniqueViolation
+        | psycopg.errors.SerializationFailure
+        | psycopg.errors.DeadlockDetected
+        | psycopg.errors.IdleInTransactionSessionTimeout,
     ):
         return Conflict(str(error))
     if isinstance(error, psycopg.OperationalError):

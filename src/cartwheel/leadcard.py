@@ -134,12 +134,15 @@ def _entry(happened: Happened, account: Account, catalog: Catalog) -> Entry:
 
 
 def _who(origin: str, account: Account, catalog: Catalog) -> str:
-    """`app:3` as "by the App Website"."""
-    kind, _, number = origin.partition(":")
-    if kind != "app":
-        return {"cli": "by the command line", "cartwheel": "by Cartwheel"}.get(origin, f"by {origin}")
-    names = [app.name for app in catalog.apps_of(account.id) if str(app.id) == number]
-    return f"by the App {names[0]}" if names else f"by App no. {number}"
+    """The `origin` of an event, for people."""
+    for app in catalog.apps.values():
+        if app.origin == origin:
+            owner = catalog.accounts[app.account_id]
+            return f"by the App {app.name}" + ("" if owner is account else f" of {owner.name}")
+    return _OTHERS.get(origin, f"by {origin}")
+
+
+_OTHERS = {"cli": "by the command line", "cartwheel": "by Cartwheel"}
 
 
 def _value_text(field: CustomField, value: CustomValue) -> str:

@@ -1,11 +1,14 @@
 """Addresses: allow-lists, and who really calls when there are proxies in between. Pure."""
 
 import ipaddress
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+_WITH_PORT = re.compile(r"\[([^\]]+)\](?::[0-9]+)?|([0-9.]+):[0-9]+")
 
 _MAPPED_BITS = 96
 """The prefix ::ffff:0:0/96 holds the IPv4 addresses."""
@@ -14,10 +17,8 @@ _MAPPED_BITS = 96
 def read_address(text: str) -> Address | None:
     """An address as peers and proxies write it: with a port, in brackets, with a zone, IPv4 inside IPv6."""
     text = text.strip().strip('"')
-    if text.startswith("["):
-        text = text[1:].partition("]")[0]
-    elif text.count(":") == 1:
-        text = text.partition(":")[0]
+    if with_port := _WITH_PORT.fullmatch(text):
+        text = with_port[1] or with_port[2]
     try:
         address = ipaddress.ip_address(text.partition("%")[0])
     except ValueError:
@@ -81,14 +82,14 @@ def find_client(
 
     `X-Forwarded-For` is read from its right end: each hop that is one of our proxies vouches for the one before it; the
     first that is not is the client, and everything left of it may be forged. `X-Forwarded-Proto` counts as https only
-    if every proxy in the chain says so.
+    if every proxy in the chain says so. For whom a proxy calls that tells the scheme but no address, nobody knows.
     """
     address = read_address(peer)
     if not proxies or not within(address, proxies):
         return Client(address, tls)
-    for hop in reversed(forwarded_for.split(",") if forwarded_for else []):
+    schemes = {scheme.strip().lower() for scheme in forwarded_proto.split(",")} if forwarded_proto else set()
+    for hop in reversed(forwarded_for.split(",") if forwarded_for or schemes else []):
         address = read_address(hop)
         if not within(address, proxies):
             break
-    schemes = {scheme.strip().lower() for scheme in forwarded_proto.split(",")} if forwarded_proto else set()
     return Client(address, schemes == {"https"} if schemes else tls)

@@ -182,9 +182,10 @@ def _numeric_first(key: str) -> tuple[bool, int, str]:
 
 def one_object(value: object) -> Tree | None:
     """`lead` and `get_lead`: an object, or an array that holds one object (some clients send that)."""
+    if isinstance(value, dict) and all(key.isdigit() and isinstance(value[key], dict) for key in value):
+        value = items(value)
     if isinstance(value, dict):
-        inner = value.get("0") if len(value) == 1 else None
-        return inner if isinstance(inner, dict) else value
+        return value
     if isinstance(value, list):
         if not value:
             return {}

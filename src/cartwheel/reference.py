@@ -1,0 +1,385 @@
+"""The reference pages, written from the code: nothing in them is written twice, so nothing can differ."""
+
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from enum import EnumMeta
+from importlib.resources import files
+from inspect import getdoc
+from sys import modules
+from typing import Any
+
+import msgspec
+import typer
+from msgspec import inspect as types
+from typer.core import TyperCommand, TyperGroup
+
+from cartwheel import config, events, wire
+from cartwheel.accountfile import AccountFile, Part
+from cartwheel.examples import Examples, Provocation, Rung, Shown, run_examples
+from cartwheel.leads import PROFILE_FIELDS
+from cartwheel.registry import COMMANDS, Command, Scope
+from cartwheel.terminal import compact_json
+from cartwheel.wire import Reply
+
+WRITTEN = "<!-- Written by `make reference` from the code. -->"
+
+CliCommand = TyperCommand | TyperGroup
+
+
+def pages(command_line: CliCommand) -> dict[str, str]:
+    """Each page's text by its file name."""
+    examples = run_examples()
+    written = {
+        "api.md": _api(examples),
+        "events.md": _events(examples),
+        "settings.md": _settings(),
+        "account-file.md": _account_file(),
+        "cli.md": _cli(command_line),
+    }
+    return {name: "\n".join([WRITTEN, "", *lines]).rstrip() + "\n" for name, lines in written.items()}
+
+
+def _table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[str]:
+    yield f"| {' | '.join(heads)} |"
+    yield f"|{'---|' * len(heads)}"
+    for row in rows:
+        yield f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in row)} |"
+    yield ""
+
+
+def _block(text: str, language: str = "") -> Iterator[str]:
+    yield f"```{language}"
+    yield text
+    yield "```"
+    yield ""
+
+
+def _json(value: Any) -> Iterator[str]:
+    return _block(compact_json(value), "json")
+
+
+def _code(value: object) -> str:
+    return f"`{value}`"
+
+
+# -- the API --
+
+
+def _api(examples: Examples) -> Iterator[str]:
+    yield "# The API"
+    yield ""
+    yield from _CALLING.strip().splitlines()
+    yield ""
+    yield from _gate(examples)
+    yield "## The shapes of answers"
+    yield ""
+    for title, shown in examples.shapes.items():
+        yield f"{title}:"
+        yield ""
+        yield from _json(shown.call)
+        yield from _json(shown.answer)
+    yield "## The fields of a lead"
+    yield ""
+    yield "These can be written in `lead`, and none has to be; `custom_fields` is a list of `field_identifier` and"
+    yield "`field_value`, which is a text, the id of an option, or for a `checkbox` a list of ids. What is not sent stays."
+    yield ""
+    yield ", ".join(_code(name) for name in ("email", *PROFILE_FIELDS, "custom_fields"))
+    yield ""
+    yield "## Permissions"
+    yield ""
+    yield "An App may use all commands unless its `commands` say which, by their names or by these scopes:"
+    yield ""
+    yield from _table(["scope", "commands"], ((_code(scope), _links(_of_scope(scope))) for scope in Scope))
+    yield "## Commands"
+    yield ""
+    yield from _contents()
+    for command in COMMANDS.values():
+        yield from _command(command, examples.commands[command.name])
+
+
+_CALLING = """
+A call is a `POST` to `/api`: the credentials `app_id`, `api_key` and `api_password`, then `actions`, each with its `cmd`
+and parameters, and `lead`, which says whom they are about. The body is a form, as PHP's `http_build_query` writes it, or
+the same as JSON. The examples below leave the credentials out; this is one in full:
+
+```console
+curl https://cartwheel.example/api \\
+  -d app_id=YOUR_APP_ID -d api_key=YOUR_API_KEY -d api_password=YOUR_API_PASSWORD \\
+  -d 'lead[email]=ada@shop.example' \\
+  -d 'actions[0][cmd]=assign_tag' -d 'actions[0][tag_name]=Trial user'
+```
+
+Every answer is JSON with HTTP status 200; only a caller that comes too often gets 429. All actions of a call are
+committed together, durably, before the answer leaves. `lead` may hold an `id` instead of an `email`; with both, the id
+counts. Names of lists, tags, sequences and fields are matched without regard to case and surrounding space.
+
+A header `Idempotency-Key` makes a repeated call harmless: for 24 hours the same key with the same body gets the stored
+answer again, and nothing is done twice. In all examples the account is that of `cartwheel demo`.
+"""
+
+
+def _gate(examples: Examples) -> Iterator[str]:
+    yield "## The gate"
+    yield ""
+    yield "What stops a call before any of it is done, in the order in which it is checked:"
+    yield ""
+    yield from _table(["refused when", "`type`", "`message`"], (_rung(rung) for rung in examples.gate))
+    yield "429 comes with HTTP status 429, and `Retry-After` says in how many seconds to come again."
+    yield ""
+    yield "These can answer any call, too:"
+    yield ""
+    shown = {(rung.shown.answer["type"], rung.shown.answer["message"]) for rung in examples.gate}
+    shown |= {(entry.reply.type, entry.reply.message) for entry in _all(examples) if entry.reply}
+    others = [reply for reply in vars(wire).values() if isinstance(reply, Reply)]
+    rest = [(reply.type, reply.message) for reply in others if (reply.type, reply.message) not in shown]
+    yield from _table(["`type`", "`message`"], rest)
+
+
+def _rung(rung: Rung) -> tuple[str, str, str]:
+    return rung.why, rung.shown.answer["type"], rung.shown.answer["message"]
+
+
+def _all(examples: Examples) -> Iterator[Provocation]:
+    return (entry for entries in examples.commands.values() for entry, _ in entries)
+
+
+def _of_scope(scope: Scope) -> Iterator[Command]:
+    return (command for command in COMMANDS.values() if command.scope is scope)
+
+
+def _links(commands: Iterable[Command]) -> str:
+    return ", ".join(f"[`{command.name}`](#{command.name})" for command in commands)
+
+
+def _contents() -> Iterator[str]:
+    """The commands by the modules in which they stand."""
+    nouns: dict[str, list[Command]] = {}
+    for command in COMMANDS.values():
+        about = (getdoc(modules[command.run.__module__]) or "").splitlines()[0]
+        nouns.setdefault(about, []).append(command)
+    for about, commands in nouns.items():
+        noun, _, what = about.partition(": ")
+        yield f"- **{noun}**, {what} {_links(commands)}"
+    yield ""
+
+
+def _command(command: Command, entries: Sequence[tuple[Provocation, Shown]]) -> Iterator[str]:
+    yield f"### `{command.name}`"
+    yield ""
+    yield command.doc
+    yield ""
+    yield _conditions(command)
+    yield ""
+    if command.params:
+        rows = [(_code(name), param.kind, "yes" if param.empty else "no") for name, param in command.params.items()]
+        yield from _table(["parameter", "kind", "required"], rows)
+    (success, shown), *refusals = entries
+    yield from _block("\n".join(_form(success.call)))
+    yield from _json(success.call)
+    yield "The answer:"
+    yield ""
+    yield from _json(shown.answer)
+    if refusals:
+        yield from _table(
+            ["`type`", "`message`", "why", "for example"], (_refusal(entry, success) for entry, _ in refusals)
+        )
+
+
+def _conditions(command: Command) -> str:
+    about = "Makes its lead." if command.makes_lead else "Needs a lead." if command.needs_lead else "Needs no lead."
+    first = " It has to be the first action of its call." if command.first else ""
+    whole = " When it is refused, the whole call is." if command.refuses_call else ""
+    return f"{about}{first}{whole} An App needs the permission `{command.name}` or `{command.scope}`."
+
+
+def _form(value: Any, name: str = "") -> Iterator[str]:
+    """The variables of a form, one a line."""
+    entries = value.items() if isinstance(value, Mapping) else enumerate(value) if isinstance(value, list) else None
+    if entries is None:
+        yield f"{name}={value}"
+        return
+    for key, inner in entries:
+        yield from _form(inner, f"{name}[{key}]" if name else str(key))
+
+
+def _refusal(entry: Provocation, success: Provocation) -> tuple[str, str, str, str]:
+    """What differs from the example that succeeds is what provokes it."""
+    assert entry.reply is not None  # only a success can be without words
+    changes = {name: value for name, value in entry.parameters.items() if success.parameters.get(name) != value}
+    if entry.lead != success.lead:
+        changes["lead"] = {name: value for name, value in entry.lead.items() if success.lead.get(name) != value}
+    example = _code(json.dumps(changes)) if changes else ""
+    return entry.reply.type, entry.reply.message, entry.why.partition("\n")[0], example
+
+
+# -- events --
+
+
+def _events(examples: Examples) -> Iterator[str]:
+    yield "# Events"
+    yield ""
+    yield "What can have happened to a lead. Each is stored in the transaction that makes the change, with `kind`, `details`"
+    yield "as JSON, `origin` (who did it) and the time; `cartwheel lead show` tells them."
+    yield ""
+    for kind, event in events.KINDS.items():
+        yield f"## `{kind}`"
+        yield ""
+        yield getdoc(event) or ""
+        yield ""
+        fields = msgspec.structs.fields(event)
+        if fields:
+            yield from _table(
+                ["detail", "type"], ((_code(field.name), _kind(types.type_info(field.type))) for field in fields)
+            )
+        if told := examples.events.get(kind):
+            yield f"For example `{told.details}`, told as “{told.text}”."
+            yield ""
+
+
+# -- settings --
+
+
+def _settings() -> Iterator[str]:
+    yield "# Settings"
+    yield ""
+    yield "Settings are environment variables. Any of them can come from a file instead, which is meant for secrets: the"
+    yield "variable's name with `_FILE` behind it names the file. `cartwheel config` shows what is in force, and why."
+    yield ""
+    rows = [
+        (_code(config.PREFIX + name.upper()), _code(row.default) if row.default else "", row.help)
+        for name, row in config.rows().items()
+    ]
+    yield from _table(["variable", "default", "what it is for"], rows)
+
+
+# -- account files --
+
+
+def _account_file() -> Iterator[str]:
+    yield "# Account files"
+    yield ""
+    what, *more = (getdoc(modules[AccountFile.__module__]) or "").partition(": ")[2].splitlines()
+    yield from [what[:1].upper() + what[1:], *more]
+    yield ""
+    yield "A key that does not exist is refused. This is the account of `cartwheel demo`:"
+    yield ""
+    yield from _block(files("cartwheel").joinpath("demo.toml").read_text().strip(), "toml")
+    root = types.type_info(AccountFile)
+    assert isinstance(root, types.StructType)  # it is one
+    for field in root.fields:
+        yield from _toml_table(field.encode_name, field.type)
+
+
+def _toml_table(path: str, kind: types.Type) -> Iterator[str]:
+    """A table of the file, then those in it."""
+    while isinstance(kind, types.Metadata):
+        kind = kind.type
+    many = isinstance(kind, types.ListType)
+    struct = _struct(kind)
+    if struct is None:
+        return
+    yield f"## `[[{path}]]`" if many else f"## `[{path}]`"
+    yield ""
+    if struct.cls.__doc__ and struct.cls.__doc__ != Part.__doc__:
+        yield from (getdoc(struct.cls) or "").splitlines()
+        yield ""
+    rows = [
+        (_code(field.encode_name), _kind(field.type), _default(field), _meaning(field.type)) for field in struct.fields
+    ]
+    yield from _table(["key", "type", "default", "what it is for"], rows)
+    for field in struct.fields:
+        yield from _toml_table(f"{path}.{field.encode_name}", field.type)
+
+
+def _struct(kind: types.Type) -> types.StructType | None:
+    """The table behind a type: itself, its elements, or what it is when it is there."""
+    match kind:
+        case types.StructType():
+            return kind
+        case types.ListType():
+            return _struct(kind.item_type)
+        case types.UnionType():
+            return next((found for inner in kind.types if (found := _struct(inner))), None)
+        case types.Metadata():
+            return _struct(kind.type)
+    return None
+
+
+def _meaning(kind: types.Type) -> str:
+    found = kind.extra_json_schema if isinstance(kind, types.Metadata) else None
+    return str((found or {}).get("description", ""))
+
+
+def _kind(kind: types.Type) -> str:
+    """A type in words."""
+    match kind:
+        case types.Metadata():
+            return _kind(kind.type)
+        case types.StrType():
+            return "text" + _bounds(kind.min_length, kind.max_length, " characters")
+        case types.IntType():
+            return "whole number" + _bounds(kind.ge, kind.le, "")
+        case types.BoolType():
+            return "`true` or `false`"
+        case types.LiteralType():
+            return _or(sorted(kind.values, key=str))
+        case types.EnumType():
+            assert isinstance(kind.cls, EnumMeta)  # what else
+            return _or([member.value for member in kind.cls])
+        case types.ListType():
+            return "list of tables" if _struct(kind) else f"list: {_kind(kind.item_type)}"
+        case types.StructType():
+            return "table"
+        case types.UnionType():
+            return _or_words([_kind(inner) for inner in kind.types if not isinstance(inner, types.NoneType)])
+    return "anything"
+
+
+def _bounds(low: int | None, high: int | None, unit: str) -> str:
+    return f", {low:,} to {high:,}{unit}" if low is not None and high is not None else ""
+
+
+def _or(values: Iterable[object]) -> str:
+    return _or_words([_code(value) for value in values])
+
+
+def _or_words(words: Sequence[str]) -> str:
+    return " or ".join(filter(None, [", ".join(words[:-1]), words[-1]]))
+
+
+def _default(field: types.Field) -> str:
+    if field.required:
+        return "(required)"
+    value = field.default_factory() if field.default is msgspec.NODEFAULT else field.default
+    return "" if value is None or value in ("", []) else _code(json.dumps(value))
+
+
+# -- the command line --
+
+
+def _cli(command: CliCommand) -> Iterator[str]:
+    yield "# The command line"
+    yield ""
+    yield "Exit codes: 0 for success, 1 when something is wrong, 2 when it was asked for wrongly or a setting is bad; one"
+    yield "line on stderr says what. Messages of the server go to stderr as JSON, one object a line."
+    yield ""
+    yield from _verb(command, "cartwheel", None)
+
+
+def _verb(command: CliCommand, name: str, parent: typer.Context | None) -> Iterator[str]:
+    context = typer.Context(command, info_name=name, parent=parent)
+    if isinstance(command, TyperGroup):
+        for inner in command.list_commands(context):
+            found = command.get_command(context, inner)
+            assert isinstance(found, TyperCommand | TyperGroup)  # it was listed
+            yield from _verb(found, inner, context)
+        return
+    yield f"## `{context.command_path}`"
+    yield ""
+    yield from (command.help or "").strip().splitlines()
+    yield ""
+    yield from _block(" ".join([context.command_path, *command.collect_usage_pieces(context)]))
+    records = [param.get_help_record(context) for param in command.get_params(context)]
+    rows = [(_code(left), right) for left, right in filter(None, records) if "--help" not in left]
+    if rows:
+        yield from _table(["argument or option", "what it is"], rows)

@@ -1,0 +1,492 @@
+"""The command line, verb by verb, on both engines; what it changes, a running server knows at once."""
+
+import json
+import os
+import stat
+import subprocess
+import sys
+import tomllib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+import typer
+from typer.core import TyperGroup
+
+from cartwheel import doctor, schema
+from cartwheel.cli import cli, main
+from cartwheel.db import Database
+from conftest import Databases
+from harness import DEMO, Api, Server, new_api
+
+Cartwheel = Callable[..., "Ran"]
+
+
+@dataclass(frozen=True)
+class Ran:
+    """How a command ended."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> Any:
+        [line] = self.out.splitlines()
+        return json.loads(line)
+
+    @property
+    def trouble(self) -> str:
+        """The one line that says what is wrong."""
+        [line] = self.err.splitlines()
+        assert line.startswith("cartwheel: ")
+        return line
+
+
+@pytest.fixture
+def cartwheel(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Iterator[Cartwheel]:
+    """The command line, in this process."""
+
+    def run(*arguments: object) -> Ran:
+        monkeypatch.setattr(sys, "argv", ["cartwheel", *map(str, arguments)])
+        with pytest.raises(SystemExit) as end:
+            main()
+        shown = capsys.readouterr()
+        code = end.value.code
+        return Ran(code if isinstance(code, int) else 0, shown.out, shown.err)
+
+    before = dict(os.environ)
+    yield run
+    os.environ.clear()
+    os.environ.update(before)
+
+
+@pytest.fixture
+def url(engine: str, databases: Databases, monkeypatch: pytest.MonkeyPatch) -> str:
+    """An empty database of the settings."""
+    url = databases.new(engine)
+    monkeypatch.setenv("CARTWHEEL_DATABASE", url)
+    return url
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    """An account file with something of everything."""
+    path = tmp_path / "shop.toml"
+    more = """
+        [[apps]]
+        name = "Elsewhere"
+        mode = "test"
+        rate_limit = 7
+        allow_ips = ["203.0.113.0/24", "2001:db8::/32"]
+        commands = ["lists:write", "assign_tag"]
+        active = false
+    """
+    path.write_text(DEMO.replace("[account]", '[account]\ntimezone = "Europe/Berlin"\ngdpr = true') + more)
+    return path
+
+
+LINES = r"""
+[[sequences]]
+name = "Lines"
+steps = [{ box = "1", type = "email", subject = "x", html = "<p>\r\n\\ \"\"\"</p>\n" }]
+"""
+"""A body that is hard to write down again."""
+
+
+@pytest.fixture
+def owner(api: Api, monkeypatch: pytest.MonkeyPatch) -> Api:
+    """An account of a running server, whose database is that of the settings."""
+    monkeypatch.setenv("CARTWHEEL_DATABASE", api.server.database.url)
+    return api
+
+
+def name_of(api: Api) -> str:
+    with api.server.database.read() as connection:
+        query = sa.select(schema.accounts.c.name).where(schema.accounts.c.id == api.account_id)
+        return str(connection.execute(query).scalar_one())
+
+
+# -- apply and export --
+
+
+@pytest.mark.usefixtures("url")
+def test_apply_prints_one_json_object_and_tells_what_it_made_once(cartwheel: Cartwheel, file: Path) -> None:
+    made = cartwheel("apply", file).json
+    assert made["account"] == "Demo"
+    assert made["changed"] is True
+    assert len(made["api_key"]) >= 24
+    assert len(made["api_password"]) >= 24
+    assert [app["name"] for app in made["apps"]] == ["Website", "Elsewhere"]
+    again = cartwheel("apply", file, "--json").json
+    assert again == {key: made[key] for key in ("account", "account_id", "apps")} | {"changed": False}
+
+
+@pytest.mark.usefixtures("url")
+@pytest.mark.parametrize("more", ["", LINES], ids=["plain", "hard"])
+def test_applying_what_was_exported_changes_nothing(
+    cartwheel: Cartwheel, file: Path, tmp_path: Path, more: str
+) -> None:
+    file.write_text(file.read_text() + more)
+    cartwheel("apply", file)
+    exported = tmp_path / "exported.toml"
+    assert cartwheel("export-account", "--output", exported).out == ""
+    assert stat.S_IMODE(exported.stat().st_mode) == 0o600
+    assert cartwheel("export-account", " demo ").out == exported.read_text()
+    assert cartwheel("apply", exported).json["changed"] is False
+    assert tomllib.loads(exported.read_text())["custom_fields"] == tomllib.loads(file.read_text())["custom_fields"]
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("[account", "Expected"),
+        ("[account]\ntimezone = 'UTC'", "name"),
+        ("[account]\nname = 'x'\ntimezone = 'Moon/Sea'", "there is no time zone Moon/Sea"),
+        ("[account]\nname = 'x'\napi_kee = 'x'", "api_kee"),
+        ("[account]\nname = 'x'\n[[apps]]\nname = 'y'\ncommands = ['fly']", "there is no command or scope fly"),
+    ],
+)
+def test_a_bad_account_file_is_told_in_one_line(
+    cartwheel: Cartwheel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str, told: str
+) -> None:
+    monkeypatch.setenv("CARTWHEEL_DATABASE", f"sqlite:///{tmp_path / 'x.db'}")
+    bad = tmp_path / "bad.toml"
+    bad.write_text(text)
+    ran = cartwheel("apply", bad)
+    assert ran.code == 2
+    assert told in ran.trouble
+    assert ran.out == ""
+    assert not (tmp_path / "x.db").exists()
+
+
+def test_an_account_file_that_is_not_there_is_told(cartwheel: Cartwheel, tmp_path: Path) -> None:
+    ran = cartwheel("apply", tmp_path / "nothing.toml")
+    assert (ran.code, ran.out) == (2, "")
+    assert "nothing.toml cannot be read" in ran.trouble
+
+
+@pytest.mark.usefixtures("url")
+def test_the_account_has_to_be_named_only_when_there_are_several(
+    cartwheel: Cartwheel, file: Path, tmp_path: Path
+) -> None:
+    cartwheel("migrate")
+    assert "there is no account yet" in cartwheel("app", "list").trouble
+    cartwheel("apply", file)
+    assert cartwheel("app", "list").code == 0
+    other = tmp_path / "other.toml"
+    other.write_text("[account]\nname = 'Other'")
+    cartwheel("apply", other)
+    ran = cartwheel("app", "list")
+    assert ran.code == 1
+    assert "several accounts, so name one of them: Demo, Other" in ran.trouble
+    assert cartwheel("app", "list", "--account", "other").code == 0
+    assert "there is no account Third" in cartwheel("export-account", "Third").trouble
+
+
+# -- the database --
+
+
+@pytest.mark.usefixtures("url")
+def test_migrate_says_what_ran(cartwheel: Cartwheel) -> None:
+    assert cartwheel("migrate").out.startswith("Ran 0001_start")
+    assert cartwheel("migrate").out == "Nothing to do: the tables are up to date.\n"
+
+
+@pytest.mark.parametrize("verb", [("app", "list"), ("lead", "show", "ada@shop.example"), ("export-account",)])
+def test_looking_never_makes_or_migrates_a_database(cartwheel: Cartwheel, url: str, verb: tuple[str, ...]) -> None:
+    ran = cartwheel(*verb)
+    assert ran.code == 1
+    assert ("there is no file" if url.startswith("sqlite") else "0001_start has to run first") in ran.trouble
+    ran = cartwheel("doctor")
+    assert ran.code == 1
+    assert "there is no file" in ran.err or "0001_start has not run" in ran.out
+
+
+@pytest.mark.parametrize(
+    ("database", "code", "told"),
+    [
+        ("oracle://x", 2, "CARTWHEEL_DATABASE has to be"),
+        ("postgresql://host:port/x", 2, "CARTWHEEL_DATABASE has to be"),
+        ("sqlite:////no/such/folder/x.db", 2, "there is no folder"),
+        ("sqlite:////dev/null", 1, "the database cannot be used"),
+        ("postgresql://u:p@127.0.0.1:1/x", 1, "Connection refused"),
+    ],
+)
+def test_a_database_that_cannot_be_opened_is_told_in_one_line(
+    cartwheel: Cartwheel, monkeypatch: pytest.MonkeyPatch, database: str, code: int, told: str
+) -> None:
+    monkeypatch.setenv("CARTWHEEL_DATABASE", database)
+    ran = cartwheel("migrate")
+    assert ran.code == code
+    assert told in ran.trouble
+
+
+def test_trouble_is_one_line_without_a_traceback_in_a_process_of_its_own() -> None:
+    environment = {**os.environ, "CARTWHEEL_PORT": "eighty"}
+    done = subprocess.run(
+        [sys.executable, "-m", "cartwheel", "migrate"], env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 2
+    assert done.stderr == "cartwheel: CARTWHEEL_PORT has to be a whole number from 0 to 65535\n"
+
+
+# -- settings and help --
+
+
+def test_config_masks_passwords_and_names_what_is_no_setting(
+    cartwheel: Cartwheel, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    secret = tmp_path / "url"
+    secret.write_text("postgresql://me:pass@word@host/name\n")
+    monkeypatch.delenv("CARTWHEEL_DATABASE", raising=False)
+    monkeypatch.setenv("CARTWHEEL_DATABASE_FILE", str(secret))
+    monkeypatch.setenv("CARTWHEEL_PROT", "80")
+    ran = cartwheel("config", "--json").json
+    database = next(entry for entry in ran["settings"] if entry["name"] == "CARTWHEEL_DATABASE")
+    assert database["value"] == "postgresql://me:***@host/name"
+    assert database["source"] == "CARTWHEEL_DATABASE_FILE"
+    assert ran["unknown"] == ["CARTWHEEL_PROT"]
+    shown = cartwheel("config").out
+    assert "pass@word" not in shown
+    assert "CARTWHEEL_PROT is set, and is no setting." in shown
+
+
+def verbs(group: TyperGroup, before: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+    for name in group.commands:
+        found = group.commands[name]
+        if isinstance(found, TyperGroup):
+            yield from verbs(found, (*before, name))
+        else:
+            yield (*before, name)
+
+
+ROOT = typer.main.get_command(cli)
+assert isinstance(ROOT, TyperGroup)
+
+
+@pytest.mark.parametrize("verb", list(verbs(ROOT)), ids=" ".join)
+def test_every_verb_has_help(cartwheel: Cartwheel, verb: tuple[str, ...]) -> None:
+    ran = cartwheel(*verb, "--help")
+    assert ran.code == 0
+    assert f"cartwheel {' '.join(verb)}" in ran.out
+
+
+def test_the_version_is_told(cartwheel: Cartwheel) -> None:
+    assert cartwheel("--version").out.startswith("cartwheel 0.")
+
+
+def test_a_verb_that_does_not_exist_is_a_usage_error(cartwheel: Cartwheel) -> None:
+    assert cartwheel("fly").code == 2
+
+
+# -- Apps and keys --
+
+
+def test_an_app_is_made_rotated_disabled_and_enabled_under_a_running_server(cartwheel: Cartwheel, owner: Api) -> None:
+    account = ("--account", name_of(owner))
+    limits = ("--rate-limit", 0, "--command", "tags:write", "--allow-ip", "127.0.0.0/8", "--json")
+    owner.app_id = cartwheel("app", "create", "Shop", *limits, *account).json["app_id"]
+    owner_answer = owner.on("nobody@shop.example", "assign_tag", tag_name="Customer")
+    assert owner_answer["message"] == "No lead found"
+    assert owner.call({"cmd": "create_lead"}, lead={"email": "a@shop.example"})["type"] == "262"
+
+    old = owner.app_id
+    owner.app_id = cartwheel("app", "rotate", " shop ", "--json", *account).json["app_id"]
+    assert owner.app_id != old
+    assert owner.on("nobody@shop.example", "assign_tag", tag_name="Customer")["message"] == "No lead found"
+    assert cartwheel("app", "disable", "Shop", *account).code == 0
+    assert owner.on("nobody@shop.example", "assign_tag", tag_name="Customer")["type"] == "239"
+    assert "app_id" not in cartwheel("app", "enable", "Shop", *account).out
+    assert owner.on("nobody@shop.example", "assign_tag", tag_name="Customer")["type"] == "243"
+
+    for arguments in (("app", "list"), ("app", "list", "--json")):
+        listed = cartwheel(*arguments, *account)
+        assert "Shop" in listed.out
+        assert "tags:write" in listed.out
+        assert owner.app_id not in listed.out
+
+
+def test_an_app_is_made_once_and_has_to_be_there_to_be_changed(cartwheel: Cartwheel, owner: Api) -> None:
+    account = ("--account", name_of(owner))
+    ran = cartwheel("app", "create", "website", *account)
+    assert (ran.code, ran.trouble) == (1, "cartwheel: there is an app Website already")
+    ran = cartwheel("app", "rotate", "Nothing", *account)
+    assert (ran.code, ran.trouble) == (1, "cartwheel: there is no app Nothing")
+    ran = cartwheel("app", "create", "Other", "--command", "fly", *account)
+    assert (ran.code, ran.trouble) == (2, "cartwheel: app Other: there is no command or scope fly")
+
+
+def test_a_rotated_key_replaces_the_old_one_at_once(cartwheel: Cartwheel, owner: Api) -> None:
+    made = cartwheel("key", "rotate", "--json", "--account", name_of(owner)).json
+    assert owner.call({"cmd": "retrieve_account_tags"})["type"] == "203"
+    owner.api_key, owner.api_password = made["api_key"], made["api_password"]
+    assert owner.call({"cmd": "retrieve_account_tags"})["status"] == "Success"
+
+
+# -- leads --
+
+
+def test_a_lead_is_shown_with_everything_in_the_accounts_time(cartwheel: Cartwheel, owner: Api) -> None:
+    lead_id = owner.create("ada@shop.example", first_name="Ada", last_name="Lovelace")
+    fields = [{"field_identifier": "plan", "field_value": "612"}]
+    owner.call({"cmd": "edit_lead"}, lead={"email": "ada@shop.example", "city": "London", "custom_fields": fields})
+    owner.on("ada@shop.example", "assign_tag", tag_name="Trial user")
+    owner.on("ada@shop.example", "subscribe_lead_to_list", list_name="Newsletter")
+    owner.on("ada@shop.example", "unsubscribe_lead_from_list", list_name="Newsletter")
+    owner.on("ada@shop.example", "give_points_to_lead", points=10, expiration=30)
+    owner.on("ada@shop.example", "remove_points_from_lead", points=3)
+    owner.on("ada@shop.example", "subscribe_lead_to_sequence_at_step", sequence_name="Welcome", step="A2")
+
+    account = ("--account", name_of(owner))
+    shown = cartwheel("lead", "show", " ADA@shop.example ", *account).out
+    for part in (
+        "ada@shop.example   score 7",
+        f"Ada Lovelace · id {lead_id} · {name_of(owner)} · America/New_York time",
+        "plan        Gold",
+        "tags        Trial user",
+        "list        Newsletter since 2026-03-01 09:15, left 2026-03-01 09:15",
+        "sequence    Welcome, step A2, active",
+        "2026-03-01 09:15  +10  until 2026-03-31 10:15",
+        "2026-03-01 09:15   -3",
+        "2026-03-01 09:15:00  Was added to the account (source: api)   by the App Website",
+        "Changed city, plan",
+        "Got the tag Trial user",
+        "Got 10 points for 30 days",
+        "Started the sequence Welcome at step A2",
+    ):
+        assert part in shown
+    assert not [line for line in shown.splitlines() if line != line.rstrip()]
+
+    data = cartwheel("lead", "show", lead_id, "--json", *account).json
+    assert data["fields"] == {"first_name": "Ada", "last_name": "Lovelace", "city": "London", "plan": "Gold"}
+    assert data["created_at"] == "2026-03-01T09:15:00-05:00"
+    assert [entry["points"] for entry in data["points"]] == [10, -3]
+    assert data["lists"][0]["left_at"]
+    newest = data["events"][0]
+    assert (newest["kind"], newest["details"]["step"], newest["by"]) == ("sequence_joined", "A2", "by the App Website")
+    [last] = cartwheel("lead", "show", lead_id, "--json", "--events", 1, *account).json["events"]
+    assert last == newest
+
+
+def test_what_a_lead_is_called_cannot_play_with_the_terminal(cartwheel: Cartwheel, owner: Api) -> None:
+    owner.create("ada@shop.example", first_name="\x1b[2J[bold]Ada", city="\u202eLondon")
+    shown = cartwheel("lead", "show", "ada@shop.example", "--account", name_of(owner)).out
+    assert "\N{REPLACEMENT CHARACTER}[2J[bold]Ada" in shown
+    assert "\x1b" not in shown
+    assert "\u202e" not in shown
+
+
+def test_a_lead_is_deleted_and_restored_under_a_running_server(cartwheel: Cartwheel, owner: Api) -> None:
+    lead_id = owner.create("ada@shop.example")
+    account = ("--account", name_of(owner))
+    assert cartwheel("lead", "delete", "ada@shop.example", *account).code == 0
+    assert owner.call(get_lead={"email": "ada@shop.example"})["type"] == "245"
+    assert "deleted 20" in cartwheel("lead", "show", "ada@shop.example", *account).out
+    assert cartwheel("lead", "restore", lead_id, *account).code == 0
+    assert owner.lead("ada@shop.example")["id"] == lead_id
+    shown = cartwheel("lead", "show", "ada@shop.example", *account).out
+    assert "Was deleted" in shown
+    assert "Was restored                            by the command line" in shown
+
+
+@pytest.mark.parametrize(
+    ("lead", "told"),
+    [
+        ("nobody@shop.example", "has no lead nobody@shop.example"),
+        ("nobody", "nobody is no e-mail address"),
+        ("999999999", "There is no such lead."),
+        ("9" * 30, "is no e-mail address"),
+    ],
+)
+@pytest.mark.parametrize("verb", ["show", "delete", "restore"])
+def test_a_lead_that_is_not_there_is_told(cartwheel: Cartwheel, owner: Api, verb: str, lead: str, told: str) -> None:
+    ran = cartwheel("lead", verb, lead, "--account", name_of(owner))
+    assert ran.code == 1
+    assert told in ran.trouble
+
+
+def test_another_accounts_lead_is_not_shown(cartwheel: Cartwheel, owner: Api, stranger: Api) -> None:
+    lead_id = stranger.create("ada@shop.example")
+    for lead in (lead_id, "ada@shop.example"):
+        assert cartwheel("lead", "show", lead, "--account", name_of(owner)).code == 1
+
+
+# -- the doctor --
+
+
+@pytest.fixture
+def patient(url: str) -> Iterator[Api]:
+    """A database with a bit of everything."""
+    server = Server(url)
+    api = new_api(server)
+    for name in ("ada", "grace"):
+        email = f"{name}@shop.example"
+        api.create(email, custom_fields=[{"field_identifier": "plan", "field_value": "612"}])
+        api.on(email, "assign_tag", tag_name="Customer")
+        api.on(email, "subscribe_lead_to_list", list_name="Newsletter")
+        api.on(email, "give_points_to_lead", points=10, expiration=30)
+        api.on(email, "remove_points_from_lead", points=3)
+        api.on(email, "subscribe_lead_to_sequence_at_step", sequence_name="Welcome", step="1")
+    server.clock.forward(days=31)
+    assert api.lead("ada@shop.example")["score"] == -3
+    server.stop()
+    yield api
+    server.database.close()
+
+
+@pytest.mark.usefixtures("patient")
+def test_the_doctor_finds_nothing_where_all_is_well(cartwheel: Cartwheel) -> None:
+    ran = cartwheel("doctor")
+    assert ran.code == 0
+    assert "All is well. 1 accounts, 2 leads, 13 events, 4 ledger rows." in ran.out
+    found = cartwheel("doctor", "--json").json
+    assert found["healthy"] is True
+    assert len(found["checks"]) == len(doctor.CHECKS)
+
+
+def test_every_broken_promise_is_found(cartwheel: Cartwheel, patient: Api) -> None:
+    here = f"account_id = {patient.account_id}"
+    with patient.server.database.write() as connection:
+        for sql in (
+            f"UPDATE points SET reversed_at = NULL WHERE {here} AND reversed_at IS NOT NULL",
+            f"UPDATE points SET reversed_at = given_at WHERE {here} AND points < 0",
+            f"DELETE FROM events WHERE {here} AND kind = 'lead_created'",
+            f"UPDATE leads SET email = 'Ada@shop.example' WHERE {here} AND email = 'grace@shop.example'",
+            "UPDATE counters SET next = 1 WHERE name = 'leads'",
+            "INSERT INTO enrolments SELECT account_id, lead_id, id + 1, sequence_id, step, status, 0, NULL FROM enrolments",
+        ):
+            connection.execute(sa.text(sql))
+        for table in schema.metadata.tables.values():
+            connection.execute(sa.insert(table).values({column.name: _odd(column) for column in table.columns}))
+    ran = cartwheel("doctor", "--json")
+    assert ran.code == 1
+    results = {check["name"]: check for check in ran.json["checks"]}
+    assert [name for name, result in results.items() if not result["found"]] == []
+    assert results["score"]["found"] == 3
+    assert results["first event"]["found"] == 3
+    assert {"account_id": patient.account_id, "email": "ada@shop.example", "leads": 2} in results["address"]["examples"]
+    shown = cartwheel("doctor").out
+    assert "Something is wrong." in shown
+    assert "3 FOUND  Every lead has exactly one event of its creation." in shown
+
+
+def _odd(column: sa.Column[Any]) -> object:
+    """A value that refers to nothing."""
+    if column.name == "id":
+        return 123_456_789
+    return {int: 987_654_321, bool: False, str: "odd"}[column.type.python_type]
+
+
+def test_the_doctor_tells_a_newer_cartwheels_migration(cartwheel: Cartwheel, url: str) -> None:
+    cartwheel("migrate")
+    database = Database(url)
+    with database.write() as connection:
+        connection.execute(sa.text("INSERT INTO migrations VALUES ('9999_future')"))
+    database.close()
+    ran = cartwheel("doctor")
+    assert ran.code == 1
+    assert "9999_future is a newer Cartwheel's" in ran.out
