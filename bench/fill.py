@@ -113,7 +113,7 @@ def _rows(account_id: int, numbers: range) -> dict[str, list[Row]]:
         points = number % 50 if number % 3 == 0 else 0
         rows["leads"].append(_lead(account_id, number, at, points))
         details = '{"source":"api"}'
-        event = row_of(schema.events, **of, id=at, kind="lead_created", details=details, origin="app:1", at=at)
+        event = row_of(schema.events, **of, id=at, kind="lead_created", details=details, origin="app:1/1", at=at)
         rows["events"].append(event)
         for step in (0, 7):
             tag_id = 1 + (number + step) % len(TAGS)

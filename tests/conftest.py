@@ -10,6 +10,7 @@ import pytest
 from argon2 import PasswordHasher
 
 from cartwheel import credentials
+from commandline import Cartwheel
 from harness import Api, Server, new_api
 
 ENGINES = ("sqlite", "postgresql")
@@ -86,3 +87,20 @@ def api(server: Server) -> Api:
 def stranger(server: Server) -> Api:
     """Somebody else's account on the same server."""
     return new_api(server)
+
+
+@pytest.fixture
+def cartwheel(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Iterator[Cartwheel]:
+    """The command line, in this process."""
+    before = dict(os.environ)
+    yield Cartwheel(monkeypatch, capsys)
+    os.environ.clear()
+    os.environ.update(before)
+
+
+@pytest.fixture
+def url(engine: str, databases: Databases, monkeypatch: pytest.MonkeyPatch) -> str:
+    """An empty database of the settings."""
+    url = databases.new(engine)
+    monkeypatch.setenv("CARTWHEEL_DATABASE", url)
+    return url

@@ -1,75 +1,23 @@
 """The command line, verb by verb, on both engines; what it changes, a running server knows at once."""
 
-import json
 import os
+import socket
 import stat
 import subprocess
 import sys
 import tomllib
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 import sqlalchemy as sa
 import typer
 from typer.core import TyperGroup
 
-from cartwheel import doctor, schema
-from cartwheel.cli import cli, main
-from cartwheel.db import Database
-from conftest import Databases
-from harness import DEMO, Api, Server, new_api
-
-Cartwheel = Callable[..., "Ran"]
-
-
-@dataclass(frozen=True)
-class Ran:
-    """How a command ended."""
-
-    code: int
-    out: str
-    err: str
-
-    @property
-    def json(self) -> Any:
-        [line] = self.out.splitlines()
-        return json.loads(line)
-
-    @property
-    def trouble(self) -> str:
-        """The one line that says what is wrong."""
-        [line] = self.err.splitlines()
-        assert line.startswith("cartwheel: ")
-        return line
-
-
-@pytest.fixture
-def cartwheel(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Iterator[Cartwheel]:
-    """The command line, in this process."""
-
-    def run(*arguments: object) -> Ran:
-        monkeypatch.setattr(sys, "argv", ["cartwheel", *map(str, arguments)])
-        with pytest.raises(SystemExit) as end:
-            main()
-        shown = capsys.readouterr()
-        code = end.value.code
-        return Ran(code if isinstance(code, int) else 0, shown.out, shown.err)
-
-    before = dict(os.environ)
-    yield run
-    os.environ.clear()
-    os.environ.update(before)
-
-
-@pytest.fixture
-def url(engine: str, databases: Databases, monkeypatch: pytest.MonkeyPatch) -> str:
-    """An empty database of the settings."""
-    url = databases.new(engine)
-    monkeypatch.setenv("CARTWHEEL_DATABASE", url)
-    return url
+from cartwheel import schema
+from cartwheel.cli import cli
+from commandline import Cartwheel
+from harness import DEMO, Api
 
 
 @pytest.fixture
@@ -234,6 +182,46 @@ def test_trouble_is_one_line_without_a_traceback_in_a_process_of_its_own() -> No
     assert done.stderr == "cartwheel: CARTWHEEL_PORT has to be a whole number from 0 to 65535\n"
 
 
+# -- what keeps the server from starting --
+
+
+@pytest.mark.parametrize(
+    ("arguments", "settings", "code", "told"),
+    [
+        (["--processes", "2"], {}, 2, "CARTWHEEL_PROCESSES: more than one process needs PostgreSQL"),
+        (["--port", "99999"], {}, 2, "CARTWHEEL_PORT has to be a whole number from 0 to 65535"),
+        ([], {"TLS_CERT": __file__, "TLS_KEY": __file__}, 2, "CARTWHEEL_TLS_CERT and CARTWHEEL_TLS_KEY cannot be used"),
+        ([], {"TLS_CERT": __file__}, 2, "CARTWHEEL_TLS_CERT and CARTWHEEL_TLS_KEY have to be given together"),
+        (["--host", "nowhere.invalid"], {"PORT": "0"}, 1, "cannot listen on nowhere.invalid port 0"),
+    ],
+)
+def test_a_server_that_cannot_start_tells_it_in_one_line(
+    cartwheel: Cartwheel,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    arguments: list[str],
+    settings: dict[str, str],
+    code: int,
+    told: str,
+) -> None:
+    for name, value in {"DATABASE": f"sqlite:///{tmp_path / 'x.db'}", **settings}.items():
+        monkeypatch.setenv(f"CARTWHEEL_{name}", value)
+    ran = cartwheel("serve", *arguments)
+    assert ran.code == code
+    assert ran.trouble.startswith(f"cartwheel: {told}")
+    assert not (tmp_path / "x.db").exists()
+
+
+def test_a_taken_port_is_told_in_one_line(
+    cartwheel: Cartwheel, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("CARTWHEEL_DATABASE", f"sqlite:///{tmp_path / 'x.db'}")
+    with socket.create_server(("127.0.0.1", 0)) as holder:
+        port = holder.getsockname()[1]
+        ran = cartwheel("serve", "--port", port)
+    assert (ran.code, ran.trouble) == (1, f"cartwheel: cannot listen on 127.0.0.1 port {port}: Address already in use")
+
+
 # -- settings and help --
 
 
@@ -352,7 +340,7 @@ def test_a_lead_is_shown_with_everything_in_the_accounts_time(cartwheel: Cartwhe
         "sequence    Welcome, step A2, active",
         "2026-03-01 09:15  +10  until 2026-03-31 10:15",
         "2026-03-01 09:15   -3",
-        "2026-03-01 09:15:00  Was added to the account (source: api)   by the App Website",
+        "2026-03-01 09:15:00  Was added to the account (source: api)   by App Website",
         "Changed city, plan",
         "Got the tag Trial user",
         "Got 10 points for 30 days",
@@ -367,7 +355,7 @@ def test_a_lead_is_shown_with_everything_in_the_accounts_time(cartwheel: Cartwhe
     assert [entry["points"] for entry in data["points"]] == [10, -3]
     assert data["lists"][0]["left_at"]
     newest = data["events"][0]
-    assert (newest["kind"], newest["details"]["step"], newest["by"]) == ("sequence_joined", "A2", "by the App Website")
+    assert (newest["kind"], newest["details"]["step"], newest["by"]) == ("sequence_joined", "A2", "by App Website")
     [last] = cartwheel("lead", "show", lead_id, "--json", "--events", 1, *account).json["events"]
     assert last == newest
 
@@ -413,80 +401,3 @@ def test_another_accounts_lead_is_not_shown(cartwheel: Cartwheel, owner: Api, st
     lead_id = stranger.create("ada@shop.example")
     for lead in (lead_id, "ada@shop.example"):
         assert cartwheel("lead", "show", lead, "--account", name_of(owner)).code == 1
-
-
-# -- the doctor --
-
-
-@pytest.fixture
-def patient(url: str) -> Iterator[Api]:
-    """A database with a bit of everything."""
-    server = Server(url)
-    api = new_api(server)
-    for name in ("ada", "grace"):
-        email = f"{name}@shop.example"
-        api.create(email, custom_fields=[{"field_identifier": "plan", "field_value": "612"}])
-        api.on(email, "assign_tag", tag_name="Customer")
-        api.on(email, "subscribe_lead_to_list", list_name="Newsletter")
-        api.on(email, "give_points_to_lead", points=10, expiration=30)
-        api.on(email, "remove_points_from_lead", points=3)
-        api.on(email, "subscribe_lead_to_sequence_at_step", sequence_name="Welcome", step="1")
-    server.clock.forward(days=31)
-    assert api.lead("ada@shop.example")["score"] == -3
-    server.stop()
-    yield api
-    server.database.close()
-
-
-@pytest.mark.usefixtures("patient")
-def test_the_doctor_finds_nothing_where_all_is_well(cartwheel: Cartwheel) -> None:
-    ran = cartwheel("doctor")
-    assert ran.code == 0
-    assert "All is well. 1 accounts, 2 leads, 13 events, 4 ledger rows." in ran.out
-    found = cartwheel("doctor", "--json").json
-    assert found["healthy"] is True
-    assert len(found["checks"]) == len(doctor.CHECKS)
-
-
-def test_every_broken_promise_is_found(cartwheel: Cartwheel, patient: Api) -> None:
-    here = f"account_id = {patient.account_id}"
-    with patient.server.database.write() as connection:
-        for sql in (
-            f"UPDATE points SET reversed_at = NULL WHERE {here} AND reversed_at IS NOT NULL",
-            f"UPDATE points SET reversed_at = given_at WHERE {here} AND points < 0",
-            f"DELETE FROM events WHERE {here} AND kind = 'lead_created'",
-            f"UPDATE leads SET email = 'Ada@shop.example' WHERE {here} AND email = 'grace@shop.example'",
-            "UPDATE counters SET next = 1 WHERE name = 'leads'",
-            "INSERT INTO enrolments SELECT account_id, lead_id, id + 1, sequence_id, step, status, 0, NULL FROM enrolments",
-        ):
-            connection.execute(sa.text(sql))
-        for table in schema.metadata.tables.values():
-            connection.execute(sa.insert(table).values({column.name: _odd(column) for column in table.columns}))
-    ran = cartwheel("doctor", "--json")
-    assert ran.code == 1
-    results = {check["name"]: check for check in ran.json["checks"]}
-    assert [name for name, result in results.items() if not result["found"]] == []
-    assert results["score"]["found"] == 3
-    assert results["first event"]["found"] == 3
-    assert {"account_id": patient.account_id, "email": "ada@shop.example", "leads": 2} in results["address"]["examples"]
-    shown = cartwheel("doctor").out
-    assert "Something is wrong." in shown
-    assert "3 FOUND  Every lead has exactly one event of its creation." in shown
-
-
-def _odd(column: sa.Column[Any]) -> object:
-    """A value that refers to nothing."""
-    if column.name == "id":
-        return 123_456_789
-    return {int: 987_654_321, bool: False, str: "odd"}[column.type.python_type]
-
-
-def test_the_doctor_tells_a_newer_cartwheels_migration(cartwheel: Cartwheel, url: str) -> None:
-    cartwheel("migrate")
-    database = Database(url)
-    with database.write() as connection:
-        connection.execute(sa.text("INSERT INTO migrations VALUES ('9999_future')"))
-    database.close()
-    ran = cartwheel("doctor")
-    assert ran.code == 1
-    assert "9999_future is a newer Cartwheel's" in ran.out

@@ -2,6 +2,8 @@
 
 import asyncio
 import logging
+import multiprocessing
+import os
 import secrets
 import signal
 import threading
@@ -11,6 +13,7 @@ from contextlib import asynccontextmanager
 from datetime import datetime
 from importlib.resources import files
 from itertools import count
+from multiprocessing.process import BaseProcess
 from types import FrameType
 from typing import Any
 
@@ -186,7 +189,16 @@ def from_environment() -> Application:
     """What each server process runs."""
     settings = Settings.load()
     observe.start_logging(settings.log_level)
+    supervisor = multiprocessing.parent_process()
+    if supervisor is not None:
+        threading.Thread(target=_stop_after, args=(supervisor,), name="orphanage", daemon=True).start()
     return Application(settings)
+
+
+def _stop_after(supervisor: BaseProcess) -> None:
+    """A process that outlives its supervisor would keep the port, and answer with yesterday's program."""
+    supervisor.join()
+    os.kill(os.getpid(), signal.SIGTERM)
 
 
 def _when_told_to_stop(hurry: Callable[[], None]) -> None:
@@ -222,7 +234,7 @@ def _log_line(request_id: str, client: Client, answer: Answer, size: int, second
         "level": "info",
         "message": "call",
         "request_id": request_id,
-        "client": str(client.address),
+        "client": client.text,
         "account": caller.key.account_id if caller else None,
         "app": caller.app.app_id if caller else None,
         "bytes": size,

@@ -18,7 +18,7 @@ from cartwheel.catalog import Account, Catalog, CustomField
 from cartwheel.db import Database
 from cartwheel.errors import CartwheelError, Conflict, LeadIsDeleted, LeadNotFound, Overloaded, Unavailable
 from cartwheel.lanes import LOCK_WAIT_S, Insert, Lane, Select
-from cartwheel.leads import Lead
+from cartwheel.leads import Lead, Parts
 from cartwheel.leadstore import Flush, Loaded, Recorded, RowIds, Wanted, load
 from cartwheel.times import to_micros
 
@@ -73,9 +73,8 @@ class Work(Protocol[R_co]):
 class Desk:
     """What one piece of work has before it: the catalog, the time, and its own copies of the leads."""
 
-    def __init__(self, batch: "_Batch", wanted: Sequence[Wanted]) -> None:
+    def __init__(self, batch: "_Batch") -> None:
         self._batch = batch
-        self._wanted = wanted
         self._mine: dict[tuple[int, int], Lead] = {}
         self._new_fields: list[tuple[int, CustomField]] = []
         self._answer: tuple[IdempotencyKey, str] | None = None
@@ -85,15 +84,14 @@ class Desk:
     def account(self, account_id: int) -> Account:
         return self.catalog.accounts[account_id]
 
-    def find(self, account_id: int, lead_id: int | None, email: str | None) -> Lead:
-        """The lead; the id wins over the address. Raises `LeadNotFound` or `LeadIsDeleted`."""
+    def find(self, account_id: int, lead_id: int | None, email: str | None, parts: Parts) -> Lead:
+        """The lead, by its id or else by its address. Raises `LeadNotFound` or `LeadIsDeleted`."""
         lead = self._look_up(account_id, lead_id, email)
         if lead is None:
             raise LeadNotFound
         if lead.deleted_at is not None:
             raise LeadIsDeleted
-        parts = (wanted.parts for wanted in self._wanted if wanted[:3] == (account_id, lead_id, email))
-        if not all(lead.has(part) for wished in parts for part in wished):
+        if not lead.has(parts):
             raise Entangled
         return lead
 
@@ -185,13 +183,14 @@ class _Batch:
         self.new_answers: list[tuple[IdempotencyKey, str]] = []
 
     async def load(self, lane: Lane, works: Sequence[Work[Any]]) -> None:
+        self.loaded = await load(lane, (wanted for work in works for wanted in work.wanted))
+        # After the leads: whoever sees what another process's call did to them has to see its answer, too.
         keys = {work.idempotency[:3] for work in works if work.idempotency is not None}
         rows = await lane.fetch(_STORED_ANSWER, list(keys))
         self.answers = {row[:3]: row[3:] for row in rows}
-        self.loaded = await load(lane, (wanted for work in works for wanted in work.wanted))
 
     def decide(self, work: Work[R_co]) -> "R_co | Exception":
-        desk = Desk(self, work.wanted)
+        desk = Desk(self)
         try:
             result = work.decide(desk)
         except Entangled:
@@ -262,7 +261,6 @@ class Batches:
         loop = asyncio.get_running_loop()
         result: asyncio.Future[R_co] = loop.create_future()
         self._waiting.append(_Waiting(work, result, loop.time()))
-        observe.QUEUE.set(len(self._waiting))
         self._wake.set()
         return await result
 
@@ -283,6 +281,8 @@ class Batches:
                 await asyncio.sleep(0)  # whoever else has a complete request comes along
             taken = [self._waiting.popleft() for _ in range(min(MOST_IN_BATCH, len(self._waiting)))]
             if taken:
+                observe.QUEUE.set(len(self._waiting))
+                observe.settle()
                 await self._run(lane, taken)
         await self._give_ids_back(lane)
         await lane.close()
@@ -338,7 +338,7 @@ class Batches:
             flush = batch.flush(self._row_ids)
             await flush.write(lane)
             started = time.perf_counter()
-            await (lane.rollback() if flush.is_empty else lane.commit())
+            await lane.commit()
         except BaseException:
             await _roll_back(lane)
             raise

@@ -8,8 +8,9 @@ import logging
 import re
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import islice
 from typing import Any
-from urllib.parse import unquote
+from urllib.parse import unquote_to_bytes
 
 import msgspec
 from python_multipart.exceptions import FormParserError
@@ -71,11 +72,14 @@ def read_form(body: bytes, limits: Limits) -> Tree:
         raise Unreadable(f"The request has more than {limits.variables} variables")
     form = _Form(limits)
     try:
-        for pair in body.decode().split("&"):
+        text = body.decode()
+        if "\0" in text or "%00" in text:
+            raise Unreadable("The request holds a NUL character")
+        for pair in text.split("&"):
             key, _, value = pair.partition("=")
             if key:
                 path = _cached_path(key) if len(key) <= _LONGEST_CACHED_KEY else _path(key)
-                form.put(path, _unescape(value))
+                form.put(path, _unescape(value) if "%" in value or "+" in value else value)
     except UnicodeDecodeError:
         raise Unreadable("The request is not valid UTF-8") from None
     return form.root
@@ -90,7 +94,10 @@ def _read_multipart(body: bytes, content_type: str, limits: Limits) -> Tree:
         count += 1
         if count > limits.variables:
             raise Unreadable(f"The request has more than {limits.variables} variables")
-        form.put(_nested((field.field_name or b"").decode()), (field.value or b"").decode())
+        name, value = (field.field_name or b"").decode(), (field.value or b"").decode()
+        if "\0" in name or "\0" in value:
+            raise Unreadable("The request holds a NUL character")
+        form.put(_nested(name), value)
 
     def on_file(_file: File) -> None:
         raise Unreadable("The request holds a file")
@@ -120,31 +127,32 @@ class _Form:
     def __init__(self, limits: Limits) -> None:
         self.root: Tree = {}
         self._limits = limits
-        self._next: dict[int, int] = {}
-        """The index that an append gets, by the identity of the array."""
+        self._appended: dict[int, tuple[int, int]] = {}
+        """How many keys an array had at the last append, and the highest index among them, by the array's identity."""
 
     def put(self, path: Path, value: str) -> None:
         if len(path) > self._limits.depth:
             raise Unreadable(f"The request is nested deeper than {self._limits.depth} levels")
-        if "\0" in value:
-            raise Unreadable("The request holds a NUL character")
         node = self.root
         for part in path[:-1]:
-            key = self._key(node, part)
+            key = self._next_key(node) if part is None else part
             child = node.get(key)
             if not isinstance(child, dict):
                 child = node[key] = {}
-                self._next.pop(id(child), None)  # left by an array that is gone
+                if self._appended:
+                    self._appended.pop(id(child), None)  # left by an array that is gone
             node = child
-        node[self._key(node, path[-1])] = value
+        last = path[-1]
+        node[self._next_key(node) if last is None else last] = value
 
-    def _key(self, node: Tree, part: str | None) -> str:
-        known = self._next.get(id(node), 0)
-        if part is None:
-            part = str(known)
-        if _INDEX.fullmatch(part) and int(part) >= known:
-            self._next[id(node)] = int(part) + 1
-        return part
+    def _next_key(self, node: Tree) -> str:
+        """One more than the highest index, looked for among the keys that came since the last append."""
+        seen, highest = self._appended.get(id(node), (0, -1))
+        for key in islice(node, seen, None):
+            if _INDEX.fullmatch(key):
+                highest = max(highest, int(key))
+        self._appended[id(node)] = (len(node), highest)
+        return str(highest + 1)
 
 
 _INDEX = re.compile(r"0|[1-9][0-9]{0,17}")
@@ -153,7 +161,7 @@ _INDEX = re.compile(r"0|[1-9][0-9]{0,17}")
 def _unescape(text: str) -> str:
     if "+" in text:
         text = text.replace("+", " ")
-    return unquote(text, errors="strict") if "%" in text else text
+    return unquote_to_bytes(text).decode() if "%" in text else text
 
 
 def _path(key: str) -> Path:
@@ -165,8 +173,6 @@ _cached_path = lru_cache(maxsize=4096)(_path)
 
 def _nested(name: str) -> Path:
     """`lead[email]` → ("lead", "email"), `tags[]` → ("tags", None). What follows an unclosed bracket does not count."""
-    if "\0" in name:
-        raise Unreadable("The request holds a NUL character")
     name = name.lstrip(" ")
     first, bracket, rest = name.partition("[")
     if not first or not bracket or "]" not in rest:

@@ -44,7 +44,7 @@ class Passwords:
 
     def known(self, key: ApiKey, password: str) -> bool | None:
         """Whether the password is right, or None if that would take a hash to tell."""
-        mark = self._mark(key, password)
+        mark = self._mark_of(key, password)
         if hmac.compare_digest(self._right.get(key.password_hash, b""), mark):
             return True
         return False if mark in self._wrong else None
@@ -52,7 +52,7 @@ class Passwords:
     async def check(self, key: ApiKey, password: str) -> bool:
         async with self._one_at_a_time:  # a flood of wrong passwords takes one core at the most
             right = await asyncio.to_thread(matches, key.password_hash, password)
-        mark = self._mark(key, password)
+        mark = self._mark_of(key, password)
         if right:
             self._right[key.password_hash] = mark
         else:
@@ -62,5 +62,9 @@ class Passwords:
                 memory.popitem(last=False)
         return right
 
-    def _mark(self, key: ApiKey, password: str) -> bytes:
-        return hashlib.blake2b(f"{key.password_hash}\0{password}".encode(), key=self._secret, digest_size=32).digest()
+    def mark(self, secret: str) -> bytes:
+        """What stands for a secret in memory: tells nothing about it, and cannot be steered by who chooses it."""
+        return hashlib.blake2b(secret.encode(), key=self._secret, digest_size=32).digest()
+
+    def _mark_of(self, key: ApiKey, password: str) -> bytes:
+        return self.mark(f"{key.password_hash}\0{password}")

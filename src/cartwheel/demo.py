@@ -34,6 +34,7 @@ from cartwheel.leadstore import find_lead
 log = logging.getLogger(__name__)
 
 PORT = 8080
+MARGIN = "     "
 CREDENTIALS = {"app_id": "demo-app", "api_key": "demo-key", "api_password": "demo-password"}
 
 
@@ -152,10 +153,17 @@ class _Teller(threading.Thread):
     def run(self) -> None:
         try:
             self._tell()
+        except OSError as end:
+            log.info("the demo was left before its story's end: %s", end)
+        except SystemExit:  # what rich makes of a pipe that nobody reads any more
+            self._stop_server()
         except Exception:  # the thread's outermost: without a story, the demo ends
             log.exception("the story broke off")
             self.failed = True
-            os.kill(os.getpid(), signal.SIGTERM)
+            self._stop_server()
+
+    def _stop_server(self) -> None:
+        os.kill(os.getpid(), signal.SIGTERM)
 
     def _tell(self) -> None:
         _say(f"\n[bold]Cartwheel {version('cartwheel')}[/bold] runs on [bold]{self._url}[/bold] with a demo account.\n")
@@ -179,12 +187,12 @@ class _Teller(threading.Thread):
         _say("[bold]Your turn[/bold]\n")
         _say("  Give Grace a tag:\n")
         _show(curl(self._url, FIRST_TRY))
-        _say("  In PHP (WordPress, too) the base URL is what changes, and the three credentials:\n")
+        _say("  In PHP, WordPress too, change the base URL and the three credentials:\n")
         _show(f"- $url = 'https://app.kartra.com/api';\n+ $url = '{self._url}/api';")
         for what, where in (
             ("All commands, answers and refusals", "docs/reference/api.md"),
             ("Your own account as a file", "docs/reference/account-file.md"),
-            ("A server that stays", "docs/reference/cli.md, cartwheel serve --help"),
+            ("A server that stays", "docs/reference/cli.md"),
         ):
             _say(f"  {what:36}[bold]{where}[/bold]")
         _say(
@@ -195,18 +203,29 @@ class _Teller(threading.Thread):
 def curl(url: str, sent: Mapping[str, Any], *, as_json: bool = False) -> str:
     """The call as a command line that can be pasted into a shell."""
     if as_json:
-        return f"curl {url}/api --json '{terminal.compact_json({**CREDENTIALS, **sent})}'"
-    parts = [" ".join(f"-d {name}={value}" for name, value in CREDENTIALS.items()), *_by_action(sent)]
-    return " \\\n  ".join([f"curl {url}/api", *parts])
-
-
-def _by_action(sent: Mapping[str, Any]) -> Sequence[str]:
-    """The variables of one action on one line, and those of the lead."""
-    lines: dict[str, list[str]] = {}
+        body = terminal.compact_json({**CREDENTIALS, **sent}, _width())
+        return f"curl {url}/api -H 'Content-Type: application/json' -d '{body}'"
+    groups: dict[str, list[str]] = {"": [f"-d {name}={value}" for name, value in CREDENTIALS.items()]}
     for name, value in sent.items():
-        group = name.rpartition("[")[0]
-        lines.setdefault(group, []).append(f"-d '{name}={value}'")
-    return [" ".join(parts) for parts in lines.values()]
+        groups.setdefault(name.rpartition("[")[0], []).append(f"-d '{name}={value}'")
+    lines = [line for parts in groups.values() for line in _filled(parts)]
+    return " \\\n  ".join([f"curl {url}/api", *lines])
+
+
+def _filled(parts: Sequence[str]) -> list[str]:
+    """The parts on as few lines as hold them."""
+    lines: list[str] = []
+    for part in parts:
+        if lines and len(lines[-1]) + len(part) + 5 <= _width():
+            lines[-1] += f" {part}"
+        else:
+            lines.append(part)
+    return lines
+
+
+def _width() -> int:
+    """How wide calls and answers may be beside their margin."""
+    return min(terminal.JSON_WIDTH, terminal.console().width - len(MARGIN))
 
 
 def _answer(url: str, call: Call) -> Any:
@@ -241,13 +260,14 @@ _EMPTY: tuple[object, ...] = ("", [], 0)
 
 
 def _say(text: str) -> None:
-    terminal.show(Text.from_markup(text))
+    terminal.console().print(Text.from_markup(text))
 
 
 def _show(text: str) -> None:
-    terminal.show(*(Text(f"     {line}", "green") for line in text.splitlines()), Text())
+    terminal.show(*(Text(MARGIN + line, "green") for line in text.splitlines()), Text())
 
 
 def _show_json(value: Any) -> None:
     highlight = JSONHighlighter()
-    terminal.show(*(highlight(Text(f"     {line}")) for line in terminal.compact_json(value).splitlines()), Text())
+    lines = terminal.compact_json(value, _width()).splitlines()
+    terminal.show(*(highlight(Text(MARGIN + line)) for line in lines), Text())

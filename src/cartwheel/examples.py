@@ -209,7 +209,7 @@ async def _provoke_all(world: _World, command: Command) -> list[tuple[Provocatio
 
 async def _provoke(world: _World, entry: Provocation) -> tuple[Provocation, Shown]:
     shown = await world.call(entry.call)
-    told = {"status": "Success"} if entry.reply is None else entry.reply.fields()
+    told = {"status": "Success"} if entry.reply is None else dict(entry.reply.fields)
     if not told.items() <= shown.answer.items():
         raise ValueError(f"{entry.call} is answered with {shown.answer}, not with {told}")
     return entry, shown

@@ -1,9 +1,11 @@
 """Who is calling, and may they: the checks that come before a call is looked at, in the contract's order."""
 
 import asyncio
+from collections import OrderedDict
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from datetime import datetime
+
+import msgspec
 
 from cartwheel import network, wire
 from cartwheel.batches import Batches
@@ -30,8 +32,7 @@ class TooMany(Refused):
         self.limit = limit
 
 
-@dataclass(frozen=True, slots=True)
-class Caller:
+class Caller(msgspec.Struct, frozen=True):
     """Who was let in, on the grounds of which catalog. `allowance` is None for an App without a rate limit."""
 
     app: App
@@ -67,6 +68,8 @@ class Gate:
         self._sleep = sleep
         self._passwords = Passwords()
         self._failures = Pace()
+        self._admitted: OrderedDict[bytes, tuple[Catalog, App, ApiKey]] = OrderedDict()
+        """Whose credentials were found right, on the grounds of which catalog. Everything else is asked each time."""
         self._checking: dict[tuple[str, str], asyncio.Event] = {}
 
     def forget_failures(self) -> None:
@@ -98,13 +101,21 @@ class Gate:
         return await self._admit(newest, credentials, client)
 
     async def _admit(self, catalog: Catalog, credentials: Tree, client: Client) -> Caller:
-        app_id, api_key, password = (
-            (wire.text(credentials.get(name)) or "").strip() for name in ("app_id", "api_key", "api_password")
-        )
-        app, key = _known(catalog, app_id, key_digest(api_key) if api_key else "")
-        await self._check_password(key, password, client)
+        app_id = _text(credentials.get("app_id"))
+        api_key = _text(credentials.get("api_key"))
+        password = _text(credentials.get("api_password"))
+        mark = self._passwords.mark(f"{app_id}\0{api_key}\0{password}")
+        seen = self._admitted.get(mark)
+        if seen is not None and seen[0] is catalog:
+            _, app, key = seen
+        else:
+            app, key = _known(catalog, app_id, key_digest(api_key) if api_key else "")
+            await self._check_password(key, password, client)
+            self._admitted[mark] = (catalog, app, key)
+            if len(self._admitted) > MOST_REMEMBERED:
+                self._admitted.popitem(last=False)
         _may_enter(catalog, app, key, client)
-        return Caller(app, key, client, catalog.version, await self._spend(app))
+        return Caller(app, key, client, catalog.version, await self._spend(app) if app.rate_limit else None)
 
     async def _check_password(self, key: ApiKey, password: str, client: Client) -> None:
         """After a start, many come at once with a password that nobody has seen yet: one of them is checked for all."""
@@ -136,13 +147,18 @@ class Gate:
         if turn.wait_s:
             await self._sleep(turn.wait_s)
 
-    async def _spend(self, app: App) -> Verdict | None:
-        if not app.rate_limit:
-            return None
+    async def _spend(self, app: App) -> Verdict:
         verdict = await self._limits.take(app, self._clock())
         if not verdict.allowed:
             raise TooMany(wire.TOO_MANY_REQUESTS, verdict.wait_s, app.rate_limit)
         return verdict
+
+
+MOST_REMEMBERED = 10_000
+
+
+def _text(sent: object) -> str:
+    return (wire.text(sent) or "").strip()
 
 
 _GUESSES = {wire.APP_ID_UNKNOWN, wire.API_KEY_UNKNOWN}

@@ -7,7 +7,7 @@ engines; the statements are derived from `schema`, once.
 import asyncio
 import sqlite3
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property, lru_cache
 from itertools import chain
@@ -19,6 +19,7 @@ import psycopg
 from psycopg.types.numeric import Int8BinaryDumper
 from sqlalchemy import BigInteger, Boolean, Integer, Table, Text
 
+from cartwheel.arrays import Array, bigint_array, boolean_array, dumpers, int_array, text_array
 from cartwheel.errors import Conflict, Unavailable
 
 Row = tuple[Any, ...]
@@ -26,6 +27,12 @@ Row = tuple[Any, ...]
 LOCK_WAIT_S = 5.0
 """How long a batch waits for another process's transaction before its calls are refused."""
 
+_PACKERS: dict[type, Callable[[Sequence[Any]], Array]] = {
+    BigInteger: bigint_array,
+    Integer: int_array,
+    Boolean: boolean_array,
+    Text: text_array,
+}
 _POSTGRESQL_TYPES = {BigInteger: "bigint", Integer: "int", Boolean: "boolean", Text: "text"}
 
 
@@ -41,6 +48,14 @@ class Statement:
         """The rows as PostgreSQL takes them: one array a column."""
         types = (_POSTGRESQL_TYPES[type(self.table.c[name].type)] for name in self.columns)
         return f"unnest({', '.join(f'%b::{kind}[]' for kind in types)}) AS k({', '.join(self.columns)})"
+
+    def packed(self, rows: Sequence[Row]) -> list[Array]:
+        """The rows as the parameters of `arrays`."""
+        return [pack(column) for pack, column in zip(self._packers, zip(*rows, strict=True), strict=True)]
+
+    @cached_property
+    def _packers(self) -> Sequence[Callable[[Sequence[Any]], Array]]:
+        return [_PACKERS[type(self.table.c[name].type)] for name in self.columns]
 
     @cached_property
     def same(self) -> str:
@@ -324,12 +339,12 @@ class PostgresLane:
     async def fetch(self, select: Select, keys: Sequence[Row]) -> list[Row]:
         if not keys:
             return []
-        cursor = await self._execute(select.postgresql, [list(column) for column in zip(*keys, strict=True)])
+        cursor = await self._execute(select.postgresql, select.packed(keys))
         return await cursor.fetchall()
 
     async def write(self, statement: Write, rows: Sequence[Row]) -> None:
         if rows:
-            await self._execute(statement.postgresql, [list(column) for column in zip(*rows, strict=True)])
+            await self._execute(statement.postgresql, statement.packed(rows))
 
     async def take(self, counter: str, count: int) -> int:
         cursor = await self._execute(_TAKE.format("%b", "%b").encode(), (count, counter))
@@ -355,6 +370,8 @@ class PostgresLane:
         if self._connection is None or self._connection.closed:
             self._connection = await psycopg.AsyncConnection.connect(self._url, autocommit=True, **_PATIENCE)
             self._connection.adapters.register_dumper(int, Int8BinaryDumper)
+            for kind, dumper in dumpers():
+                self._connection.adapters.register_dumper(kind, dumper)
         return self._connection
 
 
@@ -375,10 +392,7 @@ _PATIENCE: dict[str, Any] = {
 def _postgresql_trouble(error: psycopg.Error) -> Exception:
     if isinstance(
         error,
-        psycopg.errors.UniqueViolation
-        | psycopg.errors.SerializationFailure
-        | psycopg.errors.DeadlockDetected
-        | psycopg.errors.IdleInTransactionSessionTimeout,
+        psycopg.errors.UniqueViolation | psycopg.errors.SerializationFailure | psycopg.errors.DeadlockDetected,
     ):
         return Conflict(str(error))
     if isinstance(error, psycopg.OperationalError):

@@ -138,7 +138,7 @@ def _who(origin: str, account: Account, catalog: Catalog) -> str:
     for app in catalog.apps.values():
         if app.origin == origin:
             owner = catalog.accounts[app.account_id]
-            return f"by the App {app.name}" + ("" if owner is account else f" of {owner.name}")
+            return f"by App {app.name}" + ("" if owner is account else f" of {owner.name}")
     return _OTHERS.get(origin, f"by {origin}")
 
 

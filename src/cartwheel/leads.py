@@ -7,7 +7,7 @@ notes nothing. `leadstore` loads leads and writes the changes of many of them at
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from enum import Enum, IntFlag, StrEnum, auto
+from enum import Enum, StrEnum
 from typing import Any, Self
 
 import msgspec
@@ -59,24 +59,29 @@ CustomValue = str | tuple[int, ...]
 """A text, or the ids of the chosen options."""
 
 
-class Part(IntFlag):
-    """What of a lead is loaded, beyond its row's few hot columns."""
+class Part:
+    """What of a lead is loaded, beyond its row's few hot columns: bits, added up in `Parts`."""
+
+    PROFILE = 1
+    """Every text field, the custom fields, notes and consent."""
+    TAGS = 2
+    LISTS = 4
+    SEQUENCES = 8
+    POINTS = 16
+    """The grants that are due to be taken back. The score itself is always there."""
 
     NONE = 0
-    PROFILE = auto()
-    """Every text field, the custom fields, notes and consent."""
-    TAGS = auto()
-    LISTS = auto()
-    SEQUENCES = auto()
-    POINTS = auto()
-    """The grants that are due to be taken back. The score itself is always there."""
     ALL = PROFILE | TAGS | LISTS | SEQUENCES | POINTS
 
+
+Parts = int
 
 NOT_LOADED: Any = None
 """What stands in a lead's part that its work did not ask for; any use of it fails."""
 
-Dirty = tuple[Part, int]
+Dirty = tuple[int, int]
+"""(part, key within the part): what has to be written."""
+
 ROW: Dirty = (Part.NONE, 0)
 SCORE: Dirty = (Part.NONE, 1)
 
@@ -154,7 +159,7 @@ class Consent(msgspec.Struct, frozen=True):
     communications: bool = False
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(kw_only=True)
 class Lead:
     """One lead as one piece of work sees it. A part that no work asked for is not loaded."""
 
@@ -167,6 +172,7 @@ class Lead:
     score: int = 0
     deleted_at: datetime | None = None
     is_new: bool = False
+    loaded: Parts = Part.NONE
 
     profile: dict[str, str] = NOT_LOADED
     custom: dict[int, CustomValue] = NOT_LOADED
@@ -199,6 +205,7 @@ class Lead:
             source=source,
             test=test,
             is_new=True,
+            loaded=Part.ALL,
             profile={},
             custom={},
             consent=Consent(gdpr),
@@ -214,20 +221,36 @@ class Lead:
     def fork(self) -> "Lead":
         """A twin to try a piece of work on: it shares nothing that changes, and starts without events."""
         twin = object.__new__(Lead)
-        for name, copied in _SLOTS:
-            value = getattr(self, name)
-            setattr(twin, name, value.copy() if copied and value is not None else value)
+        twin.__dict__ |= self.__dict__
         twin.events = []
+        twin.dirty = self.dirty.copy()
+        loaded = self.loaded
+        if loaded & Part.PROFILE:
+            twin.profile, twin.custom = self.profile.copy(), self.custom.copy()
+        if loaded & Part.TAGS:
+            twin.tags = self.tags.copy()
+        if loaded & Part.LISTS:
+            twin.lists = self.lists.copy()
+        if loaded & Part.SEQUENCES:
+            twin.runs = self.runs.copy()
+        if loaded & Part.POINTS:
+            twin.grants = self.grants.copy()
         return twin
 
-    def has(self, part: Part) -> bool:
-        """Whether this part is loaded."""
-        return getattr(self, _HOLDERS[part]) is not None
+    def has(self, parts: Parts) -> bool:
+        """Whether all of these are loaded."""
+        return self.loaded & parts == parts
 
     # -- the row --
 
     def edit(self, profile: Mapping[str, str], custom: Mapping[int, CustomValue]) -> None:
         """Set the given fields; an empty custom value clears the field."""
+        names, changed = self.fill(profile, custom)
+        if names or changed:
+            self.events.append(LeadEdited(names, changed))
+
+    def fill(self, profile: Mapping[str, str], custom: Mapping[int, CustomValue]) -> tuple[list[str], list[int]]:
+        """Set fields without an event of its own, as part of creating the lead; returns what was different before."""
         names = [name for name, value in profile.items() if self.profile.get(name, "") != value]
         changed = [key for key, value in custom.items() if self.custom.get(key, "") != value]
         self.profile.update((name, profile[name]) for name in names)
@@ -239,8 +262,7 @@ class Lead:
             else:
                 self.custom.pop(key, None)
             self.dirty.add((Part.PROFILE, key))
-        if (names or changed) and not self.is_new:
-            self.events.append(LeadEdited(names, changed))
+        return names, changed
 
     def rename(self, email: str) -> None:
         """Give the lead another e-mail address, which the caller knows to be free."""
@@ -349,14 +371,3 @@ class Lead:
 def _fresh_key(rows: Mapping[int, object]) -> int:
     """The key of a row that is not stored yet: negative, and unique among the lead's rows."""
     return min(0, min(rows, default=0)) - 1
-
-
-_HOLDERS = {
-    Part.PROFILE: "profile",
-    Part.TAGS: "tags",
-    Part.LISTS: "lists",
-    Part.SEQUENCES: "runs",
-    Part.POINTS: "grants",
-}
-
-_SLOTS = [(slot, slot in {"profile", "custom", "tags", "lists", "runs", "grants", "dirty"}) for slot in Lead.__slots__]

@@ -25,6 +25,7 @@ from cartwheel.leads import (
     Lead,
     Membership,
     Part,
+    Parts,
     RunStatus,
 )
 from cartwheel.times import from_micros, to_micros
@@ -39,7 +40,7 @@ class Wanted(NamedTuple):
     account_id: int
     lead_id: int | None
     email: str | None
-    parts: Part
+    parts: Parts
 
 
 @dataclass(frozen=True)
@@ -93,8 +94,8 @@ _EVENT = Insert(schema.events)
 
 async def load(lane: Lane, wanted: Iterable[Wanted]) -> Loaded:
     """The wanted leads that exist, locked against other processes, with the union of the parts asked for."""
-    parts: dict[LeadKey, Part] = {}
-    by_email: dict[tuple[int, str], Part] = {}
+    parts: dict[LeadKey, Parts] = {}
+    by_email: dict[tuple[int, str], Parts] = {}
     for account_id, lead_id, email, part in wanted:
         if lead_id is not None:
             parts[account_id, lead_id] = parts.get((account_id, lead_id), Part.NONE) | part
@@ -127,6 +128,8 @@ async def load(lane: Lane, wanted: Iterable[Wanted]) -> Loaded:
         keys = [key for key, wished in parts.items() if wished & part and key in leads]
         if keys:
             await load_part(lane, leads, keys)
+        for key in keys:
+            leads[key].loaded |= part
     return Loaded(leads, ids)
 
 
@@ -247,19 +250,19 @@ class Flush:
         if SCORE in lead.dirty and not lead.is_new:
             self.add(_LEAD_SCORE, (lead.score, *key))
         for part, number in sorted(lead.dirty, key=_oldest_first):
-            if part is Part.TAGS:
+            if part == Part.TAGS:
                 if number in lead.tags:
                     self.add(_TAG_ADDED, (*key, number, self._now))
                 else:
                     self.add(_TAG_REMOVED, (*key, number))
-            elif part is Part.LISTS:
+            elif part == Part.LISTS:
                 place = lead.lists[number]
                 self.add(_LIST_CHANGED, (*key, number, to_micros(place.joined_at), _micros(place.left_at)))
-            elif part is Part.PROFILE:
+            elif part == Part.PROFILE:
                 self._custom_field(lead, key, number)
-            elif part is Part.POINTS:
+            elif part == Part.POINTS:
                 self._grant(lead.grants[number], key)
-            elif part is Part.SEQUENCES:
+            elif part == Part.SEQUENCES:
                 self._run(lead.runs[number], key)
 
     def event(self, recorded: Recorded) -> None:
@@ -291,10 +294,6 @@ class Flush:
             self.add(_RUN_STARTED, (*key, *row))
         else:
             self.add(_RUN_CHANGED, (run.step, run.status.value, ended_at, *key, run.key))
-
-    @property
-    def is_empty(self) -> bool:
-        return not self._rows
 
     async def write(self, lane: Lane) -> None:
         for statement, rows in self._rows.items():

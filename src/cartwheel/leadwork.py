@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from cartwheel.batches import Desk, IdempotencyKey
 from cartwheel.errors import LeadNotFound
-from cartwheel.leads import Lead, Part
+from cartwheel.leads import Lead, Part, Parts
 from cartwheel.leadstore import LeadKey, Wanted
 
 
@@ -13,7 +13,7 @@ class _OneLead:
 
     idempotency: IdempotencyKey | None = None
 
-    def __init__(self, key: LeadKey, parts: Part, origin: str) -> None:
+    def __init__(self, key: LeadKey, parts: Parts, origin: str) -> None:
         self._key = key
         self.origin = origin
         self.wanted: Sequence[Wanted] = [Wanted(*key, None, parts)]

@@ -4,6 +4,7 @@ import ipaddress
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cached_property, lru_cache
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
@@ -56,27 +57,47 @@ def allowed(address: Address | None, networks: tuple[Network, ...] | None) -> bo
     return networks is not None and (not networks or within(address, networks))
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Client:
     """Who calls: None for an address that cannot be read; `secure` when the client's own hop was encrypted."""
 
     address: Address | None
     secure: bool
 
-    @property
+    @cached_property
     def is_loopback(self) -> bool:
         return self.address is not None and self.address.is_loopback
 
-    @property
+    @cached_property
+    def text(self) -> str:
+        return str(self.address)
+
+    @cached_property
     def prefix(self) -> str:
         """What failures are counted by: the address, or an IPv6 customer's /64."""
         if isinstance(self.address, ipaddress.IPv6Address):
             return str(ipaddress.ip_network((self.address, 64), strict=False))
-        return str(self.address)
+        return self.text
+
+
+_LONGEST_REMEMBERED = 200
+"""Longer forwarding headers are read anew each time, so that hostile ones cannot fill the memory."""
 
 
 def find_client(
     peer: str, *, tls: bool, forwarded_for: str, forwarded_proto: str, proxies: tuple[Network, ...]
+) -> Client:
+    """The client behind the trusted proxies; the last few thousand are remembered."""
+    find = _remember_client if len(forwarded_for) + len(forwarded_proto) <= _LONGEST_REMEMBERED else _find_client
+    return find(peer, tls, forwarded_for, forwarded_proto, proxies)
+
+
+def _find_client(
+    peer: str,
+    tls: bool,  # noqa: FBT001 - the memory needs plain arguments
+    forwarded_for: str,
+    forwarded_proto: str,
+    proxies: tuple[Network, ...],
 ) -> Client:
     """The client behind the trusted proxies.
 
@@ -93,3 +114,6 @@ def find_client(
         if not within(address, proxies):
             break
     return Client(address, schemes == {"https"} if schemes else tls)
+
+
+_remember_client = lru_cache(maxsize=4096)(_find_client)

@@ -26,7 +26,7 @@ from cartwheel.batches import Desk
 from cartwheel.bodies import Tree
 from cartwheel.catalog import Account, App
 from cartwheel.errors import DomainError
-from cartwheel.leads import Lead, Part
+from cartwheel.leads import Lead, Part, Parts
 from cartwheel.wire import Refused, Reply
 
 
@@ -156,7 +156,7 @@ class Command:
     errors: Mapping[type[DomainError], Reply]
     params: Mapping[str, Param]
     call: type[AccountCall]
-    loads: Part
+    loads: Parts
     first: bool
     refuses_call: bool
     top_level: bool
@@ -192,7 +192,7 @@ def command(
     scope: Scope,
     success: Reply | None,
     errors: Mapping[type[DomainError], Reply] | None = None,
-    loads: Part = Part.NONE,
+    loads: Parts = Part.NONE,
     first: bool = False,
     refuses_call: bool = False,
     top_level: bool = False,

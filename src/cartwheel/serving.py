@@ -17,7 +17,7 @@ from types import FrameType
 from typing import Any
 
 import uvicorn
-from prometheus_client import multiprocess
+from prometheus_client.multiprocess import mark_process_dead
 from uvicorn.config import STARTUP_FAILURE
 from uvicorn.supervisors import Multiprocess
 
@@ -164,7 +164,7 @@ class _Supervisor(Multiprocess):
         super().keep_subprocess_alive()
         for pid in before - {process.pid for process in self.processes}:
             log.error("process %s died and was replaced", pid)
-            multiprocess.mark_process_dead(pid, self._metrics)  # type: ignore[no-untyped-call]
+            mark_process_dead(pid, self._metrics)  # type: ignore[no-untyped-call]
 
 
 def _run_several(settings: uvicorn.Config, listening: socket.socket, ready: Callable[[], None]) -> None:

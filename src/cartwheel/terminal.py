@@ -38,16 +38,16 @@ def show_json(data: Any) -> None:
     sys.stdout.write(json.dumps(data, ensure_ascii=False, indent=2 if sys.stdout.isatty() else None) + "\n")
 
 
-def compact_json(value: Any, indent: str = "", before: int = 0) -> str:
+def compact_json(value: Any, width: int = JSON_WIDTH, indent: str = "", before: int = 0) -> str:
     """JSON on one line if it fits there, `before` characters from its indent; else broken where it is outermost."""
     flat = json.dumps(value, ensure_ascii=False)
-    if len(indent) + before + len(flat) <= JSON_WIDTH or not value or not isinstance(value, dict | list):
+    if len(indent) + before + len(flat) <= width or not value or not isinstance(value, dict | list):
         return flat
     inner = indent + "  "
     if isinstance(value, list):
-        parts = [compact_json(entry, inner) for entry in value]
+        parts = [compact_json(entry, width, inner) for entry in value]
     else:
-        parts = [f'"{name}": {compact_json(entry, inner, len(name) + 4)}' for name, entry in value.items()]
+        parts = [f'"{name}": {compact_json(entry, width, inner, len(name) + 4)}' for name, entry in value.items()]
     opening, closing = "[]" if isinstance(value, list) else "{}"
     return f"{opening}\n{inner}" + f",\n{inner}".join(parts) + f"\n{indent}{closing}"
 

@@ -6,6 +6,7 @@ A row here for each reply that the API can give; the letters of those marked "se
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cached_property
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -15,7 +16,7 @@ from cartwheel.errors import CartwheelError
 from cartwheel.leads import PROFILE_FIELDS, CustomValue, Lead
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Reply:
     """A message with its number. `type` is empty for the few successes that have none."""
 
@@ -23,7 +24,8 @@ class Reply:
     type: str
     message: str
 
-    def fields(self) -> dict[str, Any]:
+    @cached_property
+    def fields(self) -> Mapping[str, Any]:
         shape = {"status": self.status, "message": self.message}
         return {**shape, "type": self.type} if self.type else shape
 
@@ -169,8 +171,13 @@ def items(value: object) -> list[Any] | None:
     if isinstance(value, list):
         return value
     if isinstance(value, dict):
+        if list(value) == _INDEXES[: len(value)]:
+            return list(value.values())
         return [value[key] for key in sorted(value, key=_numeric_first)]
     return None
+
+
+_INDEXES = [str(number) for number in range(100)]
 
 
 def _numeric_first(key: str) -> tuple[bool, int, str]:
@@ -182,10 +189,12 @@ def _numeric_first(key: str) -> tuple[bool, int, str]:
 
 def one_object(value: object) -> Tree | None:
     """`lead` and `get_lead`: an object, or an array that holds one object (some clients send that)."""
-    if isinstance(value, dict) and all(key.isdigit() and isinstance(value[key], dict) for key in value):
-        value = items(value)
     if isinstance(value, dict):
-        return value
+        if not next(iter(value), "").isdigit():
+            return value
+        if not all(key.isdigit() and isinstance(entry, dict) for key, entry in value.items()):
+            return value
+        value = items(value)
     if isinstance(value, list):
         if not value:
             return {}

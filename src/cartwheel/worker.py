@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 
 import sqlalchemy as sa
 
-from cartwheel import schema
+from cartwheel import observe, schema
 from cartwheel.batches import Batches
 from cartwheel.db import Database
 from cartwheel.errors import Overloaded, Unavailable
@@ -57,6 +57,7 @@ class Worker:
             except Exception:  # the loop's outermost: tomorrow's points have to expire, too
                 log.exception("housekeeping failed")
                 more = False
+            observe.settle()  # an idle process shows its last calls, too
             await asyncio.sleep(0 if more else ROUND_S)
 
     async def round(self) -> bool:

@@ -82,7 +82,7 @@ def test_every_declared_reply_can_be_provoked(world: Api, provocation: Provocati
         assert answer["status"] == "Success"
         assert len(answer) == 2
     else:
-        assert {name: answer.get(name) for name in provocation.reply.fields()} == provocation.reply.fields()
+        assert {name: answer.get(name) for name in provocation.reply.fields} == provocation.reply.fields
 
 
 @pytest.mark.parametrize("command", COMMANDS.values(), ids=list(COMMANDS))
@@ -96,7 +96,7 @@ def test_an_app_without_the_permission_is_refused(server: Server, command: Comma
     others = [other.name for other in COMMANDS.values() if other.scope is not command.scope]
     api = new_api(server, app={"commands": others})
     example = next(entry for entry in ALL if entry.command is command)
-    assert run(api, example) == wire.COMMAND_NOT_PERMITTED.fields()
+    assert run(api, example) == wire.COMMAND_NOT_PERMITTED.fields
 
 
 @pytest.mark.parametrize("command", COMMANDS.values(), ids=list(COMMANDS))
@@ -121,7 +121,7 @@ def test_another_accounts_lead_is_not_found(world: Api, stranger: Api, command: 
 
 def test_no_two_replies_are_the_same() -> None:
     replies = [reply for reply in vars(wire).values() if isinstance(reply, Reply)]
-    texts = [reply.fields() for reply in replies if reply.type not in {"101", "254"}]
+    texts = [reply.fields for reply in replies if reply.type not in {"101", "254"}]
     assert all(texts.count(text) == 1 for text in texts)
 
 

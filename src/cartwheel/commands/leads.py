@@ -42,7 +42,7 @@ def create_lead(call: NewLeadCall) -> dict[str, Any]:
         test=call.app.mode is Mode.TEST,
         gdpr=Gdpr.UNKNOWN if call.account.gdpr else Gdpr.OFF,
     )
-    lead.edit(_profile(call.sent), _custom_values(call.sent, call.account))
+    lead.fill(_profile(call.sent), _custom_values(call.sent, call.account))
     call.desk.add(lead)
     return _reference(lead)
 

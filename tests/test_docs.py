@@ -1,0 +1,54 @@
+"""What is written is what is so."""
+
+import re
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from cartwheel.cli import pages
+
+ROOT = Path(__file__).parent.parent
+
+
+def documents() -> Iterator[Path]:
+    """Every page of the repository, be it committed or not yet."""
+    command = ["git", "ls-files", "--cached", "--others", "--exclude-standard", "*.md"]
+    listed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    names = listed.stdout.splitlines() if listed.returncode == 0 else []
+    found = [ROOT / name for name in names] or [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")]
+    return (path for path in sorted(found) if path.exists())
+
+
+def test_the_reference_is_what_the_code_says() -> None:
+    written = {path.name: path.read_text() for path in (ROOT / "docs" / "reference").glob("*.md")}
+    assert written == pages(), "`make reference` writes it anew"
+
+
+def links(path: Path) -> Iterator[str]:
+    """The targets of a page's links, code left out."""
+    text = re.sub(r"^```.*?^```", "", path.read_text(), flags=re.MULTILINE | re.DOTALL)
+    text = re.sub(r"`[^`\n]*`", "code", text)
+    yield from re.findall(r"\]\(\s*<?([^)\s>]+)", text)
+    yield from re.findall(r"^\[[^\]]+\]:\s*(\S+)", text, flags=re.MULTILINE)
+
+
+def anchors(path: Path) -> set[str]:
+    """What can stand behind a `#`, by GitHub's rules."""
+    text = re.sub(r"^```.*?^```", "", path.read_text(), flags=re.MULTILINE | re.DOTALL)
+    heads = re.findall(r"^#+ (.+)$", text, flags=re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", head.lower()).replace(" ", "-") for head in heads}
+
+
+@pytest.mark.parametrize("path", list(documents()), ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_links_lead_somewhere(path: Path) -> None:
+    broken = []
+    for link in links(path):
+        if re.match(r"[a-z]+:", link):
+            continue
+        name, _, anchor = link.partition("#")
+        target = path.parent / name if name else path
+        if not target.exists() or (anchor and target.suffix == ".md" and anchor not in anchors(target)):
+            broken.append(link)
+    assert broken == []

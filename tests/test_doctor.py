@@ -1,0 +1,88 @@
+"""`cartwheel doctor`: it finds what is wrong, and nothing where all is well."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+
+from cartwheel import doctor, schema
+from cartwheel.db import Database
+from commandline import Cartwheel
+from harness import Api, Server, new_api
+
+
+@pytest.fixture
+def patient(url: str) -> Iterator[Api]:
+    """A database with a bit of everything."""
+    server = Server(url)
+    api = new_api(server)
+    for name in ("ada", "grace"):
+        email = f"{name}@shop.example"
+        api.create(email, custom_fields=[{"field_identifier": "plan", "field_value": "612"}])
+        api.on(email, "assign_tag", tag_name="Customer")
+        api.on(email, "subscribe_lead_to_list", list_name="Newsletter")
+        api.on(email, "give_points_to_lead", points=10, expiration=30)
+        api.on(email, "remove_points_from_lead", points=3)
+        api.on(email, "subscribe_lead_to_sequence_at_step", sequence_name="Welcome", step="1")
+    server.clock.forward(days=31)
+    assert api.lead("ada@shop.example")["score"] == -3
+    server.stop()
+    yield api
+    server.database.close()
+
+
+@pytest.mark.usefixtures("patient")
+def test_the_doctor_finds_nothing_where_all_is_well(cartwheel: Cartwheel) -> None:
+    ran = cartwheel("doctor")
+    assert ran.code == 0
+    assert "All is well. 1 accounts, 2 leads, 13 events, 4 ledger rows." in ran.out
+    found = cartwheel("doctor", "--json").json
+    assert found["healthy"] is True
+    assert len(found["checks"]) == len(doctor.CHECKS)
+
+
+def test_every_broken_promise_is_found(cartwheel: Cartwheel, patient: Api) -> None:
+    here = f"account_id = {patient.account_id}"
+    with patient.server.database.write() as connection:
+        for sql in (
+            f"UPDATE points SET reversed_at = NULL WHERE {here} AND reversed_at IS NOT NULL",
+            f"UPDATE points SET reversed_at = given_at WHERE {here} AND points < 0",
+            f"DELETE FROM events WHERE {here} AND kind = 'lead_created'",
+            f"UPDATE leads SET email = 'Ada@shop.example' WHERE {here} AND email = 'grace@shop.example'",
+            "UPDATE counters SET next = 1 WHERE name = 'leads'",
+            "INSERT INTO enrolments SELECT account_id, lead_id, id + 1, sequence_id, step, status, 0, NULL FROM enrolments",
+        ):
+            connection.execute(sa.text(sql))
+        for table in schema.metadata.tables.values():
+            connection.execute(sa.insert(table).values({column.name: _odd(column) for column in table.columns}))
+    ran = cartwheel("doctor", "--json")
+    assert ran.code == 1
+    results = {check["name"]: check for check in ran.json["checks"]}
+    assert [name for name, result in results.items() if not result["found"]] == []
+    assert results["score"]["found"] == 3
+    assert results["first event"]["found"] == 3
+    assert {"account_id": patient.account_id, "email": "ada@shop.example", "leads": 2} in results["address"]["examples"]
+    shown = cartwheel("doctor").out
+    assert "Something is wrong." in shown
+    assert "3 FOUND  Every lead has exactly one event of its creation." in shown
+
+
+def _odd(column: sa.Column[Any]) -> object:
+    """Values of a row in an account that does not exist, which refers to what another account has."""
+    if column.name == "id":
+        return 123_456_789
+    if column.name in {"lead_id", "tag_id", "list_id", "sequence_id", "field_id"}:
+        return 1
+    return {int: 987_654_321, bool: False, str: "odd"}[column.type.python_type]
+
+
+def test_the_doctor_tells_a_newer_cartwheels_migration(cartwheel: Cartwheel, url: str) -> None:
+    cartwheel("migrate")
+    database = Database(url)
+    with database.write() as connection:
+        connection.execute(sa.text("INSERT INTO migrations VALUES ('9999_future')"))
+    database.close()
+    ran = cartwheel("doctor")
+    assert ran.code == 1
+    assert "9999_future is a newer Cartwheel's" in ran.out
