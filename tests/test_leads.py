@@ -34,8 +34,7 @@ DAY = timedelta(days=1)
 Step = Callable[[Lead, datetime], None]
 """One thing that happens to a lead."""
 
-settings.register_profile("quick", max_examples=200, derandomize=True, deadline=None, database=None)
-quick = settings.get_profile("quick")
+quick = settings(max_examples=200, derandomize=True, deadline=None, database=None)
 
 
 def new_lead() -> Lead:

@@ -32,7 +32,8 @@ MOST_IN_BATCH = 64
 ID_BLOCK = 1000
 """How many lead ids a process takes at a time; what it has not used when it stops, it gives back if it can."""
 
-TRIES_AFTER_CONFLICT = 5
+TRIES_AFTER_CONFLICT = 50
+"""Each conflict means that another process got on, so this ends; many make custom fields at once, say."""
 
 LANES = {"sqlite": 1, "postgresql": 2}
 """Transactions at a time, by engine: SQLite has one writer; a second lane hides PostgreSQL's commit."""

@@ -155,11 +155,6 @@ def _sqlite_engine(file: SqliteFile) -> sa.Engine:
         raise BadSetting(f"CARTWHEEL_DATABASE: {path} cannot be written")
     engine = sa.create_engine(f"sqlite:///{path}", creator=lambda: file.connect(timeout_s=COLD_LOCK_WAIT_S))
 
-    @sa.event.listens_for(engine, "connect")
-    def prepare(connection: sqlite3.Connection, _record: object) -> None:
-        connection.execute("PRAGMA journal_mode=WAL")
-        connection.execute("PRAGMA synchronous=FULL")
-
     @sa.event.listens_for(engine, "begin")
     def begin(connection: sa.Connection) -> None:
         write = connection.get_execution_options().get("cartwheel_write")

@@ -186,12 +186,15 @@ class SqliteFile:
             self.path.touch()
 
     def connect(self, *, timeout_s: float) -> sqlite3.Connection:
-        """A connection to the file as it is; raises `Unavailable` rather than to make one."""
+        """A connection to the file as it is, whose commits are durable; raises `Unavailable` rather than to make one."""
         self.check()
         uri = f"file:{quote(str(self.path))}?mode=rw"
-        return sqlite3.connect(
+        connection = sqlite3.connect(
             uri, uri=True, isolation_level=None, check_same_thread=False, timeout=timeout_s, cached_statements=512
         )
+        _keep_log(connection)
+        connection.execute("PRAGMA synchronous=FULL")
+        return connection
 
     def check(self) -> None:
         """Raise `Unavailable` unless this is still the file that it was at the first look."""
@@ -199,6 +202,21 @@ class SqliteFile:
         self._inode = self._inode or inode
         if inode != self._inode:
             raise Unavailable(f"{self.path} was replaced by another file")
+
+
+def _keep_log(connection: sqlite3.Connection) -> None:
+    """Who gives a new file its log has it alone for a moment, and another who tries just then is not made to wait."""
+    deadline = time.monotonic() + LOCK_WAIT_S
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode=WAL")
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
+                connection.close()
+                raise
+            time.sleep(0.005)
+        else:
+            return
 
 
 def inode_of(path: Path) -> int:
@@ -209,9 +227,9 @@ def inode_of(path: Path) -> int:
 
 
 def connect_sqlite(file: SqliteFile) -> sqlite3.Connection:
-    """A connection whose commits are durable, which never waits for a lock and leaves checkpoints to `checkpoints`."""
+    """A connection which never waits for a lock and leaves checkpoints to `checkpoints`."""
     connection = file.connect(timeout_s=0)
-    for pragma in ("journal_mode=WAL", "synchronous=FULL", "wal_autocheckpoint=0", "cache_size=-32768"):
+    for pragma in ("wal_autocheckpoint=0", "cache_size=-32768"):
         connection.execute(f"PRAGMA {pragma}")
     return connection
 

@@ -1,0 +1,126 @@
+"""Random histories of an account, told to the server and to the model: every answer, every lead, every event."""
+
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from itertools import count
+from typing import Any, ClassVar
+
+import pytest
+from account import HISTORIES, Account, housekeeping
+from calls import EMAILS, STYLES, Dice, Encoded
+from hypothesis import HealthCheck, Phase, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule, run_state_machine_as_test
+
+from cartwheel.batches import Work
+from cartwheel.leadwork import DeletionWork
+from harness import Server
+
+IN_SUITE = 50
+STEPS = 40
+SERVER_LASTS = 500
+"""Histories on one server: every one makes an account, and a server knows all of its accounts by heart."""
+
+
+class History(RuleBasedStateMachine):
+    """One account's life."""
+
+    new_server: ClassVar[Callable[[], Server]]
+    calls_made: ClassVar[int] = 0
+    histories: ClassVar[int] = 0
+
+    @initialize(
+        test_mode=st.booleans(),
+        gdpr=st.booleans(),
+        zone=st.sampled_from(["America/New_York", "Asia/Kathmandu", "Pacific/Auckland"]),
+    )
+    def open_account(self, *, test_mode: bool, gdpr: bool, zone: str) -> None:
+        type(self).histories += 1
+        self.server = type(self).new_server()
+        self.account = Account(self.server, test_mode=test_mode, gdpr=gdpr, zone=zone)
+        self.sent: list[tuple[Encoded, str]] = []
+        for email in EMAILS[:2]:
+            self.account.send(
+                self.account.encode({"lead": {"email": email}, "actions": [{"cmd": "create_lead"}]}, "json"), None
+            )
+
+    @rule(numbers=st.lists(st.integers(0, 1 << 32), min_size=1, max_size=8))
+    def make_calls(self, numbers: list[int]) -> None:
+        for number in numbers:
+            type(self).calls_made += 1
+            dice = Dice(number)
+            sent = self.account.encode(dice.call(), dice.one_of(STYLES))
+            key = f"key-{dice.one_of('abcdefgh')}" if dice.once_in(6) else None
+            self.account.send(sent, key)
+            if key:
+                self.sent.append((sent, key))
+
+    @precondition(lambda self: self.sent)
+    @rule(n=st.integers(0, 50))
+    def repeat_a_call(self, n: int) -> None:
+        self.account.send(*self.sent[n % len(self.sent)])
+
+    @rule(hours=st.sampled_from([1, 12, 23, 24, 25, 24 * 31]), microseconds=st.sampled_from([0, 0, 1]))
+    def let_time_pass(self, hours: int, microseconds: int) -> None:
+        self.server.clock.forward(hours=hours, microseconds=microseconds)
+        housekeeping(self.server)
+
+    @rule(n=st.integers(0, 3), deleted=st.booleans())
+    def delete_or_restore(self, n: int, deleted: bool) -> None:  # noqa: FBT001 - hypothesis draws it
+        leads = self.account.model.state.leads
+        lead = leads[n % len(leads)]
+        if lead.deleted is deleted:
+            return
+        lead.deleted = deleted
+        lead.tell("lead_deleted" if deleted else "lead_restored")
+        key = (self.account.api.account_id, int(str(lead.id.known)))
+        work: Work[None] = DeletionWork(key, deleted=deleted, origin="tests")
+        self.server.run(lambda: self.server.application.batches.submit(work))
+
+    def teardown(self) -> None:
+        if hasattr(self, "account"):
+            with closing(self.account):
+                self.account.check()
+
+
+@pytest.fixture
+def new_server(server: Server, engine: str, databases: Any) -> Iterator[Callable[[], Server]]:
+    """The session's server; in a long run a new one from time to time."""
+    own: list[Server] = []
+
+    def get() -> Server:
+        if not HISTORIES:
+            return server
+        if next(accounts) % SERVER_LASTS == 0:
+            for old in own:
+                old.stop()
+            own[:] = [Server(databases.new(engine))]
+        return own[0]
+
+    accounts = count()
+    yield get
+    for running in own:
+        running.stop()
+
+
+def test_random_histories_go_as_the_model_says(
+    new_server: Callable[[], Server], record_property: Callable[[str, object], None]
+) -> None:
+    class Run(History):
+        pass
+
+    Run.new_server = staticmethod(new_server)
+    run_state_machine_as_test(
+        Run,
+        settings=settings(
+            max_examples=HISTORIES or IN_SUITE,
+            stateful_step_count=STEPS,
+            derandomize=not HISTORIES,
+            phases=(Phase.generate, Phase.shrink) if HISTORIES else (Phase.generate,),
+            deadline=None,
+            database=None,
+            suppress_health_check=list(HealthCheck),
+        ),
+    )
+    record_property("histories", Run.histories)
+    record_property("calls", Run.calls_made)
