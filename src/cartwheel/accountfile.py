@@ -148,8 +148,10 @@ def read_file(path: Path) -> AccountFile:
     """Read and check a file; raises `BadAccountFile` with the place of the mistake."""
     try:
         return read_text(path.read_text(), path.parent)
-    except (OSError, UnicodeDecodeError) as error:
-        raise BadAccountFile(f"{path} cannot be read: {error}") from error
+    except OSError as error:
+        raise BadAccountFile(f"{path} cannot be read: {error.strerror}") from error
+    except (UnicodeDecodeError, BadAccountFile) as error:
+        raise BadAccountFile(f"{path}: {error}") from error
 
 
 def read_text(text: str, folder: Path) -> AccountFile:
@@ -157,13 +159,30 @@ def read_text(text: str, folder: Path) -> AccountFile:
     try:
         read = msgspec.convert(tomllib.loads(text), AccountFile)
     except (tomllib.TOMLDecodeError, msgspec.ValidationError) as error:
-        raise BadAccountFile(str(error)) from error
+        raise BadAccountFile(_plainly(str(error))) from error
     _check(read)
     for sequence in read.sequences:
         sequence.steps = [
             _with_body(step, folder, f"sequence {sequence.name}, step {step.box}") for step in sequence.steps
         ]
     return read
+
+
+_HINTS = {
+    "matching regex '^\\\\S(.*\\\\S)?$'": "without space around it",
+    "matching regex '^\\\\S+$'": "without space in it",
+    "matching regex '^\\\\d{1,6} (minute|hour|day|week)s?$'": "like `2 days`",
+    "Invalid enum value": "There is no such choice:",
+    "Object contains unknown field": "There is no key",
+    "Object missing required field": "There has to be a key",
+}
+"""The library's words, and ours."""
+
+
+def _plainly(message: str) -> str:
+    for theirs, ours in _HINTS.items():
+        message = message.replace(theirs, ours)
+    return message.replace("- at `$.", "- at `").replace("- at `$`", "- at the top")
 
 
 def _check(read: AccountFile) -> None:

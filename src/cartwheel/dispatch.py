@@ -4,6 +4,7 @@ import hashlib
 import logging
 import math
 import re
+from collections.abc import Sequence
 
 import msgspec
 
@@ -38,6 +39,8 @@ class Answer(msgspec.Struct, frozen=True):
     caller: Caller | None = None
     refused: Reply | None = None
     too_many: TooMany | None = None
+    told: Sequence[tuple[str, str]] = ()
+    """What its actions were answered: (command, reply number)."""
 
     def limit_headers(self) -> list[tuple[bytes, bytes]]:
         """Retry-After, and what is left of the App's calls (draft-ietf-httpapi-ratelimit-headers)."""
@@ -77,7 +80,7 @@ class Dispatcher:
             caller = await self._gate.admit(tree, request.client)
             envelope = Envelope.read(tree, self._most_actions)
             work = CallWork(caller, envelope, _idempotency(request, caller), self._test_domain)
-            answer = Answer(await self._batches.submit(work), caller)
+            answer = Answer(await self._batches.submit(work), caller, told=work.told)
         except TooMany as refusal:
             return self._refuse(refusal.reply, caller, refusal)
         except Refused as refusal:

@@ -133,6 +133,8 @@ def run_alone(settings: uvicorn.Config, listening: socket.socket, ready: Callabl
 
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, stop)
+    if signal.getsignal(signal.SIGHUP) is signal.SIG_DFL:  # the terminal is closed; `nohup` has it ignored
+        signal.signal(signal.SIGHUP, lambda _number, _frame: os.kill(os.getpid(), signal.SIGTERM))
     try:
         server.run(sockets=[listening])
     except SystemExit as end:

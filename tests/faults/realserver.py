@@ -193,7 +193,7 @@ def serving(
     environment: Mapping[str, str] | None = None,
     *,
     extra: Sequence[str] = (),
-    forked: bool = False,
+    forked: bool = True,
 ) -> Iterator[ServerProcess]:
     """A server that is ready. It is killed at the end, if it still runs."""
     server = ServerProcess(url, folder / "server.log", environment, extra=extra, forked=forked)

@@ -1,9 +1,11 @@
 """SQLite's file: no room to write, held by somebody else, moved away. Callers are told, and nothing is lost."""
 
 import resource
+import sqlite3
 import subprocess
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Protocol
 
@@ -83,6 +85,10 @@ def test_a_full_disk_refuses_calls_until_there_is_room_again(disk: Disk, tmp_pat
     make_account(url)
     book = Book()
     with serving(url, tmp_path) as server:
+        disk.fill(server)
+        with Caller(server.port) as first:  # also takes the block of ids that all others need
+            book.new().make(first)
+        disk.free(server)
         book.fill_pool(server.port)
         load = Load(book, server.port, seed="full", patient=True)
         load.wait_for(50)
@@ -188,8 +194,27 @@ def test_a_database_file_that_was_replaced_is_not_written(databases: Databases, 
     with serving(url, tmp_path) as server:
         book.fill_pool(server.port)
         Path(other.removeprefix("sqlite:///")).replace(here)
-        for attempt in (book.new(), book.new()):
-            with Caller(server.port) as caller:
-                attempt.make(caller)
-            assert attempt.outcome is Outcome.FAILED
+        check_refused(book, server)
         assert not healthy(server.port)
+
+
+def test_a_log_that_was_deleted_is_not_written(databases: Databases, tmp_path: Path) -> None:
+    """What would be written then could be read by nobody else, and be gone at the next start."""
+    url = databases.new("sqlite")
+    make_account(url)
+    here = Path(url.removeprefix("sqlite:///"))
+    book = Book()
+    with serving(url, tmp_path) as server:
+        book.fill_pool(server.port)
+        elsewhere = here.rename(here.with_suffix(".away"))
+        with closing(sqlite3.connect(here)) as somebody:
+            somebody.execute("SELECT * FROM sqlite_master")
+        elsewhere.rename(here)
+        check_refused(book, server)
+
+
+def check_refused(book: Book, server: ServerProcess) -> None:
+    for attempt in (book.new(), book.new()):
+        with Caller(server.port) as caller:
+            attempt.make(caller)
+        assert attempt.outcome is Outcome.FAILED

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import invariants
 import pytest
-from callers import Book, Caller, Outcome
+from callers import Book, Outcome, many_callers
 from locks import locked
 from realserver import make_account, serving, wait_until
 
@@ -101,10 +101,9 @@ def test_more_calls_than_can_wait_are_told_at_once(engine: str, databases: Datab
     url = databases.new(engine)
     make_account(url)
     book = Book()
-    with serving(url, tmp_path, {"CARTWHEEL_QUEUE": "3"}) as server:
+    with serving(url, tmp_path, {"CARTWHEEL_QUEUE": "3"}) as server, many_callers(server.port, 30) as callers:
         book.fill_pool(server.port, 1)
-        attempts = [book.new() for _ in range(30)]
-        callers = [Caller(server.port) for _ in attempts]
+        attempts = [book.new() for _ in callers]
         with locked(url):
             started = time.monotonic()
             for caller, attempt in zip(callers, attempts, strict=True):
@@ -116,7 +115,6 @@ def test_more_calls_than_can_wait_are_told_at_once(engine: str, databases: Datab
             attempt.note(answer)
             assert (answer.status == 429) == ("retry-after" in answer.headers)
             assert answer.status == 429 or not at_once
-            caller.close()
     assert attempts[0].outcome is Outcome.DONE
     assert book.count(Outcome.UNANSWERED) == 0
     invariants.check(url, book, failed_did_nothing=True)

@@ -35,7 +35,8 @@ def url(databases: Databases) -> str:
 
 @contextmanager
 def two_servers(url: str, folder: Path) -> Iterator[tuple[ServerProcess, ServerProcess]]:
-    first, second = ServerProcess(url, folder / "first.log"), ServerProcess(url, folder / "second.log")
+    first = ServerProcess(url, folder / "first.log", forked=True)
+    second = ServerProcess(url, folder / "second.log", forked=True)
     try:
         first.wait_until_ready()
         second.wait_until_ready()
@@ -142,9 +143,9 @@ def holds_locks(connection: psycopg.Connection[tuple[int]]) -> bool:
 
 
 def test_what_one_process_changes_the_others_know_at_their_next_call(url: str, tmp_path: Path) -> None:
-    with two_servers(url, tmp_path) as servers:
-        callers = [Caller(server.port) for server in servers]
-        callers[0].on("ada@shop.example", "create_lead")
+    with two_servers(url, tmp_path) as (first, second), Caller(first.port) as one, Caller(second.port) as other:
+        callers = [one, other]
+        one.on("ada@shop.example", "create_lead")
         for round_ in range(5):
             tag, list_ = f"Tag {round_}", f"List {round_}"
             for caller in callers:
@@ -157,8 +158,6 @@ def test_what_one_process_changes_the_others_know_at_their_next_call(url: str, t
                 make_account(url, ACCOUNT.replace('name = "Open"', f'name = "Open"\nactive = {active}'))
                 for caller in callers:
                     assert caller.on("ada@shop.example", "assign_tag", tag_name=tag).body["type"] == type_
-        for caller in callers:
-            caller.close()
 
 
 def test_a_new_app_may_call_every_process_at_once(url: str, tmp_path: Path) -> None:
@@ -232,8 +231,8 @@ def test_points_that_expired_while_nobody_ran_are_taken_back_at_the_start(
 
 
 def test_two_workers_that_find_the_same_points_take_them_back_once(url: str, tmp_path: Path) -> None:
-    with serving(url, tmp_path) as server:
-        Book().fill_pool(server.port, 100)
+    with serving(url, tmp_path) as real:
+        Book().fill_pool(real.port, 100)
     servers = [Server(url), Server(url)]
     workers = [Worker(server.database, server.application.batches, clock=server.clock) for server in servers]
     loans = [3, 5, 7, 11, 13, 17]

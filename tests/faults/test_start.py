@@ -1,7 +1,9 @@
 """A start is nothing special to the callers that wait for it."""
 
 import random
+import sqlite3
 import time
+from contextlib import closing
 from pathlib import Path
 
 import invariants
@@ -10,7 +12,8 @@ from argon2 import PasswordHasher
 from callers import Book, Outcome, many_callers
 from realserver import ServerProcess, free_port, make_account, serving
 
-from cartwheel import credentials
+from cartwheel import credentials, migrations
+from cartwheel.db import Database
 from conftest import Databases
 
 
@@ -47,7 +50,7 @@ def test_a_start_that_is_killed_at_any_moment_leaves_a_database_for_the_next(
             server.kill()
         make_account(url)
         book = Book()
-        with serving(url, tmp_path, forked=True) as server:
+        with serving(url, tmp_path) as server:
             book.fill_pool(server.port, 1)
         invariants.check(url, book)
 
@@ -67,3 +70,18 @@ def test_a_database_file_without_its_log_is_not_taken_for_a_new_one(databases: D
     elsewhere.rename(here)
     with serving(url, tmp_path):
         invariants.check(url, book)
+
+
+def test_a_copy_that_was_interrupted_does_not_keep_the_next_start_from_migrating(
+    databases: Databases, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    database = Database(databases.new("sqlite"))
+    database.migrate()
+    (tmp_path / "9999_more.py").write_text("def up(tx):\n    pass\n")
+    monkeypatch.setattr(migrations, "__path__", [*migrations.__path__, str(tmp_path)])
+    for name in (f"{database.path}.before-9999_more", f"{database.path}.before-9999_more.unfinished"):
+        Path(name).write_bytes(b"half of a copy")
+    assert database.migrate() == ["9999_more"]
+    with closing(sqlite3.connect(f"{database.path}.before-9999_more")) as copy:
+        assert copy.execute("SELECT count(*) FROM leads").fetchall() == [(0,)]
+    database.close()

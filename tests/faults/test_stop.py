@@ -25,7 +25,7 @@ def test_calls_in_flight_are_answered_and_no_new_ones_are_taken(
     url = databases.new(engine)
     make_account(url)
     book = Book()
-    with serving(url, tmp_path) as server, many_callers(server.port, 8) as callers:
+    with serving(url, tmp_path, forked=False) as server, many_callers(server.port, 8) as callers:
         attempts = [book.new() for _ in callers]
         started = time.monotonic()
         with locked(url):
@@ -48,7 +48,7 @@ def test_a_stop_under_load_loses_nothing_and_does_nothing_unanswered(
     make_account(url)
     book = Book()
     for round_ in range(3):
-        with serving(url, tmp_path) as server:
+        with serving(url, tmp_path, forked=False) as server:
             if not book.pool:
                 book.fill_pool(server.port)
             load = Load(book, server.port, seed=f"stop-{round_}")
@@ -63,7 +63,7 @@ def test_a_caller_who_never_finishes_a_request_does_not_hold_up_the_stop(
 ) -> None:
     url = databases.new(engine)
     make_account(url)
-    with serving(url, tmp_path) as server, Caller(server.port) as headless, Caller(server.port) as asleep:
+    with serving(url, tmp_path, forked=False) as server, Caller(server.port) as headless, Caller(server.port) as asleep:
         headless.send_bytes(b"POST /api HTTP/1.1\r\nHost: local")
         asleep.send_bytes(request(b"x" * 1000)[:-10])
         assert healthy(server.port)

@@ -24,7 +24,7 @@ def url(databases: Databases) -> str:
 
 @pytest.fixture
 def server(url: str, tmp_path: Path) -> Iterator[ServerProcess]:
-    with serving(url, tmp_path, {"CARTWHEEL_PROCESSES": "2"}) as running:
+    with serving(url, tmp_path, {"CARTWHEEL_PROCESSES": "2"}, forked=False) as running:
         wait_until(lambda: len(workers(running)) == 2, "both processes are there")
         try:
             yield running

@@ -104,7 +104,7 @@ def new_server(server: Server, engine: str, databases: Any) -> Iterator[Callable
 
 
 def test_random_histories_go_as_the_model_says(
-    new_server: Callable[[], Server], record_property: Callable[[str, object], None]
+    new_server: Callable[[], Server], engine: str, record_testsuite_property: Callable[[str, object], None]
 ) -> None:
     class Run(History):
         pass
@@ -122,5 +122,5 @@ def test_random_histories_go_as_the_model_says(
             suppress_health_check=list(HealthCheck),
         ),
     )
-    record_property("histories", Run.histories)
-    record_property("calls", Run.calls_made)
+    record_testsuite_property(f"{engine}: histories", Run.histories)
+    record_testsuite_property(f"{engine}: calls in them", Run.calls_made)
