@@ -258,6 +258,7 @@ def apply(database: Database, wanted: AccountFile, now: datetime) -> dict[str, A
     `api_key` and `api_password` if they were made just now (they are never told again).
     """
     with database.write() as connection:
+        catalog.lock(connection)
         known = catalog.only(connection, wanted.account.name)
         changes = _Changes(connection, known, to_micros(now))
         account_id = changes.account(wanted.account)
@@ -287,6 +288,7 @@ def apply(database: Database, wanted: AccountFile, now: datetime) -> dict[str, A
 def put_app(database: Database, account: Account, name: str, now: datetime, *, new: bool, **values: Any) -> AppPart:
     """Make an App, or change one, to these values; returns it as it is then."""
     with database.write() as connection:
+        catalog.lock(connection)
         known = catalog.only(connection, account.name)
         current = known.app_named(account.id, name)
         if new and current is not None:
@@ -309,6 +311,7 @@ def rotate_key(database: Database, account: Account, now: datetime) -> dict[str,
     """Give the account a new key and password, and return them. The old ones are void at once."""
     api_key, api_password = new_secret(), new_secret()
     with database.write() as connection:
+        catalog.lock(connection)
         changes = _Changes(connection, catalog.only(connection, account.name), to_micros(now))
         changes.key(account.id, AccountPart(account.name, api_key=api_key, api_password=api_password))
         catalog.touch(connection, account.id)

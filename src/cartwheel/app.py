@@ -171,7 +171,8 @@ class Application:
             async with asyncio.timeout(READY_TIMEOUT_S):
                 await self.batches.refresh()
         except (Unavailable, TimeoutError) as trouble:
-            return JSONResponse({"status": "unavailable", "reason": str(trouble)}, status_code=503)
+            log.warning("not ready: %s", trouble)
+            return JSONResponse({"status": "unavailable"}, status_code=503)
         return JSONResponse({"status": "ok"})
 
     async def _metrics(self, request: PageRequest) -> Response:

@@ -32,8 +32,11 @@ MOST_IN_BATCH = 64
 ID_BLOCK = 1000
 """How many lead ids a process takes at a time; what it has not used when it stops, it gives back if it can."""
 
-TRIES_AFTER_CONFLICT = 50
-"""Each conflict means that another process got on, so this ends; many make custom fields at once, say."""
+TRIES_TOGETHER = 2
+"""A batch may be in conflict with itself: then its pieces go one by one."""
+
+TRIES_ALONE = 50
+"""For one piece, each conflict means that another process got on; many make custom fields at once, say."""
 
 LANES = {"sqlite": 1, "postgresql": 2}
 """Transactions at a time, by engine: SQLite has one writer; a second lane hides PostgreSQL's commit."""
@@ -172,9 +175,10 @@ _CATALOG_VERSION = Select(schema.catalog_version, ("version",), by=("id",))
 class _Batch:
     """One transaction's worth of work while it is being decided."""
 
-    def __init__(self, now: datetime, newest: Catalog, lead_ids: deque[int]) -> None:
-        self.now = now
-        self.catalog = newest
+    catalog: Catalog
+    now: datetime
+
+    def __init__(self, lead_ids: deque[int]) -> None:
         self.lead_ids = lead_ids
         self.loaded = Loaded({}, {})
         self.changed: dict[tuple[int, int], Lead] = {}
@@ -183,8 +187,8 @@ class _Batch:
         self.answers: dict[tuple[int, str, str], tuple[str, str]] = {}
         self.new_answers: list[tuple[IdempotencyKey, str]] = []
 
-    async def load(self, lane: Lane, works: Sequence[Work[Any]]) -> None:
-        self.loaded = await load(lane, (wanted for work in works for wanted in work.wanted))
+    async def load(self, lane: Lane, works: Sequence[Work[Any]], clock: Callable[[], datetime]) -> None:
+        self.loaded = await load(lane, (wanted for work in works for wanted in work.wanted), clock)
         # After the leads: whoever sees what another process's call did to them has to see its answer, too.
         keys = {work.idempotency[:3] for work in works if work.idempotency is not None}
         rows = await lane.fetch(_STORED_ANSWER, list(keys))
@@ -194,9 +198,7 @@ class _Batch:
         desk = Desk(self)
         try:
             result = work.decide(desk)
-        except Entangled:
-            raise
-        except CartwheelError as refusal:
+        except CartwheelError as refusal:  # also `Entangled`: its turn comes again in the next batch
             return refusal
         except Exception as bug:  # whatever it is, it must not take the neighbours' calls with it
             log.exception("a piece of work failed")
@@ -266,8 +268,10 @@ class Batches:
         return await result
 
     async def refresh(self) -> Catalog:
-        """The catalog as it is now; several askers share one look at the database."""
-        self.catalog = await asyncio.to_thread(self._newest_catalog)
+        """The catalog as it is now."""
+        found = await asyncio.to_thread(self._newest_catalog)
+        if found.version > self.catalog.version:  # several may look at once, and come back in any order
+            self.catalog = found
         return self.catalog
 
     def _newest_catalog(self) -> Catalog:
@@ -306,6 +310,10 @@ class Batches:
         for waiting, result in zip(taken, results, strict=True):
             if waiting.result.cancelled():
                 continue
+            if isinstance(result, Entangled):
+                self._waiting.appendleft(waiting)
+                self._wake.set()
+                continue
             if isinstance(result, Exception):
                 waiting.result.set_exception(result)
             else:
@@ -320,7 +328,7 @@ class Batches:
         return tired
 
     async def _insist(self, lane: Lane, works: list[Work[Any]]) -> list[Any]:
-        for _ in range(TRIES_AFTER_CONFLICT):
+        for _ in range(TRIES_ALONE if len(works) == 1 else TRIES_TOGETHER):
             try:
                 return await self._transaction(lane, works)
             except Conflict as conflict:
@@ -331,10 +339,11 @@ class Batches:
         lead_ids = await self._reserve_ids(lane, len(works))
         try:
             await lane.begin()
+            batch = _Batch(lead_ids)
+            await batch.load(lane, works, self._clock)
+            # What others did while this waited for the leads' locks is past: the catalog and the time come after.
             await self._renew_catalog(lane)
-            batch = _Batch(self._clock(), self.catalog, lead_ids)
-            await batch.load(lane, works)
-            batch.now = self._clock()  # what others did to the leads, while this waited for their locks, is past
+            batch.catalog, batch.now = self.catalog, self._clock()
             results = [batch.decide(work) for work in works]
             flush = batch.flush(self._row_ids)
             await flush.write(lane)

@@ -373,6 +373,12 @@ def _app(row: Any) -> App:
 # -- changing --
 
 
+def lock(connection: sa.Connection) -> None:
+    """Whoever changes the catalog begins with this, so that changes come one after the other."""
+    table = schema.catalog_version
+    connection.execute(sa.update(table).values(version=table.c.version))
+
+
 def touch(connection: sa.Connection, account_id: int) -> None:
     """Tell every process that the account changed. Takes the version's lock: changes come one after the other."""
     table = schema.catalog_version

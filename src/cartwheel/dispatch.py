@@ -15,7 +15,7 @@ from cartwheel.calls import CallWork, Envelope
 from cartwheel.config import Settings
 from cartwheel.emails import EmailNotValid
 from cartwheel.errors import Overloaded, Unavailable
-from cartwheel.gate import Caller, Gate, TooMany
+from cartwheel.gate import Caller, Gate, StaleCatalog, TooMany
 from cartwheel.network import Client
 from cartwheel.wire import Refused, Reply
 
@@ -78,9 +78,11 @@ class Dispatcher:
             self._gate.check_secure(request.client)
             tree = self._read(request)
             caller = await self._gate.admit(tree, request.client)
-            envelope = Envelope.read(tree, self._most_actions)
-            work = CallWork(caller, envelope, _idempotency(request, caller), self._test_domain)
-            answer = Answer(await self._batches.submit(work), caller, told=work.told)
+            try:
+                answer = await self._run(request, tree, caller)
+            except StaleCatalog:
+                caller = await self._gate.admit(tree, request.client)
+                answer = await self._run(request, tree, caller)
         except TooMany as refusal:
             return self._refuse(refusal.reply, caller, refusal)
         except Refused as refusal:
@@ -97,10 +99,21 @@ class Dispatcher:
         except Exception:
             log.exception("a call failed")
             return self._refuse(wire.SERVER_ERROR, caller)
-
-        for cmd, type_ in work.told:
+        for cmd, type_ in answer.told:
             observe.count(cmd, type_)
         return answer
+
+    async def _run(self, request: Request, tree: Tree, caller: Caller) -> Answer:
+        """Raises `StaleCatalog` if the App's permissions or mode are not what the gate saw."""
+        envelope = Envelope.read(tree, self._most_actions)
+        try:
+            work = CallWork(caller, envelope, _idempotency(request, caller), self._test_domain)
+        except Refused as refusal:
+            newest = await self._batches.refresh() if refusal.reply is wire.COMMAND_NOT_PERMITTED else None
+            if newest is not None and newest.version != caller.version:
+                raise StaleCatalog from refusal
+            raise
+        return Answer(await self._batches.submit(work), caller, told=work.told)
 
     def refuse(self, reason: str) -> Answer:
         """The answer to a request that did not even arrive."""
@@ -114,12 +127,15 @@ class Dispatcher:
         if len(request.body) > self._limits.body:
             raise Unreadable(f"The request is larger than {self._limits.body} bytes")
         tree = read_body(request.body, request.content_type, self._limits)
-        if request.query:
+        if request.query and not tree.keys() >= _CREDENTIALS:
             in_query = read_form(request.query, self._limits)
-            for name in ("app_id", "api_key", "api_password"):
+            for name in _CREDENTIALS:
                 if name not in tree and name in in_query:
                     tree[name] = in_query[name]
         return tree
+
+
+_CREDENTIALS = {"app_id", "api_key", "api_password"}
 
 
 def _idempotency(request: Request, caller: Caller) -> IdempotencyKey | None:

@@ -13,6 +13,7 @@ from cartwheel.bodies import Tree
 from cartwheel.catalog import ApiKey, App, Catalog, key_digest
 from cartwheel.config import HttpsRule
 from cartwheel.credentials import Passwords
+from cartwheel.errors import CartwheelError
 from cartwheel.network import Client
 from cartwheel.ratelimits import AppLimits, Pace, Verdict
 from cartwheel.wire import Refused, Reply
@@ -32,6 +33,10 @@ class TooMany(Refused):
         self.limit = limit
 
 
+class StaleCatalog(CartwheelError):
+    """The call was understood on the grounds of a catalog that has changed: it has to be read again."""
+
+
 class Caller(msgspec.Struct, frozen=True):
     """Who was let in, on the grounds of which catalog. `allowance` is None for an App without a rate limit."""
 
@@ -42,11 +47,16 @@ class Caller(msgspec.Struct, frozen=True):
     allowance: Verdict | None
 
     def recheck(self, catalog: Catalog) -> None:
-        """The catalog has changed since: raises `Refused` if this caller would not be let in any more."""
+        """The catalog has changed since: raises `Refused` if this caller would not be let in any more.
+
+        Raises `StaleCatalog` if its App may do other things now.
+        """
         app, key = _known(catalog, self.app.app_id, self.key.key_digest)
         if key.password_hash != self.key.password_hash:
             raise Refused(wire.PASSWORD_WRONG)
         _may_enter(catalog, app, key, self.client)
+        if (app.commands, app.mode) != (self.app.commands, self.app.mode):
+            raise StaleCatalog
 
 
 class Gate:
@@ -93,6 +103,8 @@ class Gate:
         except TooMany:
             raise
         except Refused as refusal:
+            if refusal.reply in _NOTHING_GIVEN:
+                raise
             newest = await self._batches.refresh()
             if newest.version == catalog.version:
                 if refusal.reply in _GUESSES:
@@ -160,6 +172,9 @@ MOST_REMEMBERED = 10_000
 def _text(sent: object) -> str:
     return (wire.text(sent) or "").strip()
 
+
+_NOTHING_GIVEN = {wire.APP_ID_EMPTY, wire.API_KEY_EMPTY}
+"""What no catalog can change."""
 
 _GUESSES = {wire.APP_ID_UNKNOWN, wire.API_KEY_UNKNOWN}
 

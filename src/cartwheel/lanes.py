@@ -64,12 +64,25 @@ class Statement:
 
 
 class Select(Statement):
-    """Rows of a table by their key, or a leading part of it. `lock` keeps other processes from changing them."""
+    """Rows of a table by their key, or a leading part of it; with `upto`, those up to a value in that column.
+
+    `lock` keeps other processes from changing them.
+    """
 
     def __init__(
-        self, table: Table, columns: Sequence[str], *, by: Sequence[str], where: str = "", lock: bool = False
+        self,
+        table: Table,
+        columns: Sequence[str],
+        *,
+        by: Sequence[str],
+        upto: str = "",
+        where: str = "",
+        lock: bool = False,
     ) -> None:
-        super().__init__(table, by)
+        super().__init__(table, [*by, upto] if upto else by)
+        self.same = " AND ".join(
+            [*(f"t.{name} = k.{name}" for name in by), *([f"t.{upto} <= k.{upto}"] if upto else [])]
+        )
         self.wanted = ", ".join(f"t.{name}" for name in columns)
         self.where = f" AND {where}" if where else ""
         self.lock = lock
@@ -341,10 +354,12 @@ class PostgresLane:
         self._connection: psycopg.AsyncConnection[Row] | None = None
 
     async def begin(self) -> None:
+        await self._connect()
         try:
             await self._execute(b"BEGIN")
         except Unavailable:
             # The server may have been restarted since the last batch: nothing has begun, so once more.
+            await self._connect()
             await self._execute(b"BEGIN")
 
     async def commit(self) -> None:
@@ -365,11 +380,13 @@ class PostgresLane:
             await self._execute(statement.postgresql, statement.packed(rows))
 
     async def take(self, counter: str, count: int) -> int:
+        await self._connect()
         cursor = await self._execute(_TAKE.format("%b", "%b").encode(), (count, counter))
         [(after,)] = await cursor.fetchall()
         return int(after) - count
 
     async def give_back(self, counter: str, first: int, end: int) -> None:
+        await self._connect()
         await self._execute(_GIVE_BACK.format("%b", "%b", "%b").encode(), (first, counter, end))
 
     async def close(self) -> None:
@@ -377,28 +394,34 @@ class PostgresLane:
             await self._connection.close()
 
     async def _execute(self, sql: bytes, parameters: Sequence[object] = ()) -> psycopg.AsyncCursor[Row]:
+        if self._connection is None:  # so nothing can have begun
+            await self._connect()
+        assert self._connection is not None
         try:
-            connection = await self._connected()
-            cursor = connection.cursor(binary=True)
-            return await cursor.execute(sql, parameters, prepare=True)
+            return await self._connection.cursor(binary=True).execute(sql, parameters, prepare=True)
         except psycopg.Error as error:
             raise _postgresql_trouble(error) from error
 
-    async def _connected(self) -> psycopg.AsyncConnection[Row]:
-        if self._connection is None or self._connection.closed:
-            self._connection = await psycopg.AsyncConnection.connect(self._url, autocommit=True, **_PATIENCE)
-            self._connection.adapters.register_dumper(int, Int8BinaryDumper)
-            for kind, dumper in dumpers():
-                self._connection.adapters.register_dumper(kind, dumper)
-        return self._connection
+    async def _connect(self) -> None:
+        """Only where nothing has begun: a new connection knows nothing of the old one's transaction."""
+        if self._connection is not None and not self._connection.closed:
+            return
+        try:
+            self._connection = await psycopg.AsyncConnection.connect(self._url, autocommit=True, **PATIENCE)
+        except psycopg.Error as error:
+            raise _postgresql_trouble(error) from error
+        self._connection.adapters.register_dumper(int, Int8BinaryDumper)
+        for kind, dumper in dumpers():
+            self._connection.adapters.register_dumper(kind, dumper)
 
 
 _LOCK_WAIT_MS = int(LOCK_WAIT_S * 1000)
 
-_PATIENCE: dict[str, Any] = {
+PATIENCE: dict[str, Any] = {
     "connect_timeout": 3,
     # A process that was frozen in a transaction does not keep its locks from the others.
-    "options": f"-c statement_timeout={_LOCK_WAIT_MS} -c idle_in_transaction_session_timeout={_LOCK_WAIT_MS}",
+    "options": f"-c statement_timeout={_LOCK_WAIT_MS} -c idle_in_transaction_session_timeout={_LOCK_WAIT_MS} "
+    "-c synchronous_commit=on",
     # Nor does a server that vanished without a word keep its callers waiting.
     "tcp_user_timeout": 2 * _LOCK_WAIT_MS,
     "keepalives_idle": 5,

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from cartwheel import leadstore
+from cartwheel import leadstore, times
 from cartwheel.catalog import Account, Catalog, CustomField
 from cartwheel.db import Database
 from cartwheel.errors import LeadNotFound
@@ -112,7 +112,7 @@ async def read_card(database: Database, catalog: Catalog, key: LeadKey, *, most_
     """The card as the database has it now, and the newest of its events. Raises `LeadNotFound`."""
     lane = database.lane()
     try:
-        loaded = await leadstore.load(lane, [Wanted(*key, None, Part.ALL)])
+        loaded = await leadstore.load(lane, [Wanted(*key, None, Part.ALL)], times.now)
     finally:
         await lane.close()
     if key not in loaded.leads:

@@ -1,7 +1,7 @@
 """Loading the leads of a batch and writing what became of them: the only SQL about a lead's state."""
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, NamedTuple
@@ -67,11 +67,12 @@ _FIELDS = Select(schema.lead_fields, (*_OF_LEAD, "field_id", "value"), by=_OF_LE
 _RUNS = Select(
     schema.enrolments, (*_OF_LEAD, "id", "sequence_id", "step", "status", "started_at", "ended_at"), by=_OF_LEAD
 )
-_OPEN_GRANTS = Select(
+_DUE_GRANTS = Select(
     schema.points,
     (*_OF_LEAD, "id", "points", "given_at", "expires_at"),
     by=_OF_LEAD,
-    where="t.expires_at IS NOT NULL AND t.reversed_at IS NULL",
+    upto="expires_at",
+    where="t.reversed_at IS NULL",
 )
 
 _NEW_LEAD = Insert(schema.leads)
@@ -92,7 +93,7 @@ _EVENT = Insert(schema.events)
 # -- loading --
 
 
-async def load(lane: Lane, wanted: Iterable[Wanted]) -> Loaded:
+async def load(lane: Lane, wanted: Iterable[Wanted], clock: Callable[[], datetime]) -> Loaded:
     """The wanted leads that exist, locked against other processes, with the union of the parts asked for."""
     parts: dict[LeadKey, Parts] = {}
     by_email: dict[tuple[int, str], Parts] = {}
@@ -124,16 +125,17 @@ async def load(lane: Lane, wanted: Iterable[Wanted]) -> Loaded:
         for (account_id, email), lead_id in ids.items()
         if (lead := leads.get((account_id, lead_id))) and lead.email == email
     }
+    due = to_micros(clock())  # only now, because the locks may have taken a while
     for part, load_part in _LOADERS:
         keys = [key for key, wished in parts.items() if wished & part and key in leads]
         if keys:
-            await load_part(lane, leads, keys)
+            await load_part(lane, leads, keys, due)
         for key in keys:
             leads[key].loaded |= part
     return Loaded(leads, ids)
 
 
-async def _load_profile(lane: Lane, leads: dict[LeadKey, Lead], keys: list[LeadKey]) -> None:
+async def _load_profile(lane: Lane, leads: dict[LeadKey, Lead], keys: list[LeadKey], _due: int) -> None:
     count = len(PROFILE_FIELDS)
     for account_id, lead_id, *row in await lane.fetch(_COLD_ROW, keys):
         lead = leads[account_id, lead_id]
@@ -146,21 +148,21 @@ async def _load_profile(lane: Lane, leads: dict[LeadKey, Lead], keys: list[LeadK
         leads[account_id, lead_id].custom[field_id] = _custom_value(value)
 
 
-async def _load_tags(lane: Lane, leads: dict[LeadKey, Lead], keys: list[LeadKey]) -> None:
+async def _load_tags(lane: Lane, leads: dict[LeadKey, Lead], keys: list[LeadKey], _due: int) -> None:
     for key in keys:
         leads[key].tags = set()
     for account_id, lead_id, tag_id in await lane.fetch(_TAGS, keys):
         leads[account_id, lead_id].tags.add(tag_id)
 
 
-async def _load_lists(lane: Lane, leads: dict[LeadKey, Lead], keys: list[LeadKey]) -> None:
+async def _load_lists(lane: Lane, leads: dict[LeadKey, Lead], keys: list[LeadKey], _due: int) -> None:
     for key in keys:
         leads[key].lists = {}
     for account_id, lead_id, list_id, joined_at, left_at in await lane.fetch(_LISTS, keys):
         leads[account_id, lead_id].lists[list_id] = Membership(from_micros(joined_at), _moment(left_at))
 
 
-async def _load_runs(lane: Lane, leads: dict[LeadKey, Lead], keys: list[LeadKey]) -> None:
+async def _load_runs(lane: Lane, leads: dict[LeadKey, Lead], keys: list[LeadKey], _due: int) -> None:
     for key in keys:
         leads[key].runs = {}
     rows = await lane.fetch(_RUNS, keys)
@@ -170,10 +172,11 @@ async def _load_runs(lane: Lane, leads: dict[LeadKey, Lead], keys: list[LeadKey]
         )
 
 
-async def _load_grants(lane: Lane, leads: dict[LeadKey, Lead], keys: list[LeadKey]) -> None:
+async def _load_grants(lane: Lane, leads: dict[LeadKey, Lead], keys: list[LeadKey], due: int) -> None:
     for key in keys:
         leads[key].grants = {}
-    for account_id, lead_id, key_, points, given_at, expires_at in await lane.fetch(_OPEN_GRANTS, keys):
+    rows = [(*key, due) for key in keys]
+    for account_id, lead_id, key_, points, given_at, expires_at in await lane.fetch(_DUE_GRANTS, rows):
         leads[account_id, lead_id].grants[key_] = Grant(key_, points, from_micros(given_at), from_micros(expires_at))
 
 
@@ -296,6 +299,9 @@ class Flush:
             self.add(_RUN_CHANGED, (run.step, run.status.value, ended_at, *key, run.key))
 
     async def write(self, lane: Lane) -> None:
+        """Renamed leads first: another one may take the address in the same batch."""
+        renamed = self._rows.pop(_LEAD_ROW, [])
+        await lane.write(_LEAD_ROW, renamed)
         for statement, rows in self._rows.items():
             await lane.write(statement, rows)
 

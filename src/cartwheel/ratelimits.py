@@ -16,6 +16,7 @@ import psycopg
 from cartwheel.catalog import App
 from cartwheel.db import Database
 from cartwheel.errors import Unavailable
+from cartwheel.lanes import LOCK_WAIT_S, PATIENCE
 from cartwheel.times import to_micros
 
 SECOND = 1_000_000
@@ -108,11 +109,10 @@ class SharedLimits:
         each = SECOND // app.rate_limit
         parameters = {"account": app.account_id, "app": app.id, "each": each, "burst": app.rate_limit}
         try:
-            async with self._turn:
-                connection = await self._connected()
-                row = await (await connection.execute(_SHARED_TAKE, parameters)).fetchone()
-        except psycopg.Error as error:
-            raise Unavailable(str(error)) from error
+            async with asyncio.timeout(LOCK_WAIT_S), self._turn:
+                row = await self._take(parameters)
+        except (psycopg.Error, TimeoutError) as error:
+            raise Unavailable(f"the rate limits cannot be reached: {error}") from error
         if row is None:
             return Verdict(allowed=False, left=0, wait_s=each / SECOND)
         return Verdict(allowed=True, left=max(0, app.rate_limit - math.ceil(row[0])), wait_s=0)
@@ -121,9 +121,16 @@ class SharedLimits:
         if self._connection is not None:
             await self._connection.close()
 
+    async def _take(self, parameters: dict[str, int]) -> tuple[int] | None:
+        try:
+            cursor = await (await self._connected()).execute(_SHARED_TAKE, parameters)
+        except psycopg.OperationalError:  # the server may have been restarted since the last call
+            cursor = await (await self._connected()).execute(_SHARED_TAKE, parameters)
+        return await cursor.fetchone()
+
     async def _connected(self) -> psycopg.AsyncConnection[tuple[int]]:
         if self._connection is None or self._connection.closed:
-            self._connection = await psycopg.AsyncConnection.connect(self._url, autocommit=True, connect_timeout=3)
+            self._connection = await psycopg.AsyncConnection.connect(self._url, autocommit=True, **PATIENCE)
         return self._connection
 
 

@@ -39,6 +39,22 @@ def test_a_change_of_the_account_is_seen_by_the_very_next_call(api: Api) -> None
     assert api.call(TAGS)["status"] == "Success"
 
 
+def test_new_permissions_and_a_new_mode_count_for_the_very_next_call(api: Api) -> None:
+    api.create("ada@shop.example")
+    tag = {"cmd": "assign_tag", "tag_name": "Customer"}
+
+    def allow(commands: list[str], mode: str = "live") -> None:
+        reapply(api, apps=[{"name": "Website", "rate_limit": 0, "commands": commands, "mode": mode}])
+
+    allow(["leads:write"])
+    assert api.call(tag, lead={"email": "ada@shop.example"})["type"] == "262"
+    allow(["*"])
+    assert api.call(tag, lead={"email": "ada@shop.example"})["type"] == "103"
+    allow(["*"], "test")
+    api.create("grace@shop.example")
+    assert {row["email"] for row in api.rows_of_leads()} == {"ada@shop.example", "grace@test.invalid"}
+
+
 def test_a_new_password_works_at_once_and_the_old_one_no_more(api: Api) -> None:
     assert api.call(TAGS)["status"] == "Success"
     reapply(api, account={"api_password": "quite-another-one"})

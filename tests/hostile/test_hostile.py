@@ -22,12 +22,12 @@ from harness import Api, Server
 MUTANTS = int(os.environ.get("HOSTILE_MUTANTS", "0"))
 """How many mutants to send to each engine; 0 sends the same few each time."""
 
-IN_SUITE = 20_000
+IN_SUITE = 10_000
 AT_ONCE = 32
 LONGEST_S = 10.0
 """More than `AT_ONCE` mutants together may take, on a machine that is busy."""
 
-MOST_GROWTH = 128 << 20
+MOST_GROWTH = 64 << 20
 """More bytes than the process may grow by: SQLite's page caches are a good part of it."""
 
 
