@@ -11,14 +11,15 @@ from cartwheel.db import Database
 from commandline import Cartwheel
 from harness import Api, Server, new_api
 
+EMAILS = ("ada@shop.example", "grace@shop.example")
+
 
 @pytest.fixture
 def patient(url: str) -> Iterator[Api]:
     """A database with a bit of everything."""
     server = Server(url)
     api = new_api(server)
-    for name in ("ada", "grace"):
-        email = f"{name}@shop.example"
+    for email in EMAILS:
         api.create(email, custom_fields=[{"field_identifier": "plan", "field_value": "612"}])
         api.on(email, "assign_tag", tag_name="Customer")
         api.on(email, "subscribe_lead_to_list", list_name="Newsletter")
@@ -26,7 +27,7 @@ def patient(url: str) -> Iterator[Api]:
         api.on(email, "remove_points_from_lead", points=3)
         api.on(email, "subscribe_lead_to_sequence_at_step", sequence_name="Welcome", step="1")
     server.clock.forward(days=31)
-    assert api.lead("ada@shop.example")["score"] == -3
+    assert [api.lead(email)["score"] for email in EMAILS] == [-3, -3]
     server.stop()
     yield api
     server.database.close()
@@ -36,7 +37,7 @@ def patient(url: str) -> Iterator[Api]:
 def test_the_doctor_finds_nothing_where_all_is_well(cartwheel: Cartwheel) -> None:
     ran = cartwheel("doctor")
     assert ran.code == 0
-    assert "All is well. 1 accounts, 2 leads, 13 events, 4 ledger rows." in ran.out
+    assert "All is well. 1 account, 2 leads, 14 events, 4 ledger rows." in ran.out
     found = cartwheel("doctor", "--json").json
     assert found["healthy"] is True
     assert len(found["checks"]) == len(doctor.CHECKS)
@@ -51,7 +52,7 @@ def test_every_broken_promise_is_found(cartwheel: Cartwheel, patient: Api) -> No
             f"DELETE FROM events WHERE {here} AND kind = 'lead_created'",
             f"UPDATE leads SET email = 'Ada@shop.example' WHERE {here} AND email = 'grace@shop.example'",
             "UPDATE counters SET next = 1 WHERE name = 'leads'",
-            "INSERT INTO enrolments SELECT account_id, lead_id, id + 1, sequence_id, step, status, 0, NULL FROM enrolments",
+            "INSERT INTO enrolments SELECT account_id, lead_id, id + 1, sequence_id, step, status, 0, NULL, 0 = 1 FROM enrolments",
         ):
             connection.execute(sa.text(sql))
         for table in schema.metadata.tables.values():

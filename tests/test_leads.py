@@ -26,7 +26,7 @@ from cartwheel.events import (
     TagAssigned,
     TagUnassigned,
 )
-from cartwheel.leads import ROW, SCORE, CustomValue, Gdpr, Lead, Membership, Part, RunStatus
+from cartwheel.leads import NOT_STORED, ROW, SCORE, CustomValue, Enrolment, Gdpr, Lead, Membership, Part, RunStatus
 
 START = datetime(2026, 3, 1, tzinfo=UTC)
 DAY = timedelta(days=1)
@@ -93,7 +93,7 @@ def live(lead: Lead, history: list[tuple[Step, int]], start: datetime = START) -
 
 def state(lead: Lead) -> dict[str, Any]:
     """Everything that a person could see of the lead."""
-    seen = ("email", "score", "deleted_at", "profile", "custom", "tags", "lists", "runs", "grants")
+    seen = ("email", "score", "deleted_at", "profile", "custom", "tags", "lists", "runs", "past_runs", "grants")
     found = deepcopy({name: getattr(lead, name) for name in seen})
     return found | {"profile": {name: text for name, text in lead.profile.items() if text}}
 
@@ -177,11 +177,10 @@ def told_again(events: list[Event]) -> dict[str, Any]:
 def test_the_feed_alone_tells_where_a_lead_stands(history: list[tuple[Step, int]]) -> None:
     lead = new_lead()
     live(lead, history)
-    latest = {run.sequence_id: run for run in lead.runs.values()}
     assert told_again(lead.events) == {
         "tags": lead.tags,
         "lists": {number: place.active for number, place in lead.lists.items()},
-        "runs": {number: run.step if run.status is RunStatus.ACTIVE else None for number, run in latest.items()},
+        "runs": {number: run.step if run.status is RunStatus.ACTIVE else None for number, run in lead.runs.items()},
         "score": lead.score,
         "deleted": lead.deleted_at is not None,
     }
@@ -226,13 +225,33 @@ def test_each_grant_is_taken_back_once_whenever_and_however_often_somebody_looks
 
 
 @quick
+@given(HISTORIES, HISTORIES)
+def test_new_grants_have_keys_of_their_own_in_the_order_of_their_making(
+    past: list[tuple[Step, int]], future: list[tuple[Step, int]]
+) -> None:
+    lead = new_lead()
+    now = live(lead, past)
+    twin = lead.fork()
+    live(twin, future, now)
+    for each in (lead, twin):
+        assert list(each.grants) == [-1 - position for position in range(len(each.grants))]
+        assert all(grant.key == key for key, grant in each.grants.items())
+
+
+@quick
 @given(HISTORIES)
-def test_new_rows_have_keys_of_their_own_in_the_order_of_their_making(history: list[tuple[Step, int]]) -> None:
+def test_every_run_is_kept_and_only_the_latest_one_through_a_sequence_may_be_active(
+    history: list[tuple[Step, int]],
+) -> None:
     lead = new_lead()
     live(lead, history)
-    for rows in (lead.grants, lead.runs):
-        assert list(rows) == [-1 - position for position in range(len(rows))]
-        assert all(row.key == key for key, row in rows.items())
+    joined = [(event.sequence_id, event.step) for event in lead.events if isinstance(event, SequenceJoined)]
+    runs = [*lead.past_runs, *lead.runs.values()]
+    assert Counter((run.sequence_id, run.step) for run in runs) == Counter(joined)
+    assert {run.status for run in lead.past_runs} <= {RunStatus.UNSUBSCRIBED}
+    latest = dict(joined)  # the last one of each sequence
+    assert {number: run.step for number, run in lead.runs.items()} == latest
+    assert [run.started_at for run in lead.runs.values()] == sorted(run.started_at for run in lead.runs.values())
 
 
 @quick
@@ -283,8 +302,7 @@ def test_who_leaves_a_list_stays_in_its_books_and_may_join_anew() -> None:
 def test_who_is_in_a_sequence_or_has_completed_it_stays_where_it_is(status: RunStatus) -> None:
     lead = known_lead()
     lead.enrol(1, "1", START)
-    [run] = lead.runs.values()
-    lead.runs[run.key] = type(run)(run.key, 1, "1", status, START)
+    lead.runs[1] = Enrolment(NOT_STORED, 1, "1", status, START)
     lead.enrol(1, "A2", START + DAY)
     assert [(run.step, run.status) for run in lead.runs.values()] == [("1", status)]
 
@@ -295,12 +313,8 @@ def test_who_left_a_sequence_may_start_anew_at_another_step() -> None:
     lead.unenrol(1, START)
     lead.unenrol(1, START)
     lead.enrol(1, "A2", START)
-    assert [(run.step, run.status) for run in lead.runs.values()] == [
-        ("1", RunStatus.UNSUBSCRIBED),
-        ("A2", RunStatus.ACTIVE),
-    ]
-    assert lead.run_of(1) is lead.runs[-2]
-    assert lead.run_of(2) is None
+    assert lead.past_runs == [Enrolment(NOT_STORED, 1, "1", RunStatus.UNSUBSCRIBED, START, START)]
+    assert lead.runs == {1: Enrolment(NOT_STORED, 1, "A2", RunStatus.ACTIVE, START)}
 
 
 @pytest.mark.parametrize("empty", ["", ()])

@@ -2,16 +2,19 @@
 
 import sqlite3
 import threading
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
 import sqlalchemy as sa
+from sqlalchemy.engine.interfaces import ReflectedIndex
 
-from cartwheel import migrations, schema
+from cartwheel import schema
 from cartwheel.db import Database, migration_names
 from cartwheel.errors import BadSetting, Unavailable
 from conftest import Databases
+from migrationfiles import add_migration
 
 
 def described(engine: sa.Engine) -> dict[str, Any]:
@@ -24,7 +27,8 @@ def described(engine: sa.Engine) -> dict[str, Any]:
             ],
             "key": inspector.get_pk_constraint(table)["constrained_columns"],
             "indexes": sorted(
-                (index["name"], index["column_names"], bool(index["unique"])) for index in inspector.get_indexes(table)
+                (index["name"], index["column_names"], bool(index["unique"]), condition(index))
+                for index in inspector.get_indexes(table)
             ),
         }
         for table in inspector.get_table_names()
@@ -32,11 +36,16 @@ def described(engine: sa.Engine) -> dict[str, Any]:
     }
 
 
+def condition(index: ReflectedIndex) -> str:
+    """Which rows an index holds; empty for all."""
+    options = index.get("dialect_options", {})
+    wheres = [str(value) for name, value in options.items() if name.endswith("_where")]
+    return " ".join(wheres).replace("(", "").replace(")", "").lower()
+
+
 def test_the_newest_database_is_the_schema(databases: Databases, engine: str) -> None:
     migrated, plain = Database(databases.new(engine)), Database(databases.new(engine))
     migrated.migrate()
-    if plain.file:
-        plain.file.create()
     if plain.file:
         plain.file.create()
     schema.metadata.create_all(plain.engine)
@@ -62,22 +71,27 @@ def test_each_migration_runs_once_however_many_processes_start(databases: Databa
     assert sorted(ran) == [[], [], [], migration_names()]
 
 
+def tables_of(path: str) -> set[str]:
+    """What a connection of its own sees in a SQLite file."""
+    with closing(sqlite3.connect(path)) as connection:
+        return {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+
+
+def tables_in_pool(database: Database) -> set[str]:
+    """What the connection sees that the migrations ran in, and that others will get."""
+    return set(sa.inspect(database.engine).get_table_names())
+
+
 def test_a_sqlite_database_is_copied_before_it_is_changed(
     databases: Databases, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     database = Database(databases.new("sqlite"))
     database.migrate()
-    (tmp_path / "9999_more.py").write_text(
-        "import sqlalchemy as sa\ndef up(tx):\n    tx.execute(sa.text('CREATE TABLE more (x BIGINT)'))\n"
-    )
-    monkeypatch.setattr(migrations, "__path__", [*migrations.__path__, str(tmp_path)])
+    before = tables_of(str(database.path))
+    add_migration(monkeypatch, tmp_path, "9999_more", "tx.execute(sa.text('CREATE TABLE more (x BIGINT)'))")
     assert database.migrate() == ["9999_more"]
-    assert "more" in sa.inspect(database.engine).get_table_names()
-    with sqlite3.connect(f"{database.path}.before-9999_more") as copy:
-        tables = {name for (name,) in copy.execute("SELECT name FROM sqlite_master")}
-    copy.close()
-    assert "leads" in tables
-    assert "more" not in tables
+    assert (tables_of(str(database.path)) - before, tables_in_pool(database) - before) == ({"more"}, {"more"})
+    assert tables_of(f"{database.path}.before-9999_more") == before
     database.close()
 
 
@@ -86,12 +100,30 @@ def test_a_migration_that_fails_changes_nothing(
 ) -> None:
     database = Database(databases.new(engine))
     database.migrate()
-    lines = "import sqlalchemy as sa\ndef up(tx):\n    tx.execute(sa.text('CREATE TABLE half (x BIGINT)'))\n    raise ValueError('half')\n"
-    (tmp_path / "9998_half.py").write_text(lines)
-    monkeypatch.setattr(migrations, "__path__", [*migrations.__path__, str(tmp_path)])
+    create_half = "tx.execute(sa.text('CREATE TABLE half (x BIGINT)'))"
+    add_migration(monkeypatch, tmp_path, "9998_half", create_half, "raise ValueError('half')")
     with pytest.raises(ValueError, match="half"):
         database.migrate()
-    assert "half" not in sa.inspect(database.engine).get_table_names()
+    assert "half" not in tables_in_pool(database)
+    database.close()
+
+
+def test_a_migration_takes_the_time_that_it_needs(
+    databases: Databases, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Only for a lock it does not wait for ever: whoever comes after it would have to wait as well."""
+    database = Database(databases.new("postgresql"))
+    add_migration(
+        monkeypatch,
+        tmp_path,
+        "9997_patience",
+        "tx.execute(sa.text('CREATE TABLE patience (statement TEXT, lock TEXT)'))",
+        'tx.execute(sa.text("INSERT INTO patience VALUES '
+        "(current_setting('statement_timeout'), current_setting('lock_timeout'))\"))",
+    )
+    database.migrate()
+    with database.read() as connection:
+        assert connection.execute(sa.text("SELECT * FROM patience")).all() == [("0", "30s")]
     database.close()
 
 

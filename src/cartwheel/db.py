@@ -17,15 +17,15 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError
 
 from cartwheel import migrations
 from cartwheel.errors import BadSetting, Unavailable
-from cartwheel.lanes import Lane, PostgresLane, SqliteFile, SqliteLane
+from cartwheel.lanes import PATIENCE, Lane, PostgresLane, SqliteFile, SqliteLane
 
 EngineName = Literal["sqlite", "postgresql"]
 
 COLD_LOCK_WAIT_S = 30
 """How long the command line and the pages wait for another writer."""
 
-CONNECT_S = 3
-"""How long a PostgreSQL server may take to answer at all."""
+COLD_STATEMENT_S = 300
+"""How long one statement of theirs may take: `doctor` reads whole tables."""
 
 MIGRATION_LOCK = 0x63617274
 """The PostgreSQL advisory lock that a process holds while it migrates."""
@@ -103,13 +103,24 @@ class Database:
             _copy(self.file, f".before-{waiting[0]}")
         with self.write() as connection:
             if self.name == "postgresql":
-                connection.execute(sa.select(sa.func.pg_advisory_xact_lock(MIGRATION_LOCK)))
+                _migrate_alone(connection)
             applied = _applied(connection)
             ran = [name for name in migration_names() if name not in applied]
             for name in ran:
                 importlib.import_module(f"{migrations.__name__}.{name}").up(connection)
                 connection.execute(sa.text("INSERT INTO migrations VALUES (:name)"), {"name": name})
             return ran
+
+
+def _migrate_alone(connection: sa.Connection) -> None:
+    """Wait for other processes' migrations as long as they take, and take as long as it takes."""
+    for sql in (
+        "SET LOCAL statement_timeout = 0",
+        "SET LOCAL lock_timeout = 0",
+        f"SELECT pg_advisory_xact_lock({MIGRATION_LOCK})",
+        f"SET LOCAL lock_timeout = {COLD_LOCK_WAIT_S * 1000}",
+    ):
+        connection.execute(sa.text(sql))
 
 
 def _copy(file: SqliteFile, suffix: str) -> None:
@@ -135,12 +146,16 @@ def migration_names() -> list[str]:
 _FORM = "CARTWHEEL_DATABASE has to be sqlite:///FILE or postgresql://USER:PASSWORD@HOST/NAME"
 
 
+_COLD_OPTIONS = f"-c statement_timeout={COLD_STATEMENT_S * 1000} -c lock_timeout={COLD_LOCK_WAIT_S * 1000}"
+"""Beside those of the hot path; where both say something, the last one counts."""
+
+
 def _postgresql_engine(rest: str) -> sa.Engine:
     try:
         return sa.create_engine(
             f"postgresql+psycopg://{rest}",
             pool_pre_ping=True,
-            connect_args={"connect_timeout": CONNECT_S},
+            connect_args=PATIENCE | {"options": f"{PATIENCE['options']} {_COLD_OPTIONS}"},
         )
     except (ValueError, ArgumentError):
         raise BadSetting(_FORM) from None

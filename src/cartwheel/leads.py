@@ -79,6 +79,9 @@ Parts = int
 NOT_LOADED: Any = None
 """What stands in a lead's part that its work did not ask for; any use of it fails."""
 
+NOT_STORED = 0
+"""The key of a run that has no number yet."""
+
 Dirty = tuple[int, int]
 """(part, key within the part): what has to be written."""
 
@@ -140,7 +143,7 @@ class Grant(msgspec.Struct, frozen=True):
 
 
 class Enrolment(msgspec.Struct, frozen=True):
-    """One run of a lead through a sequence. `key` is negative until it is stored."""
+    """One run of a lead through a sequence. `key` is `NOT_STORED` until it is stored."""
 
     key: int
     sequence_id: int
@@ -184,9 +187,13 @@ class Lead:
     tags: set[int] = NOT_LOADED
     lists: dict[int, Membership] = NOT_LOADED
     runs: dict[int, Enrolment] = NOT_LOADED
-    """By key, oldest first."""
+    """The latest run through each sequence, by the sequence's id, in the order of their beginning."""
+    past_runs: list[Enrolment] = NOT_LOADED
+    """Those that another run has followed since the lead was loaded, oldest first."""
     grants: dict[int, Grant] = NOT_LOADED
     """By key: those loaded as due, and new ones."""
+    booked: int = 0
+    """How many grants are new."""
 
     events: list[Event] = field(default_factory=list)
     dirty: set[Dirty] = field(default_factory=set)
@@ -212,6 +219,7 @@ class Lead:
             tags=set(),
             lists={},
             runs={},
+            past_runs=[],
             grants={},
         )
         lead.dirty.add(ROW)
@@ -232,7 +240,7 @@ class Lead:
         if loaded & Part.LISTS:
             twin.lists = self.lists.copy()
         if loaded & Part.SEQUENCES:
-            twin.runs = self.runs.copy()
+            twin.runs, twin.past_runs = self.runs.copy(), self.past_runs.copy()
         if loaded & Part.POINTS:
             twin.grants = self.grants.copy()
         return twin
@@ -338,36 +346,29 @@ class Lead:
                 self.events.append(PointsExpired(grant.points))
 
     def _book(self, points: int, now: datetime, expires_at: datetime | None) -> None:
-        key = _fresh_key(self.grants)
+        self.booked += 1
+        key = -self.booked
         self.grants[key] = Grant(key, points, now, expires_at)
         self.score += points
         self.dirty |= {SCORE, (Part.POINTS, key)}
 
     # -- sequences --
 
-    def run_of(self, sequence_id: int) -> Enrolment | None:
-        """The latest run through a sequence."""
-        return next((run for run in reversed(self.runs.values()) if run.sequence_id == sequence_id), None)
-
     def enrol(self, sequence_id: int, step: str, now: datetime) -> None:
         """Start a run at the step with this box label. A lead that is in it, or has completed it, stays where it is."""
-        run = self.run_of(sequence_id)
-        if run is not None and run.status is not RunStatus.UNSUBSCRIBED:
-            return
-        key = _fresh_key(self.runs)
-        self.runs[key] = Enrolment(key, sequence_id, step, RunStatus.ACTIVE, now)
-        self.dirty.add((Part.SEQUENCES, key))
+        run = self.runs.get(sequence_id)
+        if run is not None:
+            if run.status is not RunStatus.UNSUBSCRIBED:
+                return
+            self.past_runs.append(self.runs.pop(sequence_id))
+        self.runs[sequence_id] = Enrolment(NOT_STORED, sequence_id, step, RunStatus.ACTIVE, now)
+        self.dirty.add((Part.SEQUENCES, sequence_id))
         self.events.append(SequenceJoined(sequence_id, step))
 
     def unenrol(self, sequence_id: int, now: datetime) -> None:
         """End the run through a sequence, if there is one that has not ended."""
-        run = self.run_of(sequence_id)
+        run = self.runs.get(sequence_id)
         if run is not None and run.status is not RunStatus.UNSUBSCRIBED:
-            self.runs[run.key] = msgspec.structs.replace(run, status=RunStatus.UNSUBSCRIBED, ended_at=now)
-            self.dirty.add((Part.SEQUENCES, run.key))
+            self.runs[sequence_id] = msgspec.structs.replace(run, status=RunStatus.UNSUBSCRIBED, ended_at=now)
+            self.dirty.add((Part.SEQUENCES, sequence_id))
             self.events.append(SequenceLeft(sequence_id, run.step))
-
-
-def _fresh_key(rows: Mapping[int, object]) -> int:
-    """The key of a row that is not stored yet: negative, and unique among the lead's rows."""
-    return min(0, min(rows, default=0)) - 1

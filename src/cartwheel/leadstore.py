@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cached_property, lru_cache
 from typing import Any, NamedTuple
 
 import msgspec
@@ -13,6 +14,7 @@ from cartwheel import schema
 from cartwheel.events import KINDS, Event
 from cartwheel.lanes import Delete, Insert, Lane, Row, Select, Update, Write
 from cartwheel.leads import (
+    NOT_STORED,
     PROFILE_FIELDS,
     ROW,
     SCORE,
@@ -52,6 +54,24 @@ class Loaded:
     """The lead's id by (account id, e-mail address)."""
 
 
+class _Newest(Select):
+    """The highest `id` of each key's rows, in a table whose key is this one and the id."""
+
+    def __init__(self, table: sa.Table, *, by: Sequence[str]) -> None:
+        super().__init__(table, ("id",), by=by)
+        self._key = ", ".join(f"k.{name}" for name in by)
+        self._newest = f"(SELECT t.id FROM {table.name} t WHERE {self.same} ORDER BY t.id DESC LIMIT 1)"
+
+    @lru_cache(maxsize=16)  # noqa: B019 - statements are module constants
+    def sqlite(self, count: int) -> str:
+        rows = ", ".join([f"({', '.join('?' * len(self.columns))})"] * count)
+        return f"WITH k({', '.join(self.columns)}) AS (VALUES {rows}) SELECT {self._key}, {self._newest} FROM k"
+
+    @cached_property
+    def postgresql(self) -> bytes:
+        return f"SELECT {self._key}, t.id FROM {self.arrays} CROSS JOIN LATERAL {self._newest} t".encode()
+
+
 _HOT = ("account_id", "id", "email", "score", "source", "test", "created_at", "deleted_at")
 _CONSENT = ("gdpr_status", "gdpr_status_at", "gdpr_status_ip", "gdpr_communications")
 _COLD = (*PROFILE_FIELDS, "notes", "blacklisted", "ip_country", "source_id", *_CONSENT)
@@ -65,7 +85,10 @@ _TAGS = Select(schema.lead_tags, (*_OF_LEAD, "tag_id"), by=_OF_LEAD)
 _LISTS = Select(schema.lead_lists, (*_OF_LEAD, "list_id", "joined_at", "left_at"), by=_OF_LEAD)
 _FIELDS = Select(schema.lead_fields, (*_OF_LEAD, "field_id", "value"), by=_OF_LEAD)
 _RUNS = Select(
-    schema.enrolments, (*_OF_LEAD, "id", "sequence_id", "step", "status", "started_at", "ended_at"), by=_OF_LEAD
+    schema.enrolments,
+    (*_OF_LEAD, "id", "sequence_id", "step", "status", "started_at", "ended_at"),
+    by=_OF_LEAD,
+    where="t.latest AND t.sequence_id > 0",  # always so; without it SQLite reads every run of the lead
 )
 _DUE_GRANTS = Select(
     schema.points,
@@ -74,6 +97,8 @@ _DUE_GRANTS = Select(
     upto="expires_at",
     where="t.reversed_at IS NULL",
 )
+
+_NEWEST_EVENT = _Newest(schema.events, by=_OF_LEAD)  # each row of a lead comes with an event that is newer
 
 _NEW_LEAD = Insert(schema.leads)
 _LEAD_SCORE = Update(schema.leads, ("score",))
@@ -86,8 +111,11 @@ _FIELD_CLEARED = Delete(schema.lead_fields)
 _POINTS_BOOKED = Insert(schema.points)
 _POINTS_REVERSED = Update(schema.points, ("reversed_at",))
 _RUN_STARTED = Insert(schema.enrolments)
-_RUN_CHANGED = Update(schema.enrolments, ("step", "status", "ended_at"))
+_RUN_CHANGED = Update(schema.enrolments, ("step", "status", "ended_at", "latest"))
 _EVENT = Insert(schema.events)
+
+_MAKES_ROOM: Sequence[Write] = (_LEAD_ROW, _RUN_CHANGED)
+"""To be written first: a lead gives up its address, a run is the latest no more, and others take their place."""
 
 
 # -- loading --
@@ -164,10 +192,10 @@ async def _load_lists(lane: Lane, leads: dict[LeadKey, Lead], keys: list[LeadKey
 
 async def _load_runs(lane: Lane, leads: dict[LeadKey, Lead], keys: list[LeadKey], _due: int) -> None:
     for key in keys:
-        leads[key].runs = {}
+        leads[key].runs, leads[key].past_runs = {}, []
     rows = await lane.fetch(_RUNS, keys)
     for account_id, lead_id, key_, sequence_id, step, status, started_at, ended_at in sorted(rows):
-        leads[account_id, lead_id].runs[key_] = Enrolment(
+        leads[account_id, lead_id].runs[sequence_id] = Enrolment(
             key_, sequence_id, step, RunStatus(status), from_micros(started_at), _moment(ended_at)
         )
 
@@ -217,7 +245,7 @@ class Recorded(NamedTuple):
 class RowIds:
     """Numbers for rows that are only told apart within one lead, and whose order is that of their making.
 
-    They are the time in microseconds, moved on by one where that was taken already.
+    They are the time in microseconds, moved on where that was taken already: clocks differ, and are set back.
     """
 
     def __init__(self) -> None:
@@ -227,6 +255,10 @@ class RowIds:
         self._last = max(self._last + 1, micros)
         return self._last
 
+    def leave_behind(self, taken: int) -> None:
+        """Give only numbers above this one."""
+        self._last = max(self._last, taken)
+
 
 class Flush:
     """Collects the rows of a batch, statement by statement, and writes them."""
@@ -234,6 +266,8 @@ class Flush:
     def __init__(self, now: datetime, row_ids: RowIds) -> None:
         self._now = to_micros(now)
         self._row_ids = row_ids
+        self._leads: list[Lead] = []
+        self._events: list[Recorded] = []
         self._rows: dict[Write, list[Row]] = {}
 
     def add(self, statement: Write, row: Row) -> None:
@@ -245,6 +279,26 @@ class Flush:
 
     def lead(self, lead: Lead) -> None:
         """Whatever of this lead has to be written."""
+        self._leads.append(lead)
+
+    def event(self, recorded: Recorded) -> None:
+        self._events.append(recorded)
+
+    async def write(self, lane: Lane) -> None:
+        """Number the new rows, and write them all."""
+        known = [(lead.account_id, lead.id) for lead in self._leads if not lead.is_new]
+        for *_, newest in await lane.fetch(_NEWEST_EVENT, known):
+            self._row_ids.leave_behind(newest or 0)
+        for lead in self._leads:
+            self._lead(lead)
+        for recorded in self._events:
+            self._event(recorded)
+        for statement in _MAKES_ROOM:
+            await lane.write(statement, self._rows.pop(statement, []))
+        for statement, rows in self._rows.items():
+            await lane.write(statement, rows)
+
+    def _lead(self, lead: Lead) -> None:
         key = (lead.account_id, lead.id)
         if lead.is_new:
             self.add(_NEW_LEAD, _new_row(lead))
@@ -265,10 +319,10 @@ class Flush:
                 self._custom_field(lead, key, number)
             elif part == Part.POINTS:
                 self._grant(lead.grants[number], key)
-            elif part == Part.SEQUENCES:
-                self._run(lead.runs[number], key)
+        if lead.has(Part.SEQUENCES):
+            self._runs(lead, key)
 
-    def event(self, recorded: Recorded) -> None:
+    def _event(self, recorded: Recorded) -> None:
         lead, event, kind, origin = recorded
         details = msgspec.json.encode(event).decode()
         row_id = self._row_ids.next(self._now)
@@ -289,25 +343,25 @@ class Flush:
         else:
             self.add(_POINTS_REVERSED, (_micros(grant.reversed_at), *key, grant.key))
 
-    def _run(self, run: Enrolment, key: LeadKey) -> None:
+    def _runs(self, lead: Lead, key: LeadKey) -> None:
+        for run in lead.past_runs:
+            self._run(run, key, latest=False)
+        for sequence_id, run in lead.runs.items():
+            if (Part.SEQUENCES, sequence_id) in lead.dirty:
+                self._run(run, key, latest=True)
+
+    def _run(self, run: Enrolment, key: LeadKey, *, latest: bool) -> None:
         ended_at = _micros(run.ended_at)
-        if run.key < 0:
+        if run.key == NOT_STORED:
             row_id = self._row_ids.next(self._now)
-            row = (row_id, run.sequence_id, run.step, run.status.value, to_micros(run.started_at), ended_at)
+            row = (row_id, run.sequence_id, run.step, run.status.value, to_micros(run.started_at), ended_at, latest)
             self.add(_RUN_STARTED, (*key, *row))
         else:
-            self.add(_RUN_CHANGED, (run.step, run.status.value, ended_at, *key, run.key))
-
-    async def write(self, lane: Lane) -> None:
-        """Renamed leads first: another one may take the address in the same batch."""
-        renamed = self._rows.pop(_LEAD_ROW, [])
-        await lane.write(_LEAD_ROW, renamed)
-        for statement, rows in self._rows.items():
-            await lane.write(statement, rows)
+            self.add(_RUN_CHANGED, (run.step, run.status.value, ended_at, latest, *key, run.key))
 
 
 def _oldest_first(dirty: Dirty) -> int:
-    """New rows have the keys -1, -2, …, in the order of their making."""
+    """New grants have the keys -1, -2, …, in the order of their making."""
     return -dirty[1]
 
 
@@ -380,8 +434,12 @@ def feed(connection: sa.Connection, key: LeadKey, most: int) -> list[Happened]:
     return [Happened(from_micros(row.at), row.kind, row.details, _event(row), row.origin) for row in rows]
 
 
+_READERS = {kind: msgspec.json.Decoder(event) for kind, event in KINDS.items()}
+"""Made ahead: msgspec crashes when several threads are the first to read a type."""
+
+
 def _event(row: Any) -> Event | None:
     try:
-        return msgspec.json.decode(row.details, type=KINDS[row.kind])
+        return _READERS[row.kind].decode(row.details)
     except (KeyError, msgspec.ValidationError):
         return None

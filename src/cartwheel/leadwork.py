@@ -48,15 +48,3 @@ class DeletionWork(_OneLead):
             lead.delete(desk.now)
         else:
             lead.restore()
-
-
-class ReadWork(_OneLead):
-    """Load a lead with everything, as it is now."""
-
-    def __init__(self, key: LeadKey) -> None:
-        super().__init__(key, Part.ALL, "cartwheel")
-
-    def decide(self, desk: Desk) -> Lead:
-        lead = self.lead(desk)
-        lead.expire(desk.now)
-        return lead

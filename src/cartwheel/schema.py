@@ -8,7 +8,7 @@ matched and unique (trimmed, without regard to case). Columns `…_at` are micro
 
 from typing import Any
 
-from sqlalchemy import BigInteger, Boolean, Column, Index, Integer, MetaData, PrimaryKeyConstraint, Table, Text
+from sqlalchemy import BigInteger, Boolean, Column, Index, Integer, MetaData, PrimaryKeyConstraint, Table, Text, text
 
 from cartwheel.leads import PROFILE_FIELDS
 
@@ -232,8 +232,19 @@ enrolments = _table(
     _text("status"),
     _number("started_at"),
     _number("ended_at", null=True),
+    _flag("latest"),
+    Index(
+        "enrolments_latest",
+        "account_id",
+        "lead_id",
+        "sequence_id",
+        unique=True,
+        sqlite_where=text("latest"),
+        postgresql_where=text("latest"),
+    ),
     key=("account_id", "lead_id", "id"),
 )
+"""Runs through sequences. Only the latest one through each sequence is loaded with its lead."""
 
 events = _table(
     "events",

@@ -85,12 +85,12 @@ class Process(Protocol):
     def terminate(self) -> None: ...
 
 
-class _Forked:
-    """A server forked from a process that has imported everything already, for tests that start it very often."""
+class ForkedProcess:
+    """The command line, forked from a process that has imported everything already, for tests that start it very often."""
 
     def __init__(self, arguments: Sequence[str], environment: Mapping[str, str], log: Path) -> None:
         work = (arguments, dict(environment), log)
-        self._process = _FORKS.Process(target=_be_the_server, args=work)
+        self._process = _FORKS.Process(target=_be_cartwheel, args=work)
         self._process.start()
         assert self._process.pid is not None
         self.pid: int = self._process.pid
@@ -114,13 +114,15 @@ _FORKS.set_forkserver_preload(
         "cartwheel.app",
         "cartwheel.cli",
         "sqlalchemy.dialects.postgresql.psycopg",
+        "typer._adapters",  # which typer imports when it reads its first argument
         "uvicorn.lifespan.on",
+        "uvicorn.loops.uvloop",
         "uvicorn.protocols.http.httptools_impl",
     ]
 )
 
 
-def _be_the_server(arguments: Sequence[str], environment: Mapping[str, str], log: Path) -> None:
+def _be_cartwheel(arguments: Sequence[str], environment: Mapping[str, str], log: Path) -> None:
     os.environ.clear()
     os.environ.update(environment)
     stream = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
@@ -150,7 +152,7 @@ class ServerProcess:
         whole = clean_environment(url) | dict(environment or {})
         self.process: Process
         if forked:
-            self.process = _Forked(arguments, whole, log)
+            self.process = ForkedProcess(arguments, whole, log)
         else:
             with log.open("ab") as stream:
                 command = [sys.executable, "-m", "cartwheel", *arguments]

@@ -12,9 +12,10 @@ from argon2 import PasswordHasher
 from callers import Book, Outcome, many_callers
 from realserver import ServerProcess, free_port, make_account, serving
 
-from cartwheel import credentials, migrations
+from cartwheel import credentials
 from cartwheel.db import Database
 from conftest import Databases
+from migrationfiles import add_migration
 
 
 def test_many_callers_at_once_are_served_right_after_a_start(
@@ -77,8 +78,7 @@ def test_a_copy_that_was_interrupted_does_not_keep_the_next_start_from_migrating
 ) -> None:
     database = Database(databases.new("sqlite"))
     database.migrate()
-    (tmp_path / "9999_more.py").write_text("def up(tx):\n    pass\n")
-    monkeypatch.setattr(migrations, "__path__", [*migrations.__path__, str(tmp_path)])
+    add_migration(monkeypatch, tmp_path, "9999_more", "pass")
     for name in (f"{database.path}.before-9999_more", f"{database.path}.before-9999_more.unfinished"):
         Path(name).write_bytes(b"half of a copy")
     assert database.migrate() == ["9999_more"]

@@ -66,7 +66,7 @@ async def answer(server: Server, mutant: Mutant) -> list[str]:
         "headers": [(b"content-type", mutant.content_type.encode())],
         "client": ("127.0.0.1", 50_000),
     }
-    server.application.gate.forget_failures()  # wrong credentials are slowed down, and that is not the question here
+    server.forgive()  # wrong credentials are slowed down, and that is not the question here
     await server.application(scope, receive, send)
     start, body = sent
     if start["status"] not in {200, 429} or (b"content-type", b"application/json") not in start["headers"]:

@@ -34,7 +34,7 @@ def spelled(name: str) -> list[str]:
 def names(*known: str) -> list[Any]:
     """Mostly good, some not."""
     good = [spelling for name in known for spelling in spelled(name)]
-    return [*good, "No such thing", "", "   ", None, MISSING, 7, [known[0]]]
+    return [*good, "No such thing", "No such thing", "", "   ", None, MISSING, 7, [known[0]]]
 
 
 LISTS = names("Newsletter", "Product news", "Café Zürich")
@@ -80,12 +80,16 @@ OPTIONS: list[Any] = [
     [RED],
     [],
     [RED, NAMELESS],
+    [RED, NAMELESS],
     [RED, {}],
     "red",
 ]
 OPTIONS += [None, MISSING]
 
-PARAMETERS: Mapping[str, Mapping[str, list[Any]]] = {
+Choices = Mapping[str, Mapping[str, list[Any]]]
+"""The values of each parameter of each command."""
+
+PARAMETERS: Choices = {
     "create_lead": {"list_name": ["Newsletter", MISSING]},
     "edit_lead": {"name": ["x", MISSING]},
     "search_lead": {},
@@ -110,10 +114,34 @@ PARAMETERS: Mapping[str, Mapping[str, list[Any]]] = {
     "ASSIGN_TAG": {"tag_name": TAGS},
     "get_lead": {},
 }
+THERE_AND_BACK: list[Choices] = [
+    {
+        "subscribe_lead_to_list": {"list_name": ["Newsletter"]},
+        "unsubscribe_lead_from_list": {"list_name": ["Newsletter", "newsletter"]},
+    },
+    {"assign_tag": {"tag_name": ["Customer", "Ärzte"]}, "unassign_tag": {"tag_name": ["Customer"]}},
+    {
+        "subscribe_lead_to_sequence_at_step": {"sequence_name": ["Welcome", "Second steps"], "step": ["1"]},
+        "unsubscribe_lead_from_sequence": {"sequence_name": ["Welcome", "Second steps"]},
+    },
+    {
+        "give_points_to_lead": {"points": [1, "7"], "expiration": [0, 1, "2"]},
+        "remove_points_from_lead": {"points": [5]},
+    },
+    {
+        "create_custom_field": {
+            "custom_field_identifier": ["colour", "size_2", "a-b", "c", "d"],
+            "custom_field_type": ["drop_down", "checkbox"],
+            "custom_field_options": OPTIONS,
+        }
+    },
+]
+"""What is done, undone and done again, rightly for the most part."""
+
 USUAL = [
     cmd
     for cmd, parameters in PARAMETERS.items()
-    for _ in range(4 if cmd[-4:] in {"_tag", "lead", "list", "step", "ence"} else 1)
+    for _ in range(4 if cmd[-4:] in {"_tag", "lead", "list", "step", "ence", "ield"} else 1)
 ]
 NO_COMMANDS = [{}, {"cmd": ""}, {"cmd": None, "tag_name": "Customer"}, "assign_tag", None]
 """Elements of `actions` that spoil the whole call."""
@@ -141,6 +169,11 @@ GOOD_ENTRIES = [
     {"field_identifier": "colour", "field_value": Nth("option", 0)},
     {"field_identifier": "nobody_knows", "field_value": "x"},
 ]
+SET_AND_CLEARED = [
+    {"field_identifier": name, "field_value": value}
+    for name, values in {"shoe_size": ("43", ""), "plan": ("613", ""), "interests": (["701", "702"], [])}.items()
+    for value in values
+]
 
 
 class Dice:
@@ -159,6 +192,8 @@ class Dice:
     def call(self) -> dict[str, Any]:
         """A call's parts beside the credentials."""
         kind = self.one_of(["create"] * 4 + ["edit"] * 5 + ["chain"] * 12 + ["get"] * 3 + ["odd"])
+        if self.once_in(4):
+            return self.there_and_back()
         if kind == "odd":
             return self.odd_call()
         sent: dict[str, Any] = {"lead": self.reference()}
@@ -172,6 +207,14 @@ class Dice:
         if self.once_in(15):
             del sent["lead"]
         return sent
+
+    def there_and_back(self) -> dict[str, Any]:
+        """Something right with a known lead, for which another such call may have made room."""
+        lead: dict[str, Any] = {"email": self.one_of(EMAILS[:2])}
+        choices = self.one_of([*THERE_AND_BACK, {}, {}])
+        if choices:
+            return {"lead": lead, "actions": self.several(lambda: self.action(list(choices), choices), 1, 6)}
+        return {"lead": lead | {"custom_fields": [self.one_of(SET_AND_CLEARED)]}, "actions": [{"cmd": "edit_lead"}]}
 
     def odd_call(self) -> dict[str, Any]:
         """A call whose parts are not what they have to be."""
@@ -189,9 +232,9 @@ class Dice:
         ]
         return self.one_of(calls)
 
-    def action(self, commands: Sequence[str] = USUAL) -> dict[str, Any]:
+    def action(self, commands: Sequence[str] = USUAL, choices: Choices = PARAMETERS) -> dict[str, Any]:
         cmd = self.one_of(commands)
-        sent = {name: self.one_of(values) for name, values in PARAMETERS[cmd].items()}
+        sent = {name: self.one_of(values) for name, values in choices[cmd].items()}
         return {"cmd": cmd} | {name: value for name, value in sent.items() if value is not MISSING}
 
     def reference(self) -> dict[str, Any]:

@@ -158,10 +158,10 @@ class Model:
         return call
 
     def _object(self, sent: Any, error: str) -> Tree | None:
+        if isinstance(sent, Mapping) and sent and all(key.isdigit() and isinstance(sent[key], Mapping) for key in sent):
+            sent = elements(sent)  # what a form makes of a list
         if isinstance(sent, list):
             sent = {} if not sent else sent[0] if len(sent) == 1 else "several"
-        elif isinstance(sent, Mapping) and sent.keys() == {"0"}:
-            sent = sent["0"]
         if sent is not None and not isinstance(sent, Mapping):
             raise Refusal(error)
         return sent

@@ -202,8 +202,10 @@ CREATE TABLE enrolments (
     status TEXT NOT NULL,
     started_at BIGINT NOT NULL,
     ended_at BIGINT,
+    latest BOOLEAN NOT NULL,
     PRIMARY KEY (account_id, lead_id, id)
 );
+CREATE UNIQUE INDEX enrolments_latest ON enrolments (account_id, lead_id, sequence_id) WHERE latest;
 
 CREATE TABLE events (
     account_id BIGINT NOT NULL,
