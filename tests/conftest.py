@@ -73,7 +73,7 @@ def running_server(engine: str, databases: Databases) -> Iterator[Server]:
 def server(running_server: Server) -> Server:
     """The engine's server, at the tests' time, and bearing nobody a grudge."""
     running_server.clock.reset()
-    running_server.application.gate.forget_failures()
+    running_server.forgive()
     return running_server
 
 

@@ -17,11 +17,12 @@ import sqlalchemy as sa
 import tomli_w
 import uvicorn
 
-from cartwheel import accountfile, schema
+from cartwheel import accountfile, schema, serving
 from cartwheel.app import Application
 from cartwheel.config import Settings
 from cartwheel.db import Database
 from cartwheel.leadwork import DeletionWork
+from cartwheel.ratelimits import Pace
 
 T = TypeVar("T")
 
@@ -29,6 +30,8 @@ DEMO = files("cartwheel").joinpath("demo.toml").read_text()
 API_KEY = "the-key-of-the-tests"
 API_PASSWORD = "the-password-of-the-tests"
 APP_ID = "the-app-of-the-tests"
+
+ENVIRONMENT = {"CARTWHEEL_PORT": "0", "CARTWHEEL_LOG_LEVEL": "error"}
 
 
 class Clock:
@@ -54,33 +57,25 @@ class Server:
         self.clock = Clock()
         self.database = Database(database_url)
         self.database.migrate()
-        settings = Settings.load({"CARTWHEEL_DATABASE": database_url, "CARTWHEEL_LOG_LEVEL": "error", **environment})
+        settings = Settings.load({**ENVIRONMENT, "CARTWHEEL_DATABASE": database_url, **environment})
         self.application = Application(settings, clock=self.clock)
-        config = uvicorn.Config(
-            self.application,
-            port=0,
-            log_config=None,
-            access_log=False,
-            proxy_headers=False,
-            server_header=False,
-            lifespan="on",
-            ws="none",
-        )
-        self._server = uvicorn.Server(config)
+        self.uvicorn = serving.uvicorn_config(settings, self.application)
+        self._server = uvicorn.Server(self.uvicorn)
+        self._listening = serving.listen(settings)
+        self.state = self._server.server_state
         self._started = threading.Event()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread = threading.Thread(target=self._run, name="server", daemon=True)
         self._thread.start()
         if not self._started.wait(30):
             raise RuntimeError("the server did not start")
-        port = self._server.servers[0].sockets[0].getsockname()[1]
-        self.url = f"http://127.0.0.1:{port}"
+        self.url = serving.url(settings, self._listening)
         self.http = httpx.Client(base_url=self.url, timeout=30)
 
     def _run(self) -> None:
         async def main() -> None:
             self._loop = asyncio.get_running_loop()
-            task = asyncio.create_task(self._server.serve())
+            task = asyncio.create_task(self._server.serve([self._listening]))
             while not self._server.started and not task.done():  # noqa: ASYNC110 - uvicorn tells nobody
                 await asyncio.sleep(0.01)
             self._started.set()
@@ -92,6 +87,10 @@ class Server:
         """Run a coroutine function on the server's loop."""
         assert self._loop is not None
         return asyncio.run_coroutine_threadsafe(function(), self._loop).result(30)
+
+    def forgive(self) -> None:
+        """Whoever sent wrong credentials begins anew."""
+        self.application.gate._failures = Pace()
 
     def stop(self) -> None:
         self._server.should_exit = True

@@ -262,7 +262,8 @@ ALLOW_LISTS = [
     ("auto", ["127.0.0.1"], [], FINE),
     ("auto", ["::ffff:127.0.0.0/104"], [], FINE),
     ("auto", ["203.0.113.0/24"], [], FORBIDDEN),
-    ("auto", ["203.0.113.0/24"], [OUTSIDE], FORBIDDEN),
+    ("auto", ["203.0.113.0/24"], [OUTSIDE], FORBIDDEN),  # it comes from a proxy of nobody's: that is who calls
+    ("auto", ["127.0.0.1"], [OUTSIDE, BY_HTTPS], FINE),
     ("auto", ["::/0"], [], FORBIDDEN),
     ("auto, proxied", ["203.0.113.0/24"], [OUTSIDE, BY_HTTPS], FINE),
     ("auto, proxied", ["198.51.100.0/24", "203.0.113.9/32"], [OUTSIDE, BY_HTTPS], FINE),

@@ -26,6 +26,8 @@ from cryptography.x509.oid import NameOID
 
 from cartwheel import accountfile, times
 from cartwheel.db import Database
+from cartwheel.errors import BadSetting
+from cartwheel.serving import Certificate
 from conftest import Databases
 from harness import API_KEY, API_PASSWORD, APP_ID, DEMO
 
@@ -309,6 +311,7 @@ def test_a_renewed_certificate_is_shown_without_a_restart(tmp_path: Path, author
         authority.put(authority.cert, b"-----BEGIN CERTIFICATE-----\nbroken")
         line = json.loads(server.wait_for("the old one stays"))
         assert line["level"] == "error"
+        assert f"CARTWHEEL_TLS_CERT: {authority.cert} is no" in line["message"]
         assert shown_name(where) == "second"
         authority.cert.unlink()
         server.wait_for("the old one stays")
@@ -325,7 +328,33 @@ def test_an_encrypted_key_is_told_and_no_password_is_asked_for(tmp_path: Path, a
     with Cartwheel("serve", database=f"sqlite:///{tmp_path / 'x.db'}", port=0, **settings) as server:
         code, said = server.end()
     assert code == 2
-    assert said.startswith("cartwheel: CARTWHEEL_TLS_CERT and CARTWHEEL_TLS_KEY cannot be used")
+    assert said == f"cartwheel: CARTWHEEL_TLS_KEY: {authority.key} is no PEM key, or is encrypted\n"
+
+
+def test_what_is_wrong_with_a_certificate_is_told_by_its_setting(tmp_path: Path, authority: Authority) -> None:
+    cert, key = authority.cert, authority.key
+    good_key = key.read_bytes()
+    authority.renew("other")
+
+    def told() -> str:
+        with pytest.raises(BadSetting) as caught:
+            Certificate(cert, key).check()
+        return str(caught.value)
+
+    Certificate(cert, key).check()
+    authority.put(key, good_key)
+    assert told() == f"CARTWHEEL_TLS_KEY: {key} does not go with the certificate (key values mismatch)"
+    authority.put(key, b"-----BEGIN PRIVATE KEY-----\nbroken")
+    assert told() == f"CARTWHEEL_TLS_KEY: {key} is no PEM key, or is encrypted"
+    for bad in (b"", b"nonsense", good_key, cert.read_bytes()[:100]):
+        authority.put(cert, bad)
+        assert told() == f"CARTWHEEL_TLS_CERT: {cert} is no certificate chain in PEM form"
+    cert.unlink()
+    assert told() == f"CARTWHEEL_TLS_CERT: {cert} cannot be read (No such file or directory)"
+    authority.renew("good")
+    key.unlink()
+    key.symlink_to(tmp_path)
+    assert told() == f"CARTWHEEL_TLS_KEY: {key} cannot be read (Is a directory)"
 
 
 # -- the demo --

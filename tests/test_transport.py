@@ -27,7 +27,7 @@ def only_server(databases: Databases) -> Iterator[Server]:
 
 @pytest.fixture
 def server(only_server: Server) -> Server:
-    only_server.application.gate.forget_failures()
+    only_server.forgive()
     return only_server
 
 
@@ -301,6 +301,40 @@ def test_a_browser_sees_a_short_help_page(server: Server, path: str) -> None:
     assert (answer.status, answer.headers["content-type"]) == (200, "text/plain; charset=utf-8")
     assert "Send a POST to this address" in answer.text
     assert "retrieve_account_tags" in answer.text
+
+
+CALLS_GO = "Calls go to POST /api (GET /api tells more)"
+
+ASTRAY = [
+    ("PUT", "/api", "*/*", 405, True),
+    ("DELETE", "/api/", "*/*", 405, True),
+    ("OPTIONS", "/api?app_id=x", "*/*", 405, True),
+    ("GET", "/api/leads", "text/html", 404, True),
+    ("GET", "/API", "text/html", 404, True),
+    ("POST", "/API", "*/*", 404, True),
+    ("POST", "/Api/", "*/*", 404, True),
+    ("POST", "/", "application/json", 404, True),
+    ("POST", "/", "*/*", 404, False),
+    ("GET", "/", "text/html", 404, False),
+    ("POST", "/v1/leads", "text/html", 404, False),
+    ("POST", "/health", "*/*", 405, False),
+]
+
+
+@pytest.mark.parametrize(("method", "path", "accept", "status", "as_json"), ASTRAY)
+def test_whoever_goes_astray_is_told_where_calls_go(
+    server: Server, method: str, path: str, accept: str, status: int, *, as_json: bool
+) -> None:
+    with Line(server) as line:
+        line.send(request(b"app_id=x", f"Accept: {accept}", path=path, method=method))
+        answer = line.answer()
+    assert answer.status == status
+    if as_json:
+        assert (answer.headers["content-type"], answer.text) == (JSON, error(f"{CALLS_GO}. Nothing done", "254"))
+    else:
+        assert (answer.headers["content-type"], answer.text) == ("text/plain; charset=utf-8", f"{CALLS_GO}\n")
+    if status == 405:
+        assert ("POST" in answer.headers["allow"]) == path.startswith("/api")
 
 
 MANY_CALLS = {

@@ -5,11 +5,16 @@ import hashlib
 import hmac
 import secrets
 from collections import OrderedDict
+from concurrent.futures import ThreadPoolExecutor
 
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
 
 from cartwheel.catalog import ApiKey
+from cartwheel.errors import Overloaded
+
+MOST_WAITING = 32
+"""Passwords that wait for their hash, a second's worth of work; with one more, its sender is told to come again."""
 
 _HASHER = PasswordHasher()
 
@@ -40,7 +45,12 @@ class Passwords:
         self._secret = secrets.token_bytes(32)
         self._right: OrderedDict[str, bytes] = OrderedDict()
         self._wrong: OrderedDict[bytes, None] = OrderedDict()
-        self._one_at_a_time = asyncio.Lock()
+        self._waiting = 0
+        self._hasher = ThreadPoolExecutor(1, thread_name_prefix="argon2")
+        """One hash at a time, and never on a thread that somebody else needs."""
+
+    def close(self) -> None:
+        self._hasher.shutdown(wait=False, cancel_futures=True)
 
     def known(self, key: ApiKey, password: str) -> bool | None:
         """Whether the password is right, or None if that would take a hash to tell."""
@@ -50,8 +60,15 @@ class Passwords:
         return False if mark in self._wrong else None
 
     async def check(self, key: ApiKey, password: str) -> bool:
-        async with self._one_at_a_time:  # a flood of wrong passwords takes one core at the most
-            right = await asyncio.to_thread(matches, key.password_hash, password)
+        """Whether the password is right, by its hash; raises `Overloaded` if too many wait for theirs already."""
+        if self._waiting >= MOST_WAITING:
+            raise Overloaded
+        self._waiting += 1
+        try:
+            loop = asyncio.get_running_loop()
+            right = await loop.run_in_executor(self._hasher, matches, key.password_hash, password)
+        finally:
+            self._waiting -= 1
         mark = self._mark_of(key, password)
         if right:
             self._right[key.password_hash] = mark

@@ -13,7 +13,7 @@ from cartwheel.bodies import Tree
 from cartwheel.catalog import ApiKey, App, Catalog, key_digest
 from cartwheel.config import HttpsRule
 from cartwheel.credentials import Passwords
-from cartwheel.errors import CartwheelError
+from cartwheel.errors import CartwheelError, Overloaded
 from cartwheel.network import Client
 from cartwheel.ratelimits import AppLimits, Pace, Verdict
 from cartwheel.wire import Refused, Reply
@@ -59,6 +59,25 @@ class Caller(msgspec.Struct, frozen=True):
             raise StaleCatalog
 
 
+class NewestCatalog:
+    """Many who need the newest catalog share one look at the database: one that began after each of them had come."""
+
+    def __init__(self, look: Callable[[], Awaitable[Catalog]]) -> None:
+        self._look = look
+        self._next: asyncio.Task[Catalog] | None = None
+        self._one_at_a_time = asyncio.Lock()
+
+    async def get(self) -> Catalog:
+        if self._next is None:
+            self._next = asyncio.create_task(self._look_in_turn())
+        return await asyncio.shield(self._next)  # whoever goes away leaves it to the others
+
+    async def _look_in_turn(self) -> Catalog:
+        async with self._one_at_a_time:
+            self._next = None  # it begins: for whoever comes from now on it is too old
+            return await self._look()
+
+
 class Gate:
     """One for a process."""
 
@@ -72,6 +91,7 @@ class Gate:
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self._batches = batches
+        self._newest = NewestCatalog(batches.refresh)
         self._limits = limits
         self._https = https
         self._clock = clock
@@ -82,9 +102,8 @@ class Gate:
         """Whose credentials were found right, on the grounds of which catalog. Everything else is asked each time."""
         self._checking: dict[tuple[str, str], asyncio.Event] = {}
 
-    def forget_failures(self) -> None:
-        """Let everybody begin anew."""
-        self._failures = Pace()
+    def close(self) -> None:
+        self._passwords.close()
 
     def check_secure(self, client: Client) -> None:
         """Plain http is for the own machine only; raises `Refused`."""
@@ -105,7 +124,7 @@ class Gate:
         except Refused as refusal:
             if refusal.reply in _NOTHING_GIVEN:
                 raise
-            newest = await self._batches.refresh()
+            newest = await self._newest.get()
             if newest.version == catalog.version:
                 if refusal.reply in _GUESSES:
                     await self._wait_for_turn(client)
@@ -133,7 +152,7 @@ class Gate:
         """After a start, many come at once with a password that nobody has seen yet: one of them is checked for all."""
         claim = (key.password_hash, password)
         right = self._passwords.known(key, password) if password else False
-        if right is None and claim in self._checking:
+        while right is None and claim in self._checking:
             await self._checking[claim].wait()
             right = self._passwords.known(key, password)
         if right:
@@ -144,6 +163,9 @@ class Gate:
             if right is None and await self._passwords.check(key, password):
                 self._failures.give_back(client.prefix, rate=FAILURES_A_SECOND)
                 return
+        except Overloaded:
+            self._failures.give_back(client.prefix, rate=FAILURES_A_SECOND)  # nothing was tried
+            raise
         finally:
             self._checking.pop(claim, None)
             done.set()

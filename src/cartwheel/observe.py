@@ -4,11 +4,26 @@ import asyncio
 import json
 import logging
 import os
+import select
 import sys
+import threading
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 
 import msgspec
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest, multiprocess
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    disable_created_metrics,
+    generate_latest,
+    multiprocess,
+)
+
+from cartwheel import times
+
+disable_created_metrics()  # type: ignore[no-untyped-call]
 
 CALLS = Counter("cartwheel_calls", "Actions of API calls, by command and answer type", ["command", "type"])
 CALL_SECONDS = Histogram(
@@ -23,7 +38,10 @@ COMMIT_SECONDS = Histogram(
     "Time that a commit took to become durable",
     buckets=(0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1),
 )
+TURNED_AWAY = Counter("cartwheel_connections_turned_away", "Connections that were one too many")
 
+
+log = logging.getLogger(__name__)
 
 _counted: dict[tuple[str, str], int] = {}
 
@@ -40,20 +58,25 @@ def settle() -> None:
         CALLS.labels(*labels).inc(number)
 
 
+def _line(at: datetime, level: str, logger: str, message: str, fields: dict[str, object]) -> dict[str, object]:
+    """What every line of the log has, and in which order."""
+    return {"at": at, "level": level, "logger": logger, "message": message, **fields}
+
+
 class JsonLines(logging.Formatter):
     """One JSON object a line. A record's `fields` (a dict given as `extra`) stand beside the message."""
 
     def format(self, record: logging.LogRecord) -> str:
-        line: dict[str, object] = {
-            "at": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
-            "level": record.levelname.lower(),
-            "logger": record.name,
-            "message": record.getMessage(),
-            **getattr(record, "fields", {}),
-        }
+        at = datetime.fromtimestamp(record.created, UTC)
+        fields = getattr(record, "fields", {})
+        line = _line(at, record.levelname.lower(), record.name, record.getMessage(), fields)
         if record.exc_info:
             line["exception"] = self.formatException(record.exc_info)
-        return json.dumps(line, ensure_ascii=False, default=str)
+        return json.dumps(line, ensure_ascii=False, separators=(",", ":"), default=_plain)
+
+
+def _plain(value: object) -> object:
+    return msgspec.to_builtins(value, enc_hook=str)
 
 
 class CallLog:
@@ -67,17 +90,30 @@ class CallLog:
     def __init__(self) -> None:
         self._lines: list[bytes] = []
 
-    def write(self, line: dict[str, object]) -> None:
+    def write(self, fields: dict[str, object]) -> None:
         """Has to be called on the event loop."""
         if not self._lines:
             asyncio.get_running_loop().call_later(self.EVERY_S, self.flush)
-        self._lines.append(msgspec.json.encode(line))
+        line = _line(times.now(), "info", "cartwheel.calls", "call", fields)
+        self._lines.append(msgspec.json.encode(line) + b"\n")
 
     def flush(self) -> None:
         lines, self._lines = self._lines, []
-        if lines:
-            sys.stderr.write(b"\n".join((*lines, b"")).decode())
+        for part in _unbroken(lines):
+            sys.stderr.write(part.decode())
             sys.stderr.flush()
+
+
+def _unbroken(lines: Iterable[bytes]) -> Iterator[bytes]:
+    """Lines together, as many as a pipe takes in one piece: what other processes write comes before or after it."""
+    part = b""
+    for line in lines:
+        if part and len(part) + len(line) > select.PIPE_BUF:
+            yield part
+            part = b""
+        part += line
+    if part:
+        yield part
 
 
 def metrics() -> bytes:
@@ -91,7 +127,15 @@ def metrics() -> bytes:
 
 
 def start_logging(level: str) -> None:
-    """Send everything that is logged to stderr, as JSON lines."""
+    """Send everything that is logged to stderr, as JSON lines; also what Python has to say."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonLines())
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
+    logging.captureWarnings(capture=True)
+    threading.excepthook = _tell_of_thread
+
+
+def _tell_of_thread(trouble: threading.ExceptHookArgs) -> None:
+    name = trouble.thread.name if trouble.thread else "unknown"
+    why = (trouble.exc_type, trouble.exc_value or trouble.exc_type(), trouble.exc_traceback)
+    log.error("the thread %s failed", name, exc_info=why)

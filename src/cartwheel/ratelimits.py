@@ -42,7 +42,11 @@ class Pace:
         """Take the next place, if its turn comes within `patience_s`. Who waits in parallel gains nothing."""
         micros = to_micros(now)
         each = int(SECOND / rate)
-        until = max(self._until.get(key, 0), micros) + each
+        most = micros + burst * each + int(patience_s * SECOND)
+        spent = self._until.get(key, 0)
+        if spent > most:  # the clock was set back since: one place is left, as if no time had passed
+            spent = most - each
+        until = max(spent, micros) + each
         ahead = until - micros - burst * each
         wait_s = max(0, ahead) / SECOND
         if wait_s > patience_s:
@@ -79,13 +83,20 @@ class LocalLimits:
         """Nothing to close."""
 
 
-_SHARED_TAKE = """
+_NOW = "(excluded.until - %(each)s)"
+
+_SPENT = f"""
+CASE WHEN r.until > {_NOW} + %(share)s + %(oldest)s THEN {_NOW} + %(share)s - %(each)s
+ELSE greatest(r.until, {_NOW}) END"""
+"""As in `Pace`, after the clock was set back one place is left. A statement that waited for the row has an older time than
+what it meets there, but by no more than `oldest`."""
+
+_SHARED_TAKE = f"""
 WITH clock AS (SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint AS now)
 INSERT INTO rate_limits AS r (account_id, app, until)
 SELECT %(account)s, %(app)s, clock.now + %(each)s FROM clock
-ON CONFLICT (account_id, app) DO UPDATE
-SET until = greatest(r.until, excluded.until - %(each)s) + %(each)s
-WHERE greatest(r.until, excluded.until - %(each)s) + %(each)s <= excluded.until + %(each)s * (%(burst)s - 1)
+ON CONFLICT (account_id, app) DO UPDATE SET until = {_SPENT} + %(each)s
+WHERE {_SPENT} + %(each)s <= {_NOW} + %(share)s
 RETURNING (until - (SELECT now FROM clock)) / %(each)s
 """
 
@@ -107,7 +118,13 @@ class SharedLimits:
         if not local.allowed:
             return local
         each = SECOND // app.rate_limit
-        parameters = {"account": app.account_id, "app": app.id, "each": each, "burst": app.rate_limit}
+        parameters = {
+            "account": app.account_id,
+            "app": app.id,
+            "each": each,
+            "share": each * app.rate_limit,
+            "oldest": int(LOCK_WAIT_S * SECOND),
+        }
         try:
             async with asyncio.timeout(LOCK_WAIT_S), self._turn:
                 row = await self._take(parameters)

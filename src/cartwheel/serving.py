@@ -1,12 +1,13 @@
 """The server's processes: one, or several that share a socket, and the certificate that they show.
 
-uvicorn does the work; here is what Cartwheel wants of it: a clear line when it cannot start, calls that are answered
-before it stops, and a renewed certificate without a restart.
+uvicorn does the work; here is what Cartwheel wants of it: a clear line when it cannot start, connections that cannot
+exhaust it, calls that are answered before it stops, and a renewed certificate without a restart.
 """
 
 import asyncio
 import logging
 import os
+import resource
 import signal
 import socket
 import ssl
@@ -16,16 +17,19 @@ from tempfile import TemporaryDirectory
 from types import FrameType
 from typing import Any
 
+import msgspec
 import uvicorn
 from prometheus_client.multiprocess import mark_process_dead
 from uvicorn.config import STARTUP_FAILURE
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.supervisors import Multiprocess
 
-from cartwheel import config, observe
+from cartwheel import config, observe, wire
 from cartwheel.app import Application
 from cartwheel.config import LogLevel, Settings
 from cartwheel.db import Database
 from cartwheel.errors import BadSetting, CannotServe
+from cartwheel.wire import Reply
 
 log = logging.getLogger(__name__)
 
@@ -36,6 +40,21 @@ LAST_ANSWERS_S = 60
 
 CHILDREN_S = 60
 """How long a process may take to start."""
+
+MOST_CONNECTIONS = 2000
+"""Open at a time in one process; one more is turned away."""
+
+OTHER_FILES = 100
+"""What a process may have open beside its connections: the database, the log, the program."""
+
+HEAD_TIMEOUT_S = 30
+"""How long the head of a request may take to arrive."""
+
+MOST_HEAD = 64 << 10
+"""Bytes of a head, which is in memory until it is complete."""
+
+LAST_WORDS_S = 2
+"""How long a client has to read why its connection ends."""
 
 
 def serve(settings: Settings) -> None:
@@ -57,6 +76,7 @@ def serve(settings: Settings) -> None:
         log.info("migrated: %s", ", ".join(ran))
     run = _run_several if several else run_alone
     run(running, listening, lambda: _tell_ready(settings, listening))
+    log.info("Cartwheel stopped")
 
 
 def listen(settings: Settings) -> socket.socket:
@@ -94,7 +114,8 @@ def uvicorn_config(settings: Settings, application: Application | str) -> uvicor
         factory=isinstance(application, str),
         workers=settings.processes,
         loop="uvloop",
-        http="httptools",
+        http=Connection,
+        limit_concurrency=_most_connections(),
         ws="none",
         lifespan="on",
         proxy_headers=False,
@@ -105,6 +126,95 @@ def uvicorn_config(settings: Settings, application: Application | str) -> uvicor
         timeout_graceful_shutdown=LAST_ANSWERS_S,
         ssl_context_factory=certificate,
     )
+
+
+# -- connections --
+
+
+def _most_connections() -> int:
+    """`MOST_CONNECTIONS`, or as many as this process, and those that it starts, can get leave to open files for."""
+    unlimited, wanted = resource.RLIM_INFINITY, MOST_CONNECTIONS + OTHER_FILES
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    leave = wanted if hard == unlimited else hard
+    if soft != unlimited and soft < leave:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (leave, hard))
+    return max(1, min(wanted, leave) - OTHER_FILES)
+
+
+def _last_words(status: bytes, reply: Reply, *headers: bytes) -> bytes:
+    body = msgspec.json.encode(reply.fields)
+    length = b"content-length: %d" % len(body)
+    head = (b"HTTP/1.1 " + status, b"content-type: application/json", b"connection: close", length, *headers)
+    return b"\r\n".join((*head, b"", body))
+
+
+_NO_PLACE = _last_words(b"503 Service Unavailable", wire.SERVER_BUSY, b"retry-after: 1")
+_HEAD_TOO_LARGE = _last_words(
+    b"431 Request Header Fields Too Large", wire.unreadable(f"The head of the request is larger than {MOST_HEAD} bytes")
+)
+
+
+class Connection(HttpToolsProtocol):
+    """Is turned away if it is one too many, and ended if the head of a request is too slow or too large."""
+
+    def __init__(self, *arguments: Any, **more: Any) -> None:
+        super().__init__(*arguments, **more)
+        self._most = self.limit_concurrency
+        self.limit_concurrency = None  # uvicorn would count as well, and keep those whom it refuses
+        self._deadline: asyncio.TimerHandle | None = None
+        self._head: object = None
+        """The request whose head is incomplete, if one has begun."""
+        self._head_size = 0
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as uvicorn does
+        super().connection_made(transport)
+        if self._most is None or len(self.connections) <= self._most:
+            self._end_in(HEAD_TIMEOUT_S)
+            if len(self.connections) == self._most:
+                log.warning("there are %s connections: no more are taken", self._most)
+        else:
+            observe.TURNED_AWAY.inc()
+            self._turn_away(_NO_PLACE)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._let_live()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        head = self._head
+        super().data_received(data)
+        if head is not None and head is self._head and not self.transport.is_closing():
+            self._head_size += len(data)
+            if self._head_size > MOST_HEAD:
+                self._turn_away(_HEAD_TOO_LARGE)
+
+    def on_message_begin(self) -> None:
+        super().on_message_begin()
+        self._head, self._head_size = self.scope, 0
+
+    def on_headers_complete(self) -> None:
+        self._head = None
+        self._let_live()
+        super().on_headers_complete()
+
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        if self.cycle.response_complete and not self.transport.is_closing():  # else the next head is there already
+            self._end_in(HEAD_TIMEOUT_S)
+
+    def _turn_away(self, words: bytes) -> None:
+        self.transport.write(words)
+        self.transport.close()
+        self._end_in(LAST_WORDS_S)
+
+    def _end_in(self, seconds: float) -> None:
+        self._let_live()
+        self._deadline = self.loop.call_later(seconds, self.transport.abort)
+
+    def _let_live(self) -> None:
+        if self._deadline is not None:
+            self._deadline.cancel()
+            self._deadline = None
 
 
 # -- one process --
@@ -192,10 +302,22 @@ class Certificate:
 
     def check(self) -> None:
         """Raises `BadSetting` if a server could not use it."""
+        cert, key = self._files
+        for name, path in (("CERT", cert), ("KEY", key)):
+            try:
+                path.open("rb").close()
+            except OSError as error:
+                raise BadSetting(f"CARTWHEEL_TLS_{name}: {path} cannot be read ({error.strerror})") from error
+        try:
+            ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_verify_locations(cert)
+        except OSError as error:
+            raise BadSetting(f"CARTWHEEL_TLS_CERT: {cert} is no certificate chain in PEM form") from error
         try:
             self._load(ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER))
-        except OSError as error:
-            raise BadSetting(f"CARTWHEEL_TLS_CERT and CARTWHEEL_TLS_KEY cannot be used: {error}") from error
+        except ssl.SSLError as error:
+            reason = (error.reason or "").replace("_", " ").lower()
+            why = f"does not go with the certificate ({reason})" if reason else "is no PEM key, or is encrypted"
+            raise BadSetting(f"CARTWHEEL_TLS_KEY: {key} {why}") from error
 
     def __call__(self, _settings: uvicorn.Config, _default: Callable[[], ssl.SSLContext]) -> ssl.SSLContext:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -213,9 +335,9 @@ class Certificate:
         if stamps != self._seen:
             self._seen = stamps
             try:
-                self._load(ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER))
+                self.check()
                 self._load(context)
-            except OSError as error:
+            except (BadSetting, OSError) as error:
                 log.error("the new certificate cannot be used, the old one stays: %s", error)  # noqa: TRY400 - a line
             else:
                 log.info("the certificate was renewed")

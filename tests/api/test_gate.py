@@ -1,16 +1,23 @@
 """Who is let in: rotation, permissions and guessing. The messages themselves are in test_contract."""
 
 import asyncio
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import httpx
+import pytest
 import sqlalchemy as sa
 import tomli_w
+from argon2 import PasswordHasher
 
 from cartwheel import accountfile, credentials, schema
-from cartwheel.catalog import ApiKey
-from cartwheel.gate import FREE_FAILURES, LONGEST_WAIT_S
+from cartwheel.catalog import ApiKey, Catalog
+from cartwheel.gate import FREE_FAILURES, LONGEST_WAIT_S, Gate, NewestCatalog
 from cartwheel.network import Client, read_address
+from conftest import Databases
 from harness import API_PASSWORD, Api, Server, new_api
 
 TAGS = {"cmd": "retrieve_account_tags"}
@@ -146,3 +153,133 @@ def test_the_same_wrong_password_is_hashed_once() -> None:
         assert passwords.known(key, "right ") is None
 
     asyncio.run(check())
+
+
+# -- many at once --
+
+
+async def everybody_waits() -> None:
+    """Whatever can go on without a thread has gone on."""
+    for _ in range(10):
+        await asyncio.sleep(0)
+
+
+def test_many_share_a_look_at_the_catalog_but_none_that_began_before_they_came() -> None:
+    async def check() -> None:
+        ends: list[asyncio.Event] = []
+
+        async def look() -> Catalog:
+            ends.append(asyncio.Event())
+            version = len(ends)
+            await ends[-1].wait()
+            return Catalog(version, {}, {}, {})
+
+        newest = NewestCatalog(look)
+        early = [asyncio.create_task(newest.get()) for _ in range(3)]
+        await everybody_waits()
+        late = [asyncio.create_task(newest.get()) for _ in range(3)]
+        await everybody_waits()
+        assert len(ends) == 1
+        ends[0].set()
+        assert [found.version for found in await asyncio.gather(*early)] == [1, 1, 1]
+        await everybody_waits()
+        late.pop().cancel()
+        ends[1].set()
+        assert [found.version for found in await asyncio.gather(*late)] == [2, 2]
+        assert len(ends) == 2
+
+    asyncio.run(check())
+
+
+def test_a_flood_of_unknown_apps_costs_one_look_at_the_database(api: Api) -> None:
+    looks: list[str] = []
+
+    def note(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
+        if "catalog_version" in statement:
+            looks.append(statement)
+
+    async def flood() -> list[Any]:
+        gate = api.server.application.gate
+        guesses = ({**api.credentials, "app_id": f"guess {number}"} for number in range(200))
+        calls = (gate.admit(sent, client(number)) for number, sent in enumerate(guesses))
+        return await asyncio.gather(*calls, return_exceptions=True)
+
+    sa.event.listen(sa.Engine, "before_cursor_execute", note)
+    try:
+        refused = api.server.run(flood)
+    finally:
+        sa.event.remove(sa.Engine, "before_cursor_execute", note)
+    assert {str(refusal) for refusal in refused} == {"App Id is not valid. The app does not exists or is inactive"}
+    assert len(looks) == 1
+
+
+def client(number: int) -> Client:
+    """Somebody at another address than everybody else."""
+    return Client(read_address(f"203.0.113.{number}"), secure=True)
+
+
+@contextmanager
+def no_hash_ends(gate: Gate) -> Iterator[None]:
+    over = threading.Event()
+    gate._passwords._hasher.submit(over.wait)
+    try:
+        yield
+    finally:
+        over.set()
+
+
+def test_a_flood_of_passwords_has_a_bound_and_keeps_nobody_out_who_is_known(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server, gate = api.server, api.server.application.gate
+    assert api.call(TAGS)["status"] == "Success"
+
+    waits: list[float] = []
+
+    async def sleep(seconds: float) -> None:
+        waits.append(seconds)
+
+    async def flood() -> list[asyncio.Task[Any]]:
+        guesses = ({**api.credentials, "api_password": f"guess {n}"} for n in range(credentials.MOST_WAITING))
+        tasks = [asyncio.create_task(gate.admit(sent, client(n))) for n, sent in enumerate(guesses)]
+        await everybody_waits()
+        return tasks
+
+    async def answers() -> list[Any]:
+        return await asyncio.gather(*guesses, return_exceptions=True)
+
+    monkeypatch.setattr(gate, "_sleep", sleep)
+    with no_hash_ends(gate):
+        guesses = server.run(flood)
+        for number in range(FREE_FAILURES + 1):
+            answer = server.http.post("/api", json={**api.credentials, "api_password": f"one more: {number}"})
+            assert (answer.status_code, answer.headers["Retry-After"]) == (429, "1")
+            assert answer.json()["message"] == "Too many requests. The server is busy, please try again"
+        assert waits == []  # nothing was tried, so nothing was counted
+        assert api.call(TAGS)["status"] == "Success"
+        api.app_id = f"brand-new-{api.app_id}"
+        reapply(api, apps=[{"name": "Brand new", "app_id": api.app_id}])
+        assert api.call(TAGS)["status"] == "Success"  # the catalog was looked at meanwhile
+    assert {str(refusal) for refusal in server.run(answers)} == {
+        "API password not valid. Please get an API password first"
+    }
+
+
+def test_many_right_calls_at_once_after_a_start_all_get_in(
+    engine: str, databases: Databases, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = Server(databases.new(engine))
+    monkeypatch.setattr(credentials, "_HASHER", PasswordHasher())  # each hash takes as long as in real life
+    api = new_api(server)
+
+    async def call_at_once() -> list[httpx.Response]:
+        call = {**api.credentials, "actions": [TAGS]}
+        limits = httpx.Limits(max_connections=None)
+        async with httpx.AsyncClient(base_url=server.url, limits=limits, timeout=30) as http:
+            return await asyncio.gather(*(http.post("/api", json=call) for _ in range(64)))
+
+    try:
+        answers = asyncio.run(call_at_once())
+    finally:
+        server.stop()
+    assert [(answer.status_code, answer.json()["status"]) for answer in answers] == [(200, "Success")] * 64
