@@ -17,8 +17,8 @@ times network config events leads emails bodies
 -- data --
 schema arrays lanes checkpoints db catalog leadstore
 -- edges --
-observe batches leadwork credentials ratelimits worker wire registry commands gate calls dispatch accountfile doctor
-leadcard terminal examples reference app serving demo cli_shared cli_accounts cli_leads cli __main__
+observe batches leadwork credentials ratelimits worker wire registry commands gate calls dispatch accountfile accountexport
+doctor leadcard terminal views examples openapi reference app serving demo cli_shared cli_work cli_accounts cli_leads cli __main__
 """
 """A module may import those before it. Within `commands`, modules do not import each other."""
 

@@ -1,5 +1,6 @@
 """The command line, verb by verb, on both engines; what it changes, a running server knows at once."""
 
+import json
 import os
 import socket
 import stat
@@ -14,7 +15,7 @@ import sqlalchemy as sa
 import typer
 from typer.core import TyperGroup
 
-from cartwheel import schema
+from cartwheel import config, schema, terminal
 from cartwheel.cli import cli
 from commandline import Cartwheel
 from harness import DEMO, Api
@@ -86,6 +87,34 @@ def test_applying_what_was_exported_changes_nothing(
     assert cartwheel("export-account", " demo ").out == exported.read_text()
     assert cartwheel("apply", exported).json["changed"] is False
     assert tomllib.loads(exported.read_text())["custom_fields"] == tomllib.loads(file.read_text())["custom_fields"]
+
+
+@pytest.mark.usefixtures("url")
+def test_an_exported_file_begins_with_the_account_and_has_a_table_an_entry(cartwheel: Cartwheel, file: Path) -> None:
+    cartwheel("apply", file)
+    heads = [line for line in cartwheel("export-account").out.splitlines() if line.startswith("[")]
+    assert heads == [
+        "[account]",
+        *["[[apps]]"] * 2,
+        *["[[lists]]"] * 2,
+        *["[[tags]]"] * 2,
+        *["[[custom_fields]]"] * 3,
+        "[[sequences]]",
+        *["[[sequences.steps]]"] * 2,
+        "[sequences.steps.window]",
+        "[[sequences.steps]]",
+    ]
+
+
+@pytest.mark.usefixtures("url")
+def test_a_file_that_is_too_much_for_an_account_is_told_in_one_line(cartwheel: Cartwheel, tmp_path: Path) -> None:
+    big = tmp_path / "big.toml"
+    names = "".join(f"[[custom_fields]]\nidentifier = 'field-{number}'\ntype = 'text_area'\n" for number in range(251))
+    big.write_text(f"[account]\nname = 'Big'\n{names}")
+    ran = cartwheel("apply", big)
+    assert (ran.code, ran.out) == (2, "")
+    assert ran.trouble == "cartwheel: custom fields: 250 at most, and field-250 is one more"
+    assert "there is no account Big" in cartwheel("export-account", "Big").trouble
 
 
 @pytest.mark.parametrize(
@@ -190,7 +219,7 @@ def test_trouble_is_one_line_without_a_traceback_in_a_process_of_its_own() -> No
     [
         (["--processes", "2"], {}, 2, "CARTWHEEL_PROCESSES: more than one process needs PostgreSQL"),
         (["--port", "99999"], {}, 2, "CARTWHEEL_PORT has to be a whole number from 0 to 65535"),
-        ([], {"TLS_CERT": __file__, "TLS_KEY": __file__}, 2, "CARTWHEEL_TLS_CERT and CARTWHEEL_TLS_KEY cannot be used"),
+        ([], {"TLS_CERT": __file__, "TLS_KEY": __file__}, 2, f"CARTWHEEL_TLS_CERT: {__file__} is no"),
         ([], {"TLS_CERT": __file__}, 2, "CARTWHEEL_TLS_CERT and CARTWHEEL_TLS_KEY have to be given together"),
         (["--host", "nowhere.invalid"], {"PORT": "0"}, 1, "cannot listen on nowhere.invalid port 0"),
     ],
@@ -243,6 +272,19 @@ def test_config_masks_passwords_and_names_what_is_no_setting(
     assert "CARTWHEEL_PROT is set, and is no setting." in shown
 
 
+def test_config_fits_a_narrow_terminal_and_breaks_no_word(
+    cartwheel: Cartwheel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(terminal, "PLAIN_WIDTH", 60)
+    shown = cartwheel("config").out.splitlines()
+    assert not [line for line in shown if line != line.rstrip()]
+    names = [line.split()[0] for line in shown if not line.startswith(" ")]
+    assert names == [entry.variable for entry in config.find()]
+    helps = [line for line in shown if line.startswith(" ")]
+    assert not [line for line in helps if len(line) > 60 and " " in line.strip()]
+    assert " ".join(" ".join(helps).split()) == " ".join(row.help for row in config.rows().values())
+
+
 def verbs(group: TyperGroup, before: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
     for name in group.commands:
         found = group.commands[name]
@@ -267,8 +309,60 @@ def test_the_version_is_told(cartwheel: Cartwheel) -> None:
     assert cartwheel("--version").out.startswith("cartwheel 0.")
 
 
-def test_a_verb_that_does_not_exist_is_a_usage_error(cartwheel: Cartwheel) -> None:
-    assert cartwheel("fly").code == 2
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        ("fly", "No such command 'fly' (see `cartwheel --help`)"),
+        ("doctro", "No such command 'doctro'. Did you mean 'doctor'? (see `cartwheel --help`)"),
+        ("doctor --fast", "No such option: --fast (see `cartwheel doctor --help`)"),
+        ("apply", "Missing argument 'file' (see `cartwheel apply --help`)"),
+        ("apply one two", "Got unexpected extra argument(s) (two) (see `cartwheel apply --help`)"),
+        ("lead show", "Missing argument 'EMAIL' (see `cartwheel lead show --help`)"),
+        ("serve --port", "Option '--port' requires an argument (see `cartwheel --help`)"),
+        ("serve --port eighty", "Invalid value for '--port': "),
+        ("app create Shop --mode dead", "Invalid value for '--mode': "),
+    ],
+)
+def test_what_cannot_be_understood_is_told_in_one_line(cartwheel: Cartwheel, arguments: str, told: str) -> None:
+    ran = cartwheel(*arguments.split())
+    assert (ran.code, ran.out) == (2, "")
+    assert ran.trouble.startswith(f"cartwheel: {told}")
+
+
+@pytest.mark.parametrize("arguments", [(), ("lead",)])
+def test_who_asks_for_nothing_gets_the_help(cartwheel: Cartwheel, arguments: tuple[str, ...]) -> None:
+    ran = cartwheel(*arguments)
+    assert (ran.code, ran.err) == (2, "")
+    assert "Usage: cartwheel" in ran.out
+
+
+# -- what a verb does not need, it does not load --
+
+
+def alone(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """The command in a process of its own, which tells what it imported."""
+    return subprocess.run(
+        [sys.executable, "-X", "importtime", "-m", "cartwheel", *arguments],
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize("arguments", [("--help",), ("--version",), ("config",), ("lead", "--help"), ("fly",)])
+def test_what_needs_no_database_loads_none(arguments: tuple[str, ...]) -> None:
+    loaded = {line.rpartition("|")[2].strip() for line in alone(*arguments).stderr.splitlines()}
+    assert "cartwheel.cli" in loaded
+    assert not loaded & {"sqlalchemy", "psycopg", "uvicorn", "starlette", "asyncio", "cartwheel.catalog"}
+
+
+def test_a_verb_alone_in_its_process_knows_the_commands(tmp_path: Path) -> None:
+    """Whatever knows them is loaded with `apply` itself, not by the good luck of another import."""
+    path = tmp_path / "x.toml"
+    path.write_text("[account]\nname = 'x'\n[[apps]]\nname = 'y'\ncommands = ['assign_tag']\n")
+    done = alone("apply", str(path), CARTWHEEL_DATABASE=f"sqlite:///{tmp_path / 'x.db'}")
+    assert (done.returncode, json.loads(done.stdout)["account"]) == (0, "x")
 
 
 # -- Apps and keys --

@@ -14,15 +14,27 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import msgspec
 import sqlalchemy as sa
-import tomli_w
 
 from cartwheel import catalog, schema
-from cartwheel.catalog import EVERY_COMMAND, Account, App, Catalog, FieldType, key_digest, name_key
+from cartwheel.catalog import (
+    EVERY_COMMAND,
+    FIELD_IDENTIFIER,
+    LONGEST_BODY,
+    LONGEST_NAME,
+    MOST_ADDRESSES,
+    Account,
+    App,
+    Catalog,
+    FieldType,
+    key_digest,
+    name_key,
+)
+from cartwheel.commands import COMMANDS
 from cartwheel.credentials import hash_password, matches, new_secret
 from cartwheel.db import Database
-from cartwheel.errors import BadAccountFile, NameTaken, NoSuchName
+from cartwheel.errors import AccountFull, BadAccountFile, NameTaken, NoSuchName
 from cartwheel.network import read_network
-from cartwheel.registry import COMMANDS, Scope
+from cartwheel.registry import Scope
 from cartwheel.times import to_micros
 
 
@@ -31,8 +43,10 @@ def _says(description: str) -> msgspec.Meta:
     return msgspec.Meta(description=description)
 
 
-Text = Annotated[str, msgspec.Meta(min_length=1, max_length=255, pattern=r"^\S(.*\S)?$")]
+Text = Annotated[str, msgspec.Meta(min_length=1, max_length=LONGEST_NAME, pattern=r"^\S(.*\S)?$")]
 """A name: not empty, without space around it."""
+
+Body = Annotated[str, msgspec.Meta(max_length=LONGEST_BODY)]
 
 Secret = Annotated[str, msgspec.Meta(min_length=8, max_length=255, pattern=r"^\S+$")]
 
@@ -55,7 +69,13 @@ class AppPart(Part):
     app_id: Annotated[Secret | None, _says("Given, or made when the App is new.")] = None
     mode: Annotated[Literal["live", "test"], _says("`test`: its leads get addresses that nobody has.")] = "live"
     rate_limit: Annotated[int, msgspec.Meta(ge=0, le=1_000_000, description="Calls a second; 0 for no limit.")] = 20
-    allow_ips: Annotated[list[str], _says("Addresses and networks that it may call from; none: from everywhere.")] = []
+    allow_ips: Annotated[
+        list[str],
+        msgspec.Meta(
+            max_length=MOST_ADDRESSES,
+            description="Addresses and networks that it may call from; none: from everywhere.",
+        ),
+    ] = []
     commands: Annotated[list[str], _says("The commands and scopes that it may use; `*` stands for all.")] = (
         msgspec.field(default_factory=lambda: [EVERY_COMMAND])
     )
@@ -64,7 +84,7 @@ class AppPart(Part):
 
 class ListPart(Part):
     name: Text
-    public_name: Annotated[str, _says("What subscribers see.")] = ""
+    public_name: Annotated[str, msgspec.Meta(max_length=LONGEST_NAME, description="What subscribers see.")] = ""
 
 
 class TagPart(Part):
@@ -80,7 +100,7 @@ class FieldPart(Part):
     identifier: Annotated[
         str,
         msgspec.Meta(
-            pattern=r"^[A-Za-z0-9_-]{1,100}$", description="Letters, digits, dashes and underscores; it stays as it is."
+            pattern=f"^{FIELD_IDENTIFIER}$", description="Letters, digits, dashes and underscores; it stays as it is."
         ),
     ]
     type: Annotated[FieldType, _says("It stays as it is.")]
@@ -117,9 +137,9 @@ class StepPart(Part):
         ),
     ] = "0 minutes"
     window: WindowPart | None = None
-    html: str | None = None
-    mjml: str | None = None
-    markdown: str | None = None
+    html: Body | None = None
+    mjml: Body | None = None
+    markdown: Body | None = None
     file: Annotated[str | None, _says("A `.html`, `.mjml` or `.md` file beside this one.")] = None
 
 
@@ -245,6 +265,8 @@ def _with_body(step: StepPart, folder: Path, place: str) -> StepPart:
         text = (folder / step.file).read_text()
     except (OSError, UnicodeDecodeError) as error:
         raise BadAccountFile(f"{place}: {step.file} cannot be read: {error}") from error
+    if len(text) > LONGEST_BODY:
+        raise BadAccountFile(f"{place}: {step.file} is longer than {LONGEST_BODY:,} characters")
     return msgspec.structs.replace(step, file=None, **{body: text})
 
 
@@ -275,7 +297,7 @@ def apply(database: Database, wanted: AccountFile, now: datetime) -> dict[str, A
             number = changes.named(schema.sequences, account_id, sequence.name, {"name": sequence.name})
             changes.steps(account_id, number, sequence.steps)
         if changes.count:
-            catalog.touch(connection, account_id)
+            _publish(connection, account_id, wanted.account.name)
     return {
         "account": wanted.account.name,
         "account_id": account_id,
@@ -295,7 +317,7 @@ def put_app(database: Database, account: Account, name: str, now: datetime, *, n
             raise NameTaken(f"there is an app {current.name} already")
         if not new and current is None:
             raise NoSuchName(f"there is no app {name}")
-        sent = {"name": name} if current is None else msgspec.to_builtins(_app_part(current))
+        sent = {"name": name} if current is None else msgspec.to_builtins(app_part(current))
         try:
             wanted = msgspec.convert({**sent, **values}, AppPart)
         except msgspec.ValidationError as error:
@@ -303,7 +325,7 @@ def put_app(database: Database, account: Account, name: str, now: datetime, *, n
         _check_app(wanted)
         changes = _Changes(connection, known, to_micros(now))
         wanted.app_id = changes.app(account.id, wanted)
-        catalog.touch(connection, account.id)
+        _publish(connection, account.id, account.name)
     return wanted
 
 
@@ -316,6 +338,16 @@ def rotate_key(database: Database, account: Account, now: datetime) -> dict[str,
         changes.key(account.id, AccountPart(account.name, api_key=api_key, api_password=api_password))
         catalog.touch(connection, account.id)
     return {"api_key": api_key, "api_password": api_password}
+
+
+def _publish(connection: sa.Connection, account_id: int, name: str) -> None:
+    """The end of a change: the account still has to fit, and every process has to know."""
+    changed = catalog.only(connection, name)
+    try:
+        catalog.check_room(changed.accounts[account_id], changed.apps_of(account_id))
+    except AccountFull as error:
+        raise BadAccountFile(str(error)) from error
+    catalog.touch(connection, account_id)
 
 
 class _Changes:
@@ -451,29 +483,7 @@ class _Changes:
         return int(number)
 
 
-# -- exporting --
-
-
-def export_account(account: Account, apps: Sequence[App]) -> str:
-    """The account as a file; secrets are not in it, because nobody knows them any more."""
-    file = AccountFile(
-        account=AccountPart(account.name, account.zone.key, account.gdpr, account.active),
-        apps=[_app_part(app) for app in apps],
-        lists=[ListPart(entry.name, entry.public_name) for entry in account.lists.values()],
-        tags=[TagPart(tag.name) for tag in account.tags.values()],
-        custom_fields=[
-            FieldPart(field.identifier, field.type, [OptionPart(option.name, option.id) for option in field.options])
-            for field in account.fields.values()
-        ],
-        sequences=[
-            SequencePart(sequence.name, [msgspec.convert(step.settings, StepPart) for step in sequence.steps.values()])
-            for sequence in account.sequences.values()
-        ],
-    )
-    plain_ends = rb"\r\n" not in msgspec.json.encode(file)  # a multi-line string would lose them
-    return tomli_w.dumps(msgspec.to_builtins(file), multiline_strings=plain_ends)
-
-
-def _app_part(app: App) -> AppPart:
+def app_part(app: App) -> AppPart:
+    """The App as a file has it."""
     commands = [EVERY_COMMAND] if app.commands is None else sorted(app.commands)
     return AppPart(app.name, app.app_id, app.mode.value, app.rate_limit, list(app.allow_ips), commands, app.active)

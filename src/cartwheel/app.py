@@ -19,12 +19,13 @@ from typing import Any
 
 from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
 from starlette.requests import Request as PageRequest
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
-from cartwheel import observe, times
+from cartwheel import observe, openapi, times, wire
 from cartwheel.batches import Batches
 from cartwheel.checkpoints import Checkpointer
 from cartwheel.config import LogLevel, Settings
@@ -50,6 +51,8 @@ MOST_DISCARDED = 64 << 20
 
 READY_TIMEOUT_S = 3
 
+CALLS_GO = "Calls go to POST /api (GET /api tells more)"
+
 
 class Application:
     """The ASGI application. Its parts live from the lifespan's start to its end."""
@@ -67,10 +70,12 @@ class Application:
         routes = [
             Route("/api", self._help, methods=["GET"]),
             Route("/api/", self._help, methods=["GET"]),
+            Route("/openapi.json", self._openapi, methods=["GET"]),
             Route("/health", self._health, methods=["GET"]),
             Route("/metrics", self._metrics, methods=["GET"]),
         ]
-        self._pages = Starlette(routes=routes, lifespan=self._lifespan)
+        astray = {HTTPException: self._astray}
+        self._pages = Starlette(routes=routes, lifespan=self._lifespan, exception_handlers=astray)
 
     @asynccontextmanager
     async def _lifespan(self, _pages: Starlette) -> AsyncIterator[None]:
@@ -95,6 +100,7 @@ class Application:
             if checkpointer:
                 checkpointer.stop()
             await limits.close()
+            self.gate.close()
             database.close()
             if self._call_log:
                 self._call_log.flush()
@@ -137,7 +143,7 @@ class Application:
         observe.CALL_SECONDS.observe(seconds)
         request_id = next(self._request_ids)
         if self._call_log:
-            self._call_log.write(_log_line(request_id, client, answer, len(body), seconds))
+            self._call_log.write(_log_fields(request_id, client, answer, len(body), seconds))
         await _send(send, answer, request_id)
 
     def _hurry(self) -> None:
@@ -159,11 +165,28 @@ class Application:
 
     # -- pages --
 
+    def _address(self, request: PageRequest) -> str:
+        return self.settings.public_url.rstrip("/") or str(request.base_url).rstrip("/")
+
+    async def _openapi(self, request: PageRequest) -> Response:
+        return JSONResponse(openapi.document(self._address(request)))
+
     async def _help(self, request: PageRequest) -> Response:
-        url = self.settings.public_url.rstrip("/") or str(request.base_url).rstrip("/")
+        url = self._address(request)
         text = files("cartwheel").joinpath("help.txt").read_text()
         commands = "\n".join(f"    {entry.name:36}{entry.doc.splitlines()[0]}" for entry in COMMANDS.values())
         return PlainTextResponse(text.replace("{url}", url).replace("{commands}", commands))
+
+    async def _astray(self, request: PageRequest, trouble: Exception) -> Response:
+        """Whoever mistypes the address or the method is told where calls go; programs are told as the API tells it."""
+        assert isinstance(trouble, HTTPException)
+        headers = dict(trouble.headers or {})
+        of_api = request.url.path.lower().startswith("/api")
+        if of_api and "Allow" in headers:
+            headers["Allow"] += ", POST"
+        if of_api or "json" in request.headers.get("accept", ""):
+            return JSONResponse(dict(wire.unreadable(CALLS_GO).fields), trouble.status_code, headers)
+        return PlainTextResponse(f"{CALLS_GO}\n", trouble.status_code, headers)
 
     async def _health(self, _request: PageRequest) -> Response:
         """200 as long as the database answers."""
@@ -228,12 +251,9 @@ def _headers(scope: Scope) -> dict[bytes, bytes]:
     return headers
 
 
-def _log_line(request_id: str, client: Client, answer: Answer, size: int, seconds: float) -> dict[str, object]:
+def _log_fields(request_id: str, client: Client, answer: Answer, size: int, seconds: float) -> dict[str, object]:
     caller = answer.caller
     return {
-        "at": times.now(),
-        "level": "info",
-        "message": "call",
         "request_id": request_id,
         "client": client.text,
         "account": caller.key.account_id if caller else None,

@@ -7,7 +7,7 @@ transaction; each batch reads the version and loads the catalog anew when it dif
 import hashlib
 import json
 import unicodedata
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from functools import cached_property
@@ -18,8 +18,10 @@ import sqlalchemy as sa
 
 from cartwheel import schema
 from cartwheel.errors import (
+    AccountFull,
     DomainError,
     ListNotFound,
+    NameTooLong,
     SequenceNotFound,
     StepNotAlphanumeric,
     StepNotFound,
@@ -31,6 +33,23 @@ from cartwheel.leads import PROFILE_FIELDS
 from cartwheel.network import Network, read_networks
 
 EVERY_COMMAND = "*"
+
+LONGEST_NAME = 255
+LONGEST_BODY = 1_000_000
+MOST_ADDRESSES = 500
+FIELD_IDENTIFIER = "[A-Za-z0-9_-]{1,100}"
+
+MOST = {
+    "apps": 500,
+    "lists": 1_000,
+    "tags": 10_000,
+    "custom fields": 250,
+    "options of a custom field": 250,
+    "options of all custom fields": 5_000,
+    "sequences": 1_000,
+    "steps of all sequences": 5_000,
+}
+"""What one account may hold, because every process holds what all of them do."""
 
 
 class Mode(StrEnum):
@@ -111,6 +130,10 @@ class Step:
     box: str
     settings: Mapping[str, Any]
 
+    @property
+    def name(self) -> str:
+        return self.box
+
 
 @dataclass(frozen=True, slots=True)
 class Sequence:
@@ -141,6 +164,10 @@ class CustomField:
     identifier: str
     type: FieldType
     options: tuple[Option, ...] = ()
+
+    @property
+    def name(self) -> str:
+        return self.identifier
 
 
 class Named(Protocol):
@@ -200,7 +227,10 @@ class Account:
         return key in self.fields or key in PROFILE_FIELDS or key in _OTHER_BUILT_IN_FIELDS
 
     def with_field(self, identifier: str, kind: FieldType, options: Iterable[str]) -> tuple["Account", CustomField]:
-        """The account with one custom field more, and the field."""
+        """The account with one custom field more, and the field; raises `NameTooLong` or `AccountFull`."""
+        options = list(options)
+        if max(map(len, [identifier, *options])) > LONGEST_NAME:
+            raise NameTooLong
         known = self.fields.values()
         first = 1 + max((option.id for entry in known for option in entry.options), default=0)
         new = CustomField(
@@ -209,7 +239,31 @@ class Account:
             type=kind,
             options=tuple(Option(number, name) for number, name in enumerate(options, first)),
         )
-        return replace(self, fields={**self.fields, name_key(identifier): new}), new
+        fuller = replace(self, fields={**self.fields, name_key(identifier): new})
+        check_room(fuller)
+        return fuller, new
+
+
+def check_room(account: Account, apps: Collection[App] = ()) -> None:
+    """Raises `AccountFull`, which names the first entry that is too much."""
+    fields, sequences = account.fields.values(), account.sequences.values()
+    for entry in fields:
+        _check_most(f"options of custom field {entry.identifier}", MOST["options of a custom field"], entry.options)
+    for what, entries in {
+        "apps": apps,
+        "lists": account.lists.values(),
+        "tags": account.tags.values(),
+        "custom fields": fields,
+        "options of all custom fields": [option for entry in fields for option in entry.options],
+        "sequences": sequences,
+        "steps of all sequences": [step for sequence in sequences for step in sequence.steps.values()],
+    }.items():
+        _check_most(what, MOST[what], entries)
+
+
+def _check_most(what: str, most: int, entries: Collection[Any]) -> None:
+    if len(entries) > most:
+        raise AccountFull(f"{what}: {most:,} at most, and {list(entries)[most].name} is one more")
 
 
 _OTHER_BUILT_IN_FIELDS = {

@@ -1,20 +1,22 @@
-"""The command line. Each verb is one function; what it does is done elsewhere."""
+"""The command line. Each verb is one function; what it does is done elsewhere.
+
+A verb imports what it works with itself, so that nobody waits for what only others need.
+"""
 
 import os
 import sys
-from importlib.metadata import version
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 from typer.core import TyperGroup
+from typer.exceptions import TyperException
 
-from cartwheel import cli_accounts, config, demo, doctor, reference, serving, terminal
+from cartwheel import cli_accounts, config
 from cartwheel.cli_accounts import app_cli, key_cli
 from cartwheel.cli_leads import lead_cli
-from cartwheel.cli_shared import TROUBLE, USAGE, AsJson, check_there
+from cartwheel.cli_shared import TROUBLE, USAGE, AsJson
 from cartwheel.config import Settings
-from cartwheel.db import Database
 from cartwheel.errors import BadAccountFile, BadSetting, CartwheelError, Unavailable
 
 cli = typer.Typer(
@@ -33,6 +35,8 @@ RUNNING, ACCOUNTS, LEADS, CARE = "Running", "Accounts", "Leads", "Care"
 
 def _version(asked: bool) -> None:  # noqa: FBT001 - typer calls it so
     if asked:
+        from importlib.metadata import version
+
         typer.echo(f"cartwheel {version('cartwheel')}")
         raise typer.Exit
 
@@ -49,7 +53,9 @@ def _options(
 def main() -> None:
     """What the command `cartwheel` runs: trouble is told in one line."""
     try:
-        cli(prog_name="cartwheel")
+        sys.exit(cli(prog_name="cartwheel", standalone_mode=False))
+    except TyperException as error:
+        _misunderstood(error)
     except (BadSetting, BadAccountFile) as error:
         _give_up(str(error), USAGE)
     except Unavailable as error:
@@ -58,7 +64,16 @@ def main() -> None:
         _give_up(str(error), TROUBLE)
 
 
-def _give_up(message: str, code: int) -> None:
+def _misunderstood(error: TyperException) -> NoReturn:
+    message = error.format_message().strip()
+    if not message:  # nothing was asked for, and the help was shown
+        sys.exit(error.exit_code)
+    context: typer.Context | None = getattr(error, "ctx", None)
+    command = context.command_path if context else "cartwheel"
+    _give_up(f"{message.removesuffix('.')} (see `{command} --help`)", error.exit_code)
+
+
+def _give_up(message: str, code: int) -> NoReturn:
     typer.echo(f"cartwheel: {' '.join(message.split())}", err=True)
     sys.exit(code)
 
@@ -83,6 +98,8 @@ def serve(
 
         CARTWHEEL_DATABASE=postgresql://user:password@host/name cartwheel serve --processes 4
     """
+    from cartwheel import serving
+
     given = {"host": host, "port": port, "processes": processes}
     flags = {config.PREFIX + name.upper(): str(value) for name, value in given.items() if value is not None}
     os.environ.update(flags)  # where each process of the server looks
@@ -99,6 +116,8 @@ def run_demo(
 
     It keeps serving until Ctrl-C; its database is thrown away then. Settings are ignored.
     """
+    from cartwheel import demo
+
     demo.run(port)
 
 
@@ -112,6 +131,8 @@ cli.add_typer(lead_cli, name="lead", rich_help_panel=LEADS)
 @cli.command(rich_help_panel=CARE)
 def migrate() -> None:
     """Bring the tables up to date. `serve` and `apply` do it by themselves."""
+    from cartwheel.db import Database
+
     database = Database(Settings.load().database)
     try:
         ran = database.migrate()
@@ -123,6 +144,8 @@ def migrate() -> None:
 @cli.command("config", rich_help_panel=CARE)
 def show_config(*, as_json: AsJson = False) -> None:
     """Show every setting: its value, where it comes from, what it is for. Passwords are masked."""
+    from cartwheel import terminal
+
     found, unknown = config.find(), config.unknown()
     if as_json:
         settings = [
@@ -131,12 +154,7 @@ def show_config(*, as_json: AsJson = False) -> None:
         ]
         terminal.show_json({"settings": settings, "unknown": unknown})
         return
-    rows = [
-        (entry.variable, entry.shown, entry.source.replace(entry.variable, "set"), entry.row.help) for entry in found
-    ]
-    terminal.show(terminal.table(["setting", "value", "from", "what it is for"], rows))
-    for name in unknown:
-        terminal.show("", terminal.plain(f"{name} is set, and is no setting.", "bold red"))
+    terminal.show(*terminal.settings(found, unknown))
 
 
 @cli.command("doctor", rich_help_panel=CARE)
@@ -145,16 +163,19 @@ def run_doctor(*, as_json: AsJson = False) -> None:
 
     It only reads, and a server may be at work meanwhile.
     """
+    from cartwheel import cli_work, doctor, terminal, views
+    from cartwheel.db import Database
+
     database = Database(Settings.load().database)
     try:
-        check_there(database)
+        cli_work.check_there(database)
         found = doctor.examine(database)
     finally:
         database.close()
     if as_json:
         terminal.show_json(found.as_data())
     else:
-        terminal.show(*terminal.report(found))
+        terminal.show(*views.report(found))
     if not found.healthy:
         raise typer.Exit(TROUBLE)
 
@@ -178,6 +199,8 @@ def write_reference(
 
 def pages() -> dict[str, str]:
     """The reference pages, this command line's among them."""
+    from cartwheel import reference
+
     command = typer.main.get_command(cli)
     assert isinstance(command, TyperGroup)  # it has verbs
     return reference.pages(command)

@@ -2,14 +2,11 @@
 
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
-from cartwheel import accountfile, catalog, terminal, times
-from cartwheel.catalog import App, Mode
-from cartwheel.cli_shared import AccountName, AsJson, find_account, load_catalog, open_database
-from cartwheel.credentials import new_secret
+from cartwheel.cli_shared import AccountName, AsJson
 from cartwheel.errors import BadAccountFile
 
 app_cli = typer.Typer(no_args_is_help=True, help="The Apps of an account: what may call the API.")
@@ -26,11 +23,13 @@ def apply(
     """Make an account what the file says. Doing it again changes nothing.
 
     The answer is one JSON object: the account, whether anything changed, each App's `app_id`, and `api_key` and
-    `api_password` if they were made just now: they are never shown again.
+    `api_password` if they were made just now. These two are stored as hashes: they are never shown again.
     """
+    from cartwheel import accountfile, cli_work, terminal, times
+
     del as_json
     wanted = accountfile.read_file(file)
-    with open_database(migrate=True) as database:
+    with cli_work.open_database(migrate=True) as database:
         terminal.show_json(accountfile.apply(database, wanted, times.now()))
 
 
@@ -40,14 +39,18 @@ def export_account(
     ] = None,
     output: Annotated[Path | None, typer.Option(help="A file to write instead of stdout.", show_default=False)] = None,
 ) -> None:
-    """Write an account as an account file, as `apply` takes it. The API key and password are not in it.
+    """Write an account as an account file, as `apply` takes it.
+
+    Each App's `app_id` is in it, so keep it to yourself. The API key and password are not: only their hashes are known.
 
     cartwheel export-account "My shop" --output shop.toml
     """
-    with open_database() as database:
-        known = load_catalog(database)
-    account = find_account(known, name)
-    text = accountfile.export_account(account, known.apps_of(account.id))
+    from cartwheel import accountexport, cli_work
+
+    with cli_work.open_database() as database:
+        known = cli_work.load_catalog(database)
+    account = cli_work.find_account(known, name)
+    text = accountexport.write(account, known.apps_of(account.id))
     if output is None:
         sys.stdout.write(text)
         return
@@ -64,41 +67,23 @@ def export_account(
 @app_cli.command("list")
 def list_apps(account: AccountName = None, *, as_json: AsJson = False) -> None:
     """List the account's Apps, without what is secret about them."""
-    with open_database() as database:
-        known = load_catalog(database)
-    apps = known.apps_of(find_account(known, account).id)
+    from cartwheel import cli_work, terminal, views
+
+    with cli_work.open_database() as database:
+        known = cli_work.load_catalog(database)
+    apps = known.apps_of(cli_work.find_account(known, account).id)
     if as_json:
-        terminal.show_json([_app_data(app) for app in apps])
-        return
-    rows = [
-        (
-            app.name,
-            app.mode,
-            f"{app.rate_limit} a second" if app.rate_limit else "no limit",
-            ", ".join(app.allow_ips) or "any",
-            "all" if app.commands is None else ", ".join(sorted(app.commands)),
-            "yes" if app.active else "no",
-        )
-        for app in apps
-    ]
-    terminal.show(terminal.table(["app", "mode", "rate", "addresses", "commands", "active"], rows))
-
-
-def _app_data(app: App) -> dict[str, Any]:
-    return {
-        "name": app.name,
-        "mode": app.mode,
-        "rate_limit": app.rate_limit,
-        "allow_ips": list(app.allow_ips),
-        "commands": [catalog.EVERY_COMMAND] if app.commands is None else sorted(app.commands),
-        "active": app.active,
-    }
+        terminal.show_json([views.app_data(app) for app in apps])
+    else:
+        terminal.show(*views.apps(apps))
 
 
 @app_cli.command("create")
 def create_app(
     name: AppName,
-    mode: Annotated[Mode, typer.Option(help="`test`: its leads get addresses that nobody has.")] = Mode.LIVE,
+    mode: Annotated[
+        Literal["live", "test"], typer.Option(help="`test`: its leads get addresses that nobody has.")
+    ] = "live",
     rate_limit: Annotated[int, typer.Option(help="Calls a second; 0 for no limit.")] = 20,
     allow_ip: Annotated[
         list[str] | None,
@@ -112,11 +97,11 @@ def create_app(
     *,
     as_json: AsJson = False,
 ) -> None:
-    """Add an App, and show its new `app_id`, this once.
+    """Add an App, and show its `app_id`.
 
     cartwheel app create WordPress --command lists:write --command create_lead --allow-ip 203.0.113.7
     """
-    values: dict[str, Any] = {"mode": mode.value, "rate_limit": rate_limit, "allow_ips": allow_ip or []}
+    values: dict[str, Any] = {"mode": mode, "rate_limit": rate_limit, "allow_ips": allow_ip or []}
     if command:
         values["commands"] = command
     _put_app(name, account, as_json=as_json, tell_id=True, new=True, **values)
@@ -124,7 +109,9 @@ def create_app(
 
 @app_cli.command("rotate")
 def rotate_app(name: AppName, account: AccountName = None, *, as_json: AsJson = False) -> None:
-    """Give an App a new `app_id`, and show it, this once. The old one is void at once."""
+    """Give an App a new `app_id`, and show it. The old one is void at once."""
+    from cartwheel.credentials import new_secret
+
     _put_app(name, account, as_json=as_json, tell_id=True, app_id=new_secret())
 
 
@@ -143,8 +130,10 @@ def enable_app(name: AppName, account: AccountName = None, *, as_json: AsJson = 
 def _put_app(
     name: str, account: str | None, *, as_json: bool, tell_id: bool = False, new: bool = False, **values: Any
 ) -> None:
-    with open_database() as database:
-        owner = find_account(load_catalog(database), account)
+    from cartwheel import accountfile, cli_work, times
+
+    with cli_work.open_database() as database:
+        owner = cli_work.find_account(cli_work.load_catalog(database), account)
         app = accountfile.put_app(database, owner, name, times.now(), new=new, **values)
     told: dict[str, Any] = {"account": owner.name, "app": app.name, "active": app.active}
     _tell(told | ({"app_id": app.app_id} if tell_id else {}), as_json=as_json)
@@ -153,12 +142,16 @@ def _put_app(
 @key_cli.command("rotate")
 def rotate_key(account: AccountName = None, *, as_json: AsJson = False) -> None:
     """Give the account a new API key and password, and show them, this once. The old ones are void at once."""
-    with open_database() as database:
-        owner = find_account(load_catalog(database), account)
+    from cartwheel import accountfile, cli_work, times
+
+    with cli_work.open_database() as database:
+        owner = cli_work.find_account(cli_work.load_catalog(database), account)
         _tell({"account": owner.name, **accountfile.rotate_key(database, owner, times.now())}, as_json=as_json)
 
 
 def _tell(told: dict[str, Any], *, as_json: bool) -> None:
+    from cartwheel import terminal
+
     if as_json:
         terminal.show_json(told)
     else:

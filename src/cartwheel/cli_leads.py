@@ -1,19 +1,10 @@
 """The verbs about one lead."""
 
-import asyncio
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
-from cartwheel import leadcard, leadstore, terminal, times
-from cartwheel.batches import Batches, Work
-from cartwheel.catalog import Account
-from cartwheel.cli_shared import AccountName, AsJson, find_account, load_catalog, open_database
-from cartwheel.db import Database
-from cartwheel.emails import EmailNotValid, read_email
-from cartwheel.errors import NoSuchName
-from cartwheel.leadstore import LeadKey
-from cartwheel.leadwork import DeletionWork
+from cartwheel.cli_shared import AccountName, AsJson
 
 lead_cli = typer.Typer(no_args_is_help=True, help="Look at one lead, delete it, bring it back.")
 
@@ -34,14 +25,18 @@ def show_lead(
 
     Times are in the account's time zone.
     """
-    with open_database() as database:
-        known = load_catalog(database)
-        key = _lead_key(database, find_account(known, account), email)
+    import asyncio
+
+    from cartwheel import cli_work, leadcard, terminal, views
+
+    with cli_work.open_database() as database:
+        known = cli_work.load_catalog(database)
+        key = cli_work.find_lead(database, cli_work.find_account(known, account), email)
         card = asyncio.run(leadcard.read_card(database, known, key, most_events=events))
     if as_json:
         terminal.show_json(card.as_data())
     else:
-        terminal.show(*terminal.card(card))
+        terminal.show(*views.card(card))
 
 
 @lead_cli.command("delete")
@@ -59,33 +54,10 @@ def restore_lead(email: LeadName, account: AccountName = None) -> None:
 
 
 def _work_on(email: str, account: str | None, *, deleted: bool) -> None:
-    with open_database() as database:
-        key = _lead_key(database, find_account(load_catalog(database), account), email)
-        asyncio.run(_run(database, DeletionWork(key, deleted=deleted, origin="cli")))
+    from cartwheel import cli_work
+    from cartwheel.leadwork import DeletionWork
 
-
-def _lead_key(database: Database, account: Account, lead: str) -> LeadKey:
-    if lead.isascii() and lead.isdigit() and len(lead) <= _LONGEST_ID:
-        return (account.id, int(lead))
-    try:
-        email = read_email(lead)
-    except EmailNotValid:
-        raise NoSuchName(f"{lead} is no e-mail address") from None
-    with database.read() as connection:
-        lead_id = leadstore.find_lead(connection, account.id, email)
-    if lead_id is None:
-        raise NoSuchName(f"the account {account.name} has no lead {email}")
-    return (account.id, lead_id)
-
-
-_LONGEST_ID = 18
-
-
-async def _run(database: Database, work: Work[Any]) -> None:
-    """One piece of work, through the batches like any other."""
-    batches = Batches(database, clock=times.now, most_waiting=1)
-    await batches.start()
-    try:
-        await batches.submit(work)
-    finally:
-        await batches.stop()
+    with cli_work.open_database() as database:
+        owner = cli_work.find_account(cli_work.load_catalog(database), account)
+        key = cli_work.find_lead(database, owner, email)
+        cli_work.submit(database, DeletionWork(key, deleted=deleted, origin="cli"))

@@ -24,7 +24,7 @@ from rich.highlighter import JSONHighlighter
 from rich.markup import escape
 from rich.text import Text
 
-from cartwheel import accountfile, catalog, leadcard, observe, serving, terminal, times
+from cartwheel import accountfile, catalog, leadcard, observe, serving, terminal, times, views
 from cartwheel.app import Application
 from cartwheel.config import Settings
 from cartwheel.db import Database
@@ -181,7 +181,7 @@ class _Teller(threading.Thread):
             key = (account.id, find_lead(connection, account.id, email) or 0)
         card = asyncio.run(leadcard.read_card(self._database, known, key, most_events=100))
         _say(f"[bold]What Cartwheel knows about {email}[/bold]\n")
-        terminal.show(*terminal.indented(terminal.card(card)), Text())
+        terminal.show(*terminal.indented(views.card(card)), Text())
 
     def _show_way_on(self) -> None:
         _say("[bold]Your turn[/bold]\n")

@@ -112,6 +112,18 @@ class OptionEmpty(DomainError):
     example = {"custom_field_options": [{"option_name": "red"}, {"option_name": ""}]}
 
 
+class NameTooLong(DomainError):
+    """A name is longer than 255 characters."""
+
+    example = {"custom_field_options": [{"option_name": "red" * 100}, {"option_name": "blue"}]}
+
+
+class AccountFull(DomainError):
+    """The account, or the field, would hold more than it may."""
+
+    example = {"custom_field_options": [{"option_name": f"shade {number}"} for number in range(1, 300)]}
+
+
 class Unavailable(CartwheelError):
     """The database cannot be used at the moment."""
 

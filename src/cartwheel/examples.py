@@ -18,6 +18,7 @@ import tomli_w
 
 from cartwheel import accountfile, catalog, leadstore, wire
 from cartwheel.batches import Batches
+from cartwheel.commands import COMMANDS
 from cartwheel.config import Settings
 from cartwheel.db import Database
 from cartwheel.dispatch import Answer, Dispatcher, Request
@@ -26,7 +27,7 @@ from cartwheel.gate import Gate
 from cartwheel.leadwork import DeletionWork, ExpiryWork
 from cartwheel.network import Client
 from cartwheel.ratelimits import app_limits
-from cartwheel.registry import COMMANDS, Command
+from cartwheel.registry import Command
 from cartwheel.wire import Reply
 
 LEAD = {"email": "ada@shop.example"}
@@ -75,6 +76,16 @@ def provocations(command: Command) -> Iterator[Provocation]:
         if LeadNotFound not in command.errors:
             yield Provocation(command, example, NOBODY, wire.LEAD_UNKNOWN, LeadNotFound.__doc__ or "")
         yield Provocation(command, example, DELETED, wire.LEAD_DELETED, LeadIsDeleted.__doc__ or "")
+
+
+def form(value: Any, name: str = "") -> Iterator[tuple[str, Any]]:
+    """The variables of a form that holds the same."""
+    entries = value.items() if isinstance(value, Mapping) else enumerate(value) if isinstance(value, list) else None
+    if entries is None:
+        yield name, value
+        return
+    for key, inner in entries:
+        yield from form(inner, f"{name}[{key}]" if name else str(key))
 
 
 class Shown(NamedTuple):

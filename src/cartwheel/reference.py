@@ -1,7 +1,7 @@
 """The reference pages, written from the code: nothing in them is written twice, so nothing can differ."""
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from enum import EnumMeta
 from importlib.resources import files
 from inspect import getdoc
@@ -13,15 +13,18 @@ import typer
 from msgspec import inspect as types
 from typer.core import TyperCommand, TyperGroup
 
-from cartwheel import config, events, wire
+from cartwheel import catalog, config, events, openapi, wire
 from cartwheel.accountfile import AccountFile, Part
-from cartwheel.examples import Examples, Provocation, Rung, Shown, run_examples
+from cartwheel.commands import COMMANDS
+from cartwheel.examples import Examples, Provocation, Rung, Shown, form, run_examples
 from cartwheel.leads import PROFILE_FIELDS
-from cartwheel.registry import COMMANDS, Command, Scope
+from cartwheel.registry import Command, Scope
 from cartwheel.terminal import compact_json
-from cartwheel.wire import Reply
 
 WRITTEN = "<!-- Written by `make reference` from the code. -->"
+
+SERVER = "https://cartwheel.example"
+"""Somebody's, in examples."""
 
 CliCommand = TyperCommand | TyperGroup
 
@@ -36,7 +39,8 @@ def pages(command_line: CliCommand) -> dict[str, str]:
         "account-file.md": _account_file(),
         "cli.md": _cli(command_line),
     }
-    return {name: "\n".join([WRITTEN, "", *lines]).rstrip() + "\n" for name, lines in written.items()}
+    texts = {name: "\n".join([WRITTEN, "", *lines]).rstrip() + "\n" for name, lines in written.items()}
+    return texts | {"openapi.json": json.dumps(openapi.document(SERVER), indent=2) + "\n"}
 
 
 def _table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[str]:
@@ -115,6 +119,8 @@ counts. Names of lists, tags, sequences and fields are matched without regard to
 
 A header `Idempotency-Key` makes a repeated call harmless: for 24 hours the same key with the same body gets the stored
 answer again, and nothing is done twice. In all examples the account is that of `cartwheel demo`.
+
+Programs read the same at `/openapi.json` of every server, or [here](openapi.json).
 """
 
 
@@ -130,8 +136,7 @@ def _gate(examples: Examples) -> Iterator[str]:
     yield ""
     shown = {(rung.shown.answer["type"], rung.shown.answer["message"]) for rung in examples.gate}
     shown |= {(entry.reply.type, entry.reply.message) for entry in _all(examples) if entry.reply}
-    others = [reply for reply in vars(wire).values() if isinstance(reply, Reply)]
-    rest = [(reply.type, reply.message) for reply in others if (reply.type, reply.message) not in shown]
+    rest = [(reply.type, reply.message) for reply in wire.replies() if (reply.type, reply.message) not in shown]
     yield from _table(["`type`", "`message`"], rest)
 
 
@@ -168,13 +173,13 @@ def _command(command: Command, entries: Sequence[tuple[Provocation, Shown]]) -> 
     yield ""
     yield command.doc
     yield ""
-    yield _conditions(command)
+    yield command.conditions
     yield ""
     if command.params:
         rows = [(_code(name), param.kind, "yes" if param.empty else "no") for name, param in command.params.items()]
         yield from _table(["parameter", "kind", "required"], rows)
     (success, shown), *refusals = entries
-    yield from _block("\n".join(_form(success.call)))
+    yield from _block("\n".join(f"{name}={value}" for name, value in form(success.call)))
     yield from _json(success.call)
     yield "The answer:"
     yield ""
@@ -185,21 +190,8 @@ def _command(command: Command, entries: Sequence[tuple[Provocation, Shown]]) -> 
         )
 
 
-def _conditions(command: Command) -> str:
-    about = "Makes its lead." if command.makes_lead else "Needs a lead." if command.needs_lead else "Needs no lead."
-    first = " It has to be the first action of its call." if command.first else ""
-    whole = " When it is refused, the whole call is." if command.refuses_call else ""
-    return f"{about}{first}{whole} An App needs the permission `{command.name}` or `{command.scope}`."
-
-
-def _form(value: Any, name: str = "") -> Iterator[str]:
-    """The variables of a form, one a line."""
-    entries = value.items() if isinstance(value, Mapping) else enumerate(value) if isinstance(value, list) else None
-    if entries is None:
-        yield f"{name}={value}"
-        return
-    for key, inner in entries:
-        yield from _form(inner, f"{name}[{key}]" if name else str(key))
+LONGEST_EXAMPLE = 90
+"""Characters in a table's cell; what is longer shows how it begins."""
 
 
 def _refusal(entry: Provocation, success: Provocation) -> tuple[str, str, str, str]:
@@ -208,7 +200,10 @@ def _refusal(entry: Provocation, success: Provocation) -> tuple[str, str, str, s
     changes = {name: value for name, value in entry.parameters.items() if success.parameters.get(name) != value}
     if entry.lead != success.lead:
         changes["lead"] = {name: value for name, value in entry.lead.items() if success.lead.get(name) != value}
-    example = _code(json.dumps(changes)) if changes else ""
+    example = json.dumps(changes) if changes else ""
+    if len(example) > LONGEST_EXAMPLE:
+        example = f"{example[:LONGEST_EXAMPLE]} …"
+    example = _code(example) if example else ""
     return entry.reply.type, entry.reply.message, entry.why.partition("\n")[0], example
 
 
@@ -268,6 +263,11 @@ def _account_file() -> Iterator[str]:
     assert isinstance(root, types.StructType)  # it is one
     for field in root.fields:
         yield from _toml_table(field.encode_name, field.type)
+    yield "## How much an account may hold"
+    yield ""
+    yield "Every process holds all of it, for all accounts. A file that would bring more is refused as a whole."
+    yield ""
+    yield from _table(["what", "at most"], ((what, f"{most:,}") for what, most in catalog.MOST.items()))
 
 
 def _toml_table(path: str, kind: types.Type) -> Iterator[str]:
@@ -327,7 +327,8 @@ def _kind(kind: types.Type) -> str:
             assert isinstance(kind.cls, EnumMeta)  # what else
             return _or([member.value for member in kind.cls])
         case types.ListType():
-            return "list of tables" if _struct(kind) else f"list: {_kind(kind.item_type)}"
+            what = "list of tables" if _struct(kind) else f"list: {_kind(kind.item_type)}"
+            return what + _bounds(kind.min_length, kind.max_length, " entries")
         case types.StructType():
             return "table"
         case types.UnionType():
@@ -336,7 +337,9 @@ def _kind(kind: types.Type) -> str:
 
 
 def _bounds(low: int | None, high: int | None, unit: str) -> str:
-    return f", {low:,} to {high:,}{unit}" if low is not None and high is not None else ""
+    if high is None:
+        return ""
+    return f", {low:,} to {high:,}{unit}" if low is not None else f", at most {high:,}{unit}"
 
 
 def _or(values: Iterable[object]) -> str:

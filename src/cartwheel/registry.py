@@ -1,6 +1,7 @@
 """What an API command is. A command is one function with `@command`; everything else about it is derived.
 
     @command(
+        scope=Scope.TAGS_WRITE,
         loads=Part.TAGS,
         success=wire.TAG_ASSIGNED,
         errors={TagNotFound: wire.TAG_UNKNOWN_ON_ASSIGN},
@@ -11,8 +12,8 @@
         call.lead.tag(call.account.tag_named(tag_name).id)
 
 The function's name is the command, its docstring the documentation, the type of its first argument says whether it
-needs a lead, the others are its parameters, in the order in which they are checked. The reference page, an App's list of
-permissions and the tests that walk all commands read the registry.
+needs a lead, the others are its parameters, in the order in which they are checked. The reference page, `/openapi.json`,
+an App's list of permissions and the tests that walk all commands read the registry.
 """
 
 import inspect
@@ -95,6 +96,11 @@ class Param:
         return raw
 
     @property
+    def schema(self) -> Mapping[str, Any]:
+        """What should be sent, as JSON Schema. What a form can carry, `"5"` for 5, is taken as well."""
+        return {}
+
+    @property
     def replies(self) -> Mapping[Reply, object]:
         """Each refusal that this parameter can cause, with a value that causes it."""
         return {self.empty: ""} if self.empty else {}
@@ -107,6 +113,10 @@ class Name(Param):
     kind = "string"
     NOTHING: ClassVar[str] = "\0"
 
+    @property
+    def schema(self) -> Mapping[str, Any]:
+        return {"type": "string"}
+
     def read(self, raw: object) -> str:
         name = wire.text(raw)
         name = Name.NOTHING if name is None else name.strip()
@@ -115,13 +125,17 @@ class Name(Param):
         return name
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, kw_only=True)
 class Whole(Param):
     """A whole number from 0 to `most`, as a number or as digits; with `empty`, 0 counts as empty."""
 
     kind = "integer"
-    bad: Reply = wire.POINTS_NOT_NUMBER_ON_GIVE
+    bad: Reply
     most: int = 1_000_000_000
+
+    @property
+    def schema(self) -> Mapping[str, Any]:
+        return {"type": "integer", "minimum": 1 if self.empty else 0, "maximum": self.most}
 
     def read(self, raw: object) -> int:
         digits = "?" if isinstance(raw, bool | float) else (wire.text(raw) or "").strip()
@@ -138,7 +152,7 @@ class Whole(Param):
 
     @property
     def replies(self) -> Mapping[Reply, object]:
-        return {**Param.replies.fget(self), self.bad: "many"}  # type: ignore[attr-defined] # super() fails in slots
+        return {**super().replies, self.bad: "many"}
 
 
 # -- commands --
@@ -161,6 +175,8 @@ class Command:
     refuses_call: bool
     top_level: bool
     example: Mapping[str, Any]
+    result: Mapping[str, Any]
+    """The types of what its answer holds beside the message, by their names in it."""
     doc: str
 
     @property
@@ -170,6 +186,14 @@ class Command:
     @property
     def makes_lead(self) -> bool:
         return self.call is NewLeadCall
+
+    @property
+    def conditions(self) -> str:
+        """In words."""
+        about = "Makes its lead." if self.makes_lead else "Needs a lead." if self.needs_lead else "Needs no lead."
+        first = " It has to be the first action of its call." if self.first else ""
+        whole = " When it is refused, the whole call is." if self.refuses_call else ""
+        return f"{about}{first}{whole} An App needs the permission `{self.name}` or `{self.scope}`."
 
     def read(self, action: Tree) -> dict[str, Any]:
         """The parameters of an action, checked in the order in which they are declared; raises `Refused`."""
@@ -197,6 +221,7 @@ def command(
     refuses_call: bool = False,
     top_level: bool = False,
     example: Mapping[str, Any] | None = None,
+    result: Mapping[str, Any] | None = None,
 ) -> Callable[[Handler], Handler]:
     """Declare a command.
 
@@ -204,6 +229,7 @@ def command(
     refuses_call: when it is refused, the whole call is.
     top_level: it is not a `cmd` but a key of the request beside `actions`.
     example: parameters that work in the demo account; `lead` in it replaces the example's lead.
+    result: the types of what the function returns, by their names in it.
     """
 
     def declare(function: Handler) -> Handler:
@@ -226,6 +252,7 @@ def command(
             refuses_call=refuses_call,
             top_level=top_level,
             example=example or {},
+            result=result or {},
             doc=inspect.getdoc(function) or "",
         )
         return function

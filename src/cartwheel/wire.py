@@ -7,13 +7,15 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
-from typing import Any
+from typing import Any, Literal, NotRequired, TypedDict
 from zoneinfo import ZoneInfo
 
+import msgspec
+
 from cartwheel.bodies import Tree
-from cartwheel.catalog import Account, CustomField
+from cartwheel.catalog import Account, CustomField, FieldType
 from cartwheel.errors import CartwheelError
-from cartwheel.leads import PROFILE_FIELDS, CustomValue, Lead
+from cartwheel.leads import PROFILE_FIELDS, CustomValue, Gdpr, Lead, RunStatus, Source
 
 
 @dataclass(frozen=True)
@@ -30,12 +32,16 @@ class Reply:
         return {**shape, "type": self.type} if self.type else shape
 
 
+SUCCESS = "Success"
+ERROR = "Error"
+
+
 def _success(type_: str, message: str) -> Reply:
-    return Reply("Success", type_, message)
+    return Reply(SUCCESS, type_, message)
 
 
 def _error(type_: str, message: str) -> Reply:
-    return Reply("Error", type_, message)
+    return Reply(ERROR, type_, message)
 
 
 class Refused(CartwheelError):
@@ -150,6 +156,11 @@ OPTION_EMPTY = _error("272", "Option cannot be empty")
 OPTIONS_TOO_FEW = _error("273", "Options must have two or more elements")
 
 
+def replies() -> list[Reply]:
+    """Every row above."""
+    return [row for row in globals().values() if isinstance(row, Reply)]
+
+
 # -- reading values --
 
 
@@ -210,6 +221,78 @@ _EASTERN_FORMAT = "%Y-%m-%d %H:%M:%S"
 def local_time(at: datetime | None, zone: ZoneInfo) -> str:
     """A naive time in the account's zone, which is US Eastern unless the account says otherwise."""
     return at.astimezone(zone).strftime(_EASTERN_FORMAT) if at else ""
+
+
+class OptionDetails(TypedDict):
+    option_id: int
+    option_value: str
+
+
+class FieldDetails(TypedDict):
+    """A custom field; the choice types come with their options."""
+
+    field_id: int
+    field_identifier: str
+    field_type: FieldType
+    field_value: NotRequired[list[OptionDetails]]
+
+
+class FieldValue(TypedDict):
+    """A custom field of a lead; of the choice types the value is the options that were chosen."""
+
+    field_id: int
+    field_identifier: str
+    field_type: FieldType
+    field_value: str | list[OptionDetails]
+
+
+class TagOfLead(TypedDict):
+    tag_name: str
+
+
+class ListOfLead(TypedDict):
+    """`active` is "1" or, when the lead has left the list, "0"."""
+
+    list_name: str
+    active: Literal["1", "0"]
+
+
+class SequenceOfLead(TypedDict):
+    sequence_name: str
+    step: str
+    status: RunStatus
+
+
+class LeadId(TypedDict):
+    id: str
+
+
+LeadDetails = msgspec.defstruct(
+    "LeadDetails",
+    [
+        ("id", str),
+        ("email", str),
+        *((name, str) for name in PROFILE_FIELDS),
+        ("ip_country", str),
+        ("date_joined", str),
+        ("score", int),
+        ("source", Source),
+        ("source_id", int),
+        ("notes", str),
+        ("blacklisted", Literal[0, 1]),
+        ("gdpr_lead_status", Gdpr),
+        ("gdpr_lead_status_date", str),
+        ("gdpr_lead_status_ip", str),
+        ("gdpr_lead_communications", Literal[0, 1]),
+        ("tags", list[TagOfLead]),
+        ("lists", list[ListOfLead]),
+        ("sequences", list[SequenceOfLead]),
+        ("memberships", list[Any]),
+        ("transactions", list[Any]),
+        ("custom_fields", list[FieldValue]),
+    ],
+)
+"""The shape of what follows. Times are naive, in the account's zone."""
 
 
 def lead_details(lead: Lead, account: Account) -> dict[str, Any]:

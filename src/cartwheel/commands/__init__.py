@@ -1,5 +1,6 @@
-"""The API's commands, one function each. Importing this package fills the registry."""
+"""The API's commands, one function each. Importing this package fills `COMMANDS`."""
 
 from cartwheel.commands import fields, leads, lists, points, sequences, tags
+from cartwheel.registry import COMMANDS
 
-__all__ = ["fields", "leads", "lists", "points", "sequences", "tags"]
+__all__ = ["COMMANDS", "fields", "leads", "lists", "points", "sequences", "tags"]

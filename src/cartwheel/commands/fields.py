@@ -1,25 +1,47 @@
 """Custom fields: what an account keeps about its leads beyond the built-in fields."""
 
 import re
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Annotated, Any
 
 from cartwheel import wire
-from cartwheel.catalog import FieldType
+from cartwheel.catalog import FIELD_IDENTIFIER, LONGEST_NAME, MOST, FieldType
 from cartwheel.errors import (
+    AccountFull,
     FieldExists,
     FieldNameNotAllowed,
     FieldTypeUnknown,
+    NameTooLong,
     OptionEmpty,
     OptionsNotAnArray,
     OptionsTooFew,
 )
 from cartwheel.registry import AccountCall, Name, Param, Scope, command
 
-_IDENTIFIER = re.compile(r"[A-Za-z0-9_-]{1,100}")
-_FEWEST_OPTIONS = 2
+_IDENTIFIER = re.compile(FIELD_IDENTIFIER)
+FEWEST_OPTIONS = 2
 
 
-@command(scope=Scope.ACCOUNT_READ, success=None)
+@dataclass(frozen=True)
+class Options(Param):
+    """The options of a choice type; of a text type they are not looked at, so they are read later."""
+
+    kind = "array of `option_name`"
+
+    @property
+    def schema(self) -> Mapping[str, Any]:
+        name = {"option_name": {"type": "string", "maxLength": LONGEST_NAME}}
+        option = {"type": "object", "properties": name, "required": ["option_name"]}
+        return {
+            "type": "array",
+            "items": option,
+            "minItems": FEWEST_OPTIONS,
+            "maxItems": MOST["options of a custom field"],
+        }
+
+
+@command(scope=Scope.ACCOUNT_READ, success=None, result={"custom_fields": list[wire.FieldDetails]})
 def retrieve_custom_fields(call: AccountCall) -> dict[str, Any]:
     """The account's custom fields; the choice types come with their options."""
     return {
@@ -40,6 +62,8 @@ def retrieve_custom_fields(call: AccountCall) -> dict[str, Any]:
         OptionsNotAnArray: wire.OPTIONS_NOT_ARRAY,
         OptionEmpty: wire.OPTION_EMPTY,
         OptionsTooFew: wire.OPTIONS_TOO_FEW,
+        NameTooLong: wire.FIELD_EXISTS,
+        AccountFull: wire.FIELD_EXISTS,
     },
     example={
         "custom_field_identifier": "favourite_colour",
@@ -51,7 +75,7 @@ def create_custom_field(
     call: AccountCall,
     custom_field_identifier: Annotated[str, Name(empty=wire.FIELD_EMPTY)],
     custom_field_type: Annotated[str, Name(empty=wire.FIELD_TYPE_NOT_VALID)],
-    custom_field_options: Annotated[Any, Param()],
+    custom_field_options: Annotated[Any, Options()],
 ) -> None:
     """Add a custom field to the account.
 
@@ -75,7 +99,7 @@ def _option_names(sent: object) -> list[str]:
     if options is None:
         raise OptionsNotAnArray
     names = [_option_name(option) for option in options]
-    if len(names) < _FEWEST_OPTIONS:
+    if len(names) < FEWEST_OPTIONS:
         raise OptionsTooFew
     return names
 

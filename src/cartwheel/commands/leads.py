@@ -27,6 +27,7 @@ LONGEST_CUSTOM_TEXT = 65_535
     first=True,
     refuses_call=True,
     example={"lead": {"email": "linus@shop.example", "first_name": "Linus", "city": "Helsinki"}},
+    result={"lead_details": wire.LeadId},
 )
 def create_lead(call: NewLeadCall) -> dict[str, Any]:
     """Add a lead to the account, with the fields in `lead`. There must be no lead with this e-mail address yet."""
@@ -55,6 +56,7 @@ def create_lead(call: NewLeadCall) -> dict[str, Any]:
     first=True,
     refuses_call=True,
     example={"lead": {"email": "ada@shop.example", "city": "London"}},
+    result={"lead_details": wire.LeadId},
 )
 def edit_lead(call: LeadCall) -> dict[str, Any]:
     """Change the lead's fields that are in `lead`; the others stay. `lead[new_email]` gives it another address."""
@@ -67,7 +69,7 @@ def edit_lead(call: LeadCall) -> dict[str, Any]:
     return _reference(call.lead)
 
 
-@command(scope=Scope.LEADS_READ, success=wire.LEAD_FOUND, refuses_call=True)
+@command(scope=Scope.LEADS_READ, success=wire.LEAD_FOUND, refuses_call=True, result={"lead_details": wire.LeadId})
 def search_lead(call: LeadCall) -> dict[str, Any]:
     """Find out whether the account has this lead, and its id."""
     return _reference(call.lead)
@@ -79,6 +81,7 @@ def search_lead(call: LeadCall) -> dict[str, Any]:
     success=None,
     errors={LeadNotFound: wire.LEAD_UNKNOWN_ON_GET},
     top_level=True,
+    result={"lead_details": wire.LeadDetails},
 )
 def get_lead(call: LeadCall) -> dict[str, Any]:
     """Everything about the lead: fields, score, tags, lists, sequences, consent, custom fields.

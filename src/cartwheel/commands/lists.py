@@ -8,7 +8,7 @@ from cartwheel.leads import Part
 from cartwheel.registry import AccountCall, LeadCall, Name, Scope, command
 
 
-@command(scope=Scope.ACCOUNT_READ, success=None)
+@command(scope=Scope.ACCOUNT_READ, success=None, result={"account_lists": list[str]})
 def retrieve_account_lists(call: AccountCall) -> dict[str, Any]:
     """The names of all mailing lists in the account."""
     return {"account_lists": [entry.name for entry in call.account.lists.values()]}

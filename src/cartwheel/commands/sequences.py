@@ -8,7 +8,7 @@ from cartwheel.leads import Part
 from cartwheel.registry import AccountCall, LeadCall, Name, Scope, command
 
 
-@command(scope=Scope.ACCOUNT_READ, success=None)
+@command(scope=Scope.ACCOUNT_READ, success=None, result={"account_sequences": list[str]})
 def retrieve_account_sequences(call: AccountCall) -> dict[str, Any]:
     """The names of all sequences in the account."""
     return {"account_sequences": [sequence.name for sequence in call.account.sequences.values()]}

@@ -8,7 +8,7 @@ from cartwheel.leads import Part
 from cartwheel.registry import AccountCall, LeadCall, Name, Scope, command
 
 
-@command(scope=Scope.ACCOUNT_READ, success=None)
+@command(scope=Scope.ACCOUNT_READ, success=None, result={"account_tags": list[str]})
 def retrieve_account_tags(call: AccountCall) -> dict[str, Any]:
     """The names of all tags in the account."""
     return {"account_tags": [tag.name for tag in call.account.tags.values()]}

@@ -1,0 +1,88 @@
+"""What the verbs of the command line work with: the database, the account, the lead, a piece of work."""
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from cartwheel import catalog, leadstore, times
+from cartwheel.batches import Batches, Work
+from cartwheel.catalog import Account, Catalog
+from cartwheel.config import Settings
+from cartwheel.db import Database
+from cartwheel.emails import EmailNotValid, read_email
+from cartwheel.errors import NoSuchName, Unavailable
+from cartwheel.leadstore import LeadKey
+
+
+@contextmanager
+def open_database(*, migrate: bool = False) -> Iterator[Database]:
+    """The database of the settings; one that is not there, or not up to date, is only mended with `migrate`."""
+    database = Database(Settings.load().database)
+    try:
+        if migrate:
+            database.migrate()
+        else:
+            check_there(database)
+            _, waiting = database.migrations()
+            if waiting:
+                raise Unavailable(f"the migration {waiting[0]} has to run first: `cartwheel migrate`")
+        yield database
+    finally:
+        database.close()
+
+
+def check_there(database: Database) -> None:
+    if database.path is not None and not database.path.exists():
+        raise Unavailable(f"there is no file {database.path} (CARTWHEEL_DATABASE names the database)")
+
+
+def load_catalog(database: Database) -> Catalog:
+    with database.read() as connection:
+        return catalog.newer(connection)
+
+
+def find_account(known: Catalog, name: str | None) -> Account:
+    if name is not None:
+        found = known.account_named(name)
+        if found is None:
+            raise NoSuchName(f"there is no account {name}")
+        return found
+    if not known.accounts:
+        raise NoSuchName("there is no account yet: `cartwheel apply FILE` makes one")
+    if len(known.accounts) > 1:
+        names = ", ".join(sorted(account.name for account in known.accounts.values()))
+        raise NoSuchName(f"there are several accounts, so name one of them: {names}")
+    return next(iter(known.accounts.values()))
+
+
+def find_lead(database: Database, account: Account, lead: str) -> LeadKey:
+    """The lead of this e-mail address or id."""
+    if lead.isascii() and lead.isdigit() and len(lead) <= _LONGEST_ID:
+        return (account.id, int(lead))
+    try:
+        email = read_email(lead)
+    except EmailNotValid:
+        raise NoSuchName(f"{lead} is no e-mail address") from None
+    with database.read() as connection:
+        lead_id = leadstore.find_lead(connection, account.id, email)
+    if lead_id is None:
+        raise NoSuchName(f"the account {account.name} has no lead {email}")
+    return (account.id, lead_id)
+
+
+_LONGEST_ID = 18
+
+
+def submit(database: Database, work: Work[Any]) -> None:
+    """One piece of work, through the batches like any other."""
+    asyncio.run(_submit(database, work))
+
+
+async def _submit(database: Database, work: Work[Any]) -> None:
+    batches = Batches(database, clock=times.now, most_waiting=1)
+    await batches.start()
+    try:
+        await batches.submit(work)
+    finally:
+        await batches.stop()
