@@ -5,6 +5,7 @@ import json
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -211,3 +212,16 @@ def test_of_a_batch_only_the_calls_of_the_changed_app_are_read_again(watch: Watc
     watch.before_begin.append(lambda _lane: change(api, commands=["assign_tag"]))
     answers = at_once(api, tag, {**tag, **other.credentials}, {"lead": {"email": ADA}, "actions": [EDIT]})
     assert [answer["type"] for answer in answers] == ["103", "103", "262"]
+
+
+def test_an_account_that_changes_again_and_again_under_a_call_is_asked_for_its_last_state(
+    watch: Watch, api: Api
+) -> None:
+    def to_commands(commands: list[str], _lane: object) -> None:
+        change(api, commands=commands)
+
+    api.create(ADA)
+    for commands in (["assign_tag"], ["assign_tag", "unassign_tag"], ["assign_tag"]):
+        watch.before_begin.append(partial(to_commands, commands))
+    [answer] = at_once(api, {"lead": {"email": ADA}, "actions": [TAG]})
+    assert answer["type"] == "103"

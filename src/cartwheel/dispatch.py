@@ -77,12 +77,13 @@ class Dispatcher:
         try:
             self._gate.check_secure(request.client)
             tree = self._read(request)
-            caller = await self._gate.admit(tree, request.client)
-            try:
-                answer = await self._run(request, tree, caller)
-            except StaleCatalog:
+            while True:
                 caller = await self._gate.admit(tree, request.client)
-                answer = await self._run(request, tree, caller)
+                try:
+                    answer = await self._run(request, tree, caller)
+                except StaleCatalog:
+                    continue  # somebody changed the account at this very moment
+                break
         except TooMany as refusal:
             return self._refuse(refusal.reply, caller, refusal)
         except Refused as refusal:

@@ -82,7 +82,8 @@ def serve(settings: Settings) -> None:
 def listen(settings: Settings) -> socket.socket:
     """The socket, bound; nobody is accepted yet."""
     host = settings.host
-    listening = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listening = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)  # asyncio looks there for TCP_NODELAY
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listening.bind((host, settings.port))

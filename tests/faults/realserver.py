@@ -113,6 +113,8 @@ _FORKS.set_forkserver_preload(
         "__main__",
         "cartwheel.app",
         "cartwheel.cli",
+        "cartwheel.cli_accounts",
+        "cartwheel.serving",
         "sqlalchemy.dialects.postgresql.psycopg",
         "typer._adapters",  # which typer imports when it reads its first argument
         "uvicorn.lifespan.on",
