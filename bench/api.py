@@ -130,7 +130,7 @@ def contest(options: argparse.Namespace) -> Iterator[Contest]:
         loop_database = copies.new("loop")
         port, constant_port = free_port(), free_port()
         log, constant_log = folder / "server.log", folder / "constant.log"
-        settings = {"CARTWHEEL_DATABASE": copies.new("server")}
+        settings = {"CARTWHEEL_DATABASE": copies.new("server"), "CARTWHEEL_WORKER": "no"}
         serve = [sys.executable, "-m", "cartwheel", "serve", "--port", str(port)]
         constant = [sys.executable, str(HERE / "constant.py"), "--port", str(constant_port)]
         server_pid = stack.enter_context(running(serve, log, settings))

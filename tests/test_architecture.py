@@ -12,21 +12,30 @@ TREES = [SOURCE, SOURCE.parent.parent / "tests", SOURCE.parent.parent / "bench"]
 
 ORDER = """
 errors
--- pure --
-times network config events leads emails bodies
+-- pure: what there is and what can happen --
+times network events mails leadparts leads emails bodies accounts schedule conditions steps flows
+-- pure: mail --
+plaintext merge inert splice mailhtml mime render replies outgoing smtpurl links dkim composing
+reports mailparts bounces proofs providers boxurl
+-- pure: telling --
+stories telling whatifs
 -- data --
-schema arrays lanes checkpoints db catalog leadstore
+config schema arrays lanes checkpoints db catalog mailstore leadstore due flowstore signingkeys mailbox
 -- edges --
-observe batches leadwork credentials ratelimits worker wire registry commands gate calls dispatch accountfile accountexport
-doctor leadcard terminal views examples openapi reference app serving demo cli_shared cli_work cli_accounts cli_leads cli __main__
+observe batches leadwork credentials ratelimits conversations smtp servers engine sending loops worker housekeeping wire
+registry commands gate calls dispatch sequencefile accountfile accountexport doctor leadcard terminal views examples
+openapi reference tracking publicdata public bouncebox app serving demo cli_shared cli_work cli_accounts cli_leads
+simulator why storyviews worlds testing cli_sequences cli __main__
 """
 """A module may import those before it. Within `commands`, modules do not import each other."""
 
-PURE = {"errors", "times", "network", "events", "leads", "emails", "bodies"}
+PURE = {word for part in ORDER.split("-- ") if part.startswith("pure") for word in part.partition("--")[2].split()} | {
+    "errors"
+}
 
 FORBIDDEN_TO_PURE = {"asyncio", "sqlalchemy", "psycopg", "sqlite3", "starlette", "uvicorn", "random", "secrets", "os"}
 
-DATA = {"schema", "arrays", "lanes", "db", "catalog", "leadstore", "checkpoints"}
+DATA = set(ORDER.partition("-- data --")[2].partition("--")[0].split())
 
 MOST_LINES = 500
 MOST_FUNCTION_LINES = 60

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import tomli_w
 
-from cartwheel import accountfile, catalog
+from cartwheel import accountfile, accounts, catalog
 from cartwheel.errors import BadAccountFile
 from harness import Api
 
@@ -24,7 +24,7 @@ def identifiers(api: Api) -> list[str]:
 
 
 def test_the_api_makes_custom_fields_until_the_account_is_full(api: Api, stranger: Api) -> None:
-    most = catalog.MOST["custom fields"]
+    most = accounts.MOST["custom fields"]
     there = len(identifiers(api))
     fields = [new_field(f"field-{number}") for number in range(there, most + 2)]
     answers = []
@@ -39,7 +39,7 @@ def test_the_api_makes_custom_fields_until_the_account_is_full(api: Api, strange
 
 
 def test_a_field_has_as_many_options_as_it_may(api: Api) -> None:
-    most = [f"shade {number}" for number in range(catalog.MOST["options of a custom field"])]
+    most = [f"shade {number}" for number in range(accounts.MOST["options of a custom field"])]
     assert api.call(new_field("colours", [*most, "one more"]))["type"] == "264"
     assert api.call(new_field("colours", most))["type"] == "114"
     assert api.call(new_field("names", ["red", "x" * 256]))["type"] == "264"
@@ -82,7 +82,7 @@ def held(api: Api) -> dict[str, int]:
         "custom fields": len(account.fields),
         "options of all custom fields": sum(len(field.options) for field in account.fields.values()),
         "sequences": len(account.sequences),
-        "steps of all sequences": sum(len(sequence.steps) for sequence in account.sequences.values()),
+        "steps of all sequences": sum(len(sequence.boxes) for sequence in account.sequences.values()),
     }
 
 
@@ -91,12 +91,12 @@ def test_an_account_file_adds_until_the_account_is_full(api: Api, monkeypatch: p
     api.call({"cmd": "retrieve_account_tags"})
     before = held(api)
     room = 1 if what == "options of all custom fields" else 0
-    monkeypatch.setitem(catalog.MOST, what, before[what] + room)
+    monkeypatch.setitem(accounts.MOST, what, before[what] + room)
     with pytest.raises(BadAccountFile) as refused:
         apply(api, {"tags": [{"name": "Unrelated"}], **TOO_MUCH[what]})
     assert str(refused.value) == f"{what}: {before[what] + room:,} at most, and extra is one more"
     assert held(api) == before
-    monkeypatch.setitem(catalog.MOST, what, before[what] + room + 1)
+    monkeypatch.setitem(accounts.MOST, what, before[what] + room + 1)
     assert apply(api, TOO_MUCH[what])["changed"]
 
 

@@ -52,7 +52,10 @@ def test_every_broken_promise_is_found(cartwheel: Cartwheel, patient: Api) -> No
             f"DELETE FROM events WHERE {here} AND kind = 'lead_created'",
             f"UPDATE leads SET email = 'Ada@shop.example' WHERE {here} AND email = 'grace@shop.example'",
             "UPDATE counters SET next = 1 WHERE name = 'leads'",
-            "INSERT INTO enrolments SELECT account_id, lead_id, id + 1, sequence_id, step, status, 0, NULL, 0 = 1 FROM enrolments",
+            (
+                "INSERT INTO enrolments SELECT account_id, lead_id, id + 1, sequence_id, step, status, 0, NULL, 0 = 1, "
+                "version, NULL, NULL, 0, '', '[]' FROM enrolments"
+            ),
         ):
             connection.execute(sa.text(sql))
         for table in schema.metadata.tables.values():
@@ -75,7 +78,7 @@ def _odd(column: sa.Column[Any]) -> object:
         return 123_456_789
     if column.name in {"lead_id", "tag_id", "list_id", "sequence_id", "field_id"}:
         return 1
-    return {int: 987_654_321, bool: False, str: "odd"}[column.type.python_type]
+    return {int: 987_654_321, bool: False, str: "odd", bytes: b"odd"}[column.type.python_type]
 
 
 def test_the_doctor_tells_a_newer_cartwheels_migration(cartwheel: Cartwheel, url: str) -> None:

@@ -26,7 +26,8 @@ from cartwheel.events import (
     TagAssigned,
     TagUnassigned,
 )
-from cartwheel.leads import NOT_STORED, ROW, SCORE, CustomValue, Enrolment, Gdpr, Lead, Membership, Part, RunStatus
+from cartwheel.leadparts import NOT_STORED, ROW, SCORE, CustomValue, Enrolment, Gdpr, Membership, Part, RunStatus
+from cartwheel.leads import Lead
 
 START = datetime(2026, 3, 1, tzinfo=UTC)
 DAY = timedelta(days=1)
@@ -314,7 +315,7 @@ def test_who_left_a_sequence_may_start_anew_at_another_step() -> None:
     lead.unenrol(1, START)
     lead.enrol(1, "A2", START)
     assert lead.past_runs == [Enrolment(NOT_STORED, 1, "1", RunStatus.UNSUBSCRIBED, START, START)]
-    assert lead.runs == {1: Enrolment(NOT_STORED, 1, "A2", RunStatus.ACTIVE, START)}
+    assert lead.runs == {1: Enrolment(NOT_STORED, 1, "A2", RunStatus.ACTIVE, START, due_at=START, earlier=(START,))}
 
 
 @pytest.mark.parametrize("empty", ["", ()])

@@ -11,7 +11,8 @@ import pytest
 
 from cartwheel import leadstore, schema
 from cartwheel.arrays import dumpers
-from cartwheel.leads import Gdpr, Lead
+from cartwheel.leadparts import Gdpr
+from cartwheel.leads import Lead
 from conftest import Databases
 from harness import Api, Server, new_api
 

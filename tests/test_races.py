@@ -16,7 +16,7 @@ import tomli_w
 from cartwheel import accountfile, schema
 from cartwheel.batches import MOST_IN_BATCH, Desk, IdempotencyKey
 from cartwheel.dispatch import Request
-from cartwheel.leads import SCORE, Part
+from cartwheel.leadparts import SCORE, Part
 from cartwheel.leadstore import Wanted
 from cartwheel.network import Client, read_address
 from conftest import Databases

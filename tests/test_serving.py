@@ -41,7 +41,7 @@ class Cartwheel:
 
     def __init__(self, *arguments: object, temp: Path | None = None, **settings: object) -> None:
         inherited = {name: value for name, value in os.environ.items() if not name.startswith("CARTWHEEL_")}
-        given = {f"CARTWHEEL_{name.upper()}": str(value) for name, value in settings.items()}
+        given = {f"CARTWHEEL_{name.upper()}": str(value) for name, value in {"worker": "no", **settings}.items()}
         self.process = subprocess.Popen(
             [sys.executable, "-m", "cartwheel", *map(str, arguments)],
             env=inherited | given | ({"TMPDIR": str(temp)} if temp else {}),

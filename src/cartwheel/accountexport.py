@@ -1,6 +1,6 @@
 """`export-account`: an account written as a file that `apply` takes."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import reduce
 from typing import Any
 
@@ -13,18 +13,17 @@ from cartwheel.accountfile import (
     FieldPart,
     ListPart,
     OptionPart,
-    SequencePart,
-    StepPart,
     TagPart,
     app_part,
 )
-from cartwheel.catalog import Account, App
+from cartwheel.accounts import Account, App
+from cartwheel.sequencefile import SequencePart
 
 
-def write(account: Account, apps: Sequence[App]) -> str:
+def write(account: Account, apps: Sequence[App], sequences: Iterable[SequencePart]) -> str:
     """The account as a file; key and password are not in it, because nobody knows them any more."""
     file = AccountFile(
-        account=AccountPart(account.name, account.zone.key, account.gdpr, account.active),
+        account=AccountPart(account.name, account.zone.key, account.gdpr, account.active, mail=account.mail),
         apps=[app_part(app) for app in apps],
         lists=[ListPart(entry.name, entry.public_name) for entry in account.lists.values()],
         tags=[TagPart(tag.name) for tag in account.tags.values()],
@@ -32,10 +31,7 @@ def write(account: Account, apps: Sequence[App]) -> str:
             FieldPart(field.identifier, field.type, [OptionPart(option.name, option.id) for option in field.options])
             for field in account.fields.values()
         ],
-        sequences=[
-            SequencePart(sequence.name, [msgspec.convert(step.settings, StepPart) for step in sequence.steps.values()])
-            for sequence in account.sequences.values()
-        ],
+        sequences=list(sequences),
     )
     plain_ends = rb"\r\n" not in msgspec.json.encode(file)  # a multi-line string would lose them
     parts: dict[str, Any] = msgspec.to_builtins(file)

@@ -6,35 +6,35 @@ steps of a sequence are replaced as a whole, because their order is part of what
 
 import json
 import tomllib
-from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import msgspec
 import sqlalchemy as sa
 
-from cartwheel import catalog, schema
-from cartwheel.catalog import (
+from cartwheel import accounts, catalog, schema, sequencefile
+from cartwheel.accounts import (
+    AS_USUAL,
     EVERY_COMMAND,
     FIELD_IDENTIFIER,
-    LONGEST_BODY,
     LONGEST_NAME,
     MOST_ADDRESSES,
     Account,
     App,
-    Catalog,
     FieldType,
-    key_digest,
+    MailSettings,
     name_key,
 )
+from cartwheel.catalog import Catalog, key_digest
 from cartwheel.commands import COMMANDS
 from cartwheel.credentials import hash_password, matches, new_secret
 from cartwheel.db import Database
 from cartwheel.errors import AccountFull, BadAccountFile, NameTaken, NoSuchName
 from cartwheel.network import read_network
 from cartwheel.registry import Scope
+from cartwheel.sequencefile import SequencePart
 from cartwheel.times import to_micros
 
 
@@ -45,8 +45,6 @@ def _says(description: str) -> msgspec.Meta:
 
 Text = Annotated[str, msgspec.Meta(min_length=1, max_length=LONGEST_NAME, pattern=r"^\S(.*\S)?$")]
 """A name: not empty, without space around it."""
-
-Body = Annotated[str, msgspec.Meta(max_length=LONGEST_BODY)]
 
 Secret = Annotated[str, msgspec.Meta(min_length=8, max_length=255, pattern=r"^\S+$")]
 
@@ -62,6 +60,7 @@ class AccountPart(Part):
     active: Annotated[bool, _says("Whether calls are answered.")] = True
     api_key: Annotated[Secret | None, _says("Given, or made when the account is new.")] = None
     api_password: Annotated[Secret | None, _says("Given, or made when the account is new.")] = None
+    mail: Annotated[MailSettings, _says("How its mail is sent.")] = AS_USUAL
 
 
 class AppPart(Part):
@@ -107,47 +106,6 @@ class FieldPart(Part):
     options: Annotated[list[OptionPart], _says("Of the choice types only: two or more.")] = []
 
 
-Day = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
-
-
-class WindowPart(Part):
-    """When a step may run: days of the week, and hours of the day in the account's or the lead's time zone."""
-
-    days: list[Day] = msgspec.field(default_factory=lambda: list(get_args(Day)))
-    from_: Annotated[str, msgspec.Meta(pattern=r"^([01]\d|2[0-3]):[0-5]\d$")] = msgspec.field(
-        default="00:00", name="from"
-    )
-    to: Annotated[str, msgspec.Meta(pattern=r"^(([01]\d|2[0-3]):[0-5]\d|24:00)$")] = "24:00"
-    zone: Literal["account", "lead"] = "account"
-
-
-class StepPart(Part):
-    """A step. The body of a mail is one of `html`, `mjml` and `markdown`, or a `file` whose name tells which."""
-
-    box: Annotated[
-        str, msgspec.Meta(pattern=r"^[A-Za-z0-9]{1,20}$", description="Its label, such as `1` or `A2`, that calls use.")
-    ]
-    type: Literal["email"]
-    subject: Annotated[str, msgspec.Meta(min_length=1, max_length=1000)]
-    delay: Annotated[
-        str,
-        msgspec.Meta(
-            pattern=r"^\d{1,6} (minute|hour|day|week)s?$",
-            description="How long a lead waits at the step: minutes, hours, days or weeks.",
-        ),
-    ] = "0 minutes"
-    window: WindowPart | None = None
-    html: Body | None = None
-    mjml: Body | None = None
-    markdown: Body | None = None
-    file: Annotated[str | None, _says("A `.html`, `.mjml` or `.md` file beside this one.")] = None
-
-
-class SequencePart(Part):
-    name: Text
-    steps: list[StepPart] = []
-
-
 class AccountFile(Part):
     account: AccountPart
     apps: list[AppPart] = []
@@ -155,10 +113,6 @@ class AccountFile(Part):
     tags: list[TagPart] = []
     custom_fields: list[FieldPart] = []
     sequences: list[SequencePart] = []
-
-
-_BODY_OF_SUFFIX = {".html": "html", ".htm": "html", ".mjml": "mjml", ".md": "markdown", ".markdown": "markdown"}
-_BODIES = ("html", "mjml", "markdown")
 
 
 # -- reading --
@@ -183,7 +137,8 @@ def read_text(text: str, folder: Path) -> AccountFile:
     _check(read)
     for sequence in read.sequences:
         sequence.steps = [
-            _with_body(step, folder, f"sequence {sequence.name}, step {step.box}") for step in sequence.steps
+            sequencefile.with_files(step, folder, f"sequence {sequence.name}, step {step.box}")
+            for step in sequence.steps
         ]
     return read
 
@@ -251,25 +206,6 @@ def _check_app(app: AppPart) -> None:
             raise BadAccountFile(f"app {app.name}: allow_ips: {error}") from error
 
 
-def _with_body(step: StepPart, folder: Path, place: str) -> StepPart:
-    """The step with its file, if it names one, read."""
-    given = [name for name in (*_BODIES, "file") if getattr(step, name) is not None]
-    if len(given) != 1:
-        raise BadAccountFile(f"{place}: give one of html, mjml, markdown and file")
-    if step.file is None:
-        return step
-    body = _BODY_OF_SUFFIX.get(Path(step.file).suffix.lower())
-    if body is None:
-        raise BadAccountFile(f"{place}: {step.file} is none of {', '.join(_BODY_OF_SUFFIX)}")
-    try:
-        text = (folder / step.file).read_text()
-    except (OSError, UnicodeDecodeError) as error:
-        raise BadAccountFile(f"{place}: {step.file} cannot be read: {error}") from error
-    if len(text) > LONGEST_BODY:
-        raise BadAccountFile(f"{place}: {step.file} is longer than {LONGEST_BODY:,} characters")
-    return msgspec.structs.replace(step, file=None, **{body: text})
-
-
 # -- applying --
 
 
@@ -293,9 +229,11 @@ def apply(database: Database, wanted: AccountFile, now: datetime) -> dict[str, A
             changes.named(schema.tags, account_id, tag.name, {"name": tag.name})
         for field in wanted.custom_fields:
             changes.custom_field(account_id, field)
-        for sequence in wanted.sequences:
-            number = changes.named(schema.sequences, account_id, sequence.name, {"name": sequence.name})
-            changes.steps(account_id, number, sequence.steps)
+        numbers = [changes.sequence(account_id, sequence) for sequence in wanted.sequences]
+        for number, sequence in zip(numbers, wanted.sequences, strict=True):
+            changes.steps(account_id, number, sequence)
+        account = catalog.only(connection, wanted.account.name).accounts[account_id]
+        warnings = [warning for sequence in wanted.sequences for warning in sequencefile.check(sequence, account)]
         if changes.count:
             _publish(connection, account_id, wanted.account.name)
     return {
@@ -304,6 +242,7 @@ def apply(database: Database, wanted: AccountFile, now: datetime) -> dict[str, A
         "changed": bool(changes.count),
         **made,
         "apps": apps,
+        **({"warnings": warnings} if warnings else {}),
     }
 
 
@@ -344,7 +283,7 @@ def _publish(connection: sa.Connection, account_id: int, name: str) -> None:
     """The end of a change: the account still has to fit, and every process has to know."""
     changed = catalog.only(connection, name)
     try:
-        catalog.check_room(changed.accounts[account_id], changed.apps_of(account_id))
+        accounts.check_room(changed.accounts[account_id], changed.apps_of(account_id))
     except AccountFull as error:
         raise BadAccountFile(str(error)) from error
     catalog.touch(connection, account_id)
@@ -365,6 +304,7 @@ class _Changes:
             "timezone": wanted.timezone,
             "gdpr": wanted.gdpr,
             "active": wanted.active,
+            "mail": msgspec.json.encode(wanted.mail).decode(),
         }
         return self._put(schema.accounts, {"name_key": name_key(wanted.name)}, values)
 
@@ -450,21 +390,17 @@ class _Changes:
             raise BadAccountFile(f"the option id {number} belongs to another custom field")
         self._put(table, key, {"field_id": field_id, "name": name, "position": position}, dated=False)
 
-    def steps(self, account_id: int, sequence_id: int, wanted: Sequence[StepPart]) -> None:
-        """Make these the sequence's steps."""
-        table = schema.steps
-        rows = [
-            {"box": step.box, "position": position, "settings": msgspec.json.encode(step).decode()}
-            for position, step in enumerate(wanted)
-        ]
-        here = (table.c.account_id == account_id) & (table.c.sequence_id == sequence_id)
-        query = sa.select(table.c.box, table.c.position, table.c.settings).where(here).order_by(table.c.position)
-        if [dict(row) for row in self._connection.execute(query).mappings()] == rows:
-            return
-        self.count += 1
-        self._connection.execute(sa.delete(table).where(here))
-        for row in rows:
-            self._connection.execute(sa.insert(table).values(account_id=account_id, sequence_id=sequence_id, **row))
+    def sequence(self, account_id: int, wanted: SequencePart) -> int:
+        """The sequence without its steps; returns its id."""
+        key = {"account_id": account_id, "name_key": name_key(wanted.name)}
+        paused = self._connection.execute(sa.select(schema.sequences.c.paused).filter_by(**key)).scalar_one_or_none()
+        values = sequencefile.row_of(wanted)
+        if paused and not wanted.paused:
+            values["resumed_at"] = self._now
+        return self._put(schema.sequences, key, values)
+
+    def steps(self, account_id: int, sequence_id: int, wanted: SequencePart) -> None:
+        self.count += sequencefile.publish(self._connection, account_id, sequence_id, wanted, self._now)
 
     def _put(self, table: sa.Table, key: dict[str, Any], values: dict[str, Any], *, dated: bool = True) -> int:
         """Insert the row or update it where it differs; returns its id."""
@@ -477,8 +413,8 @@ class _Changes:
         self.count += 1
         number = key.get("id") or catalog.next_id(self._connection, table, key.get("account_id"))
         dates = {"created_at": self._now} if dated else {}
-        if table is schema.accounts:
-            dates["version"] = 0  # `touch` gives it the right one
+        if table in {schema.accounts, schema.sequences}:
+            dates["version"] = 0  # `touch` and `publish` give them the right one
         self._connection.execute(sa.insert(table).values(**key | values | dates | {"id": number}))
         return int(number)
 

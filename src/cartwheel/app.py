@@ -33,10 +33,12 @@ from cartwheel.db import Database
 from cartwheel.dispatch import Answer, Dispatcher, Request
 from cartwheel.errors import Unavailable
 from cartwheel.gate import Gate
+from cartwheel.housekeeping import Housekeeping
 from cartwheel.network import Client, find_client, within
+from cartwheel.public import Public
 from cartwheel.ratelimits import app_limits
 from cartwheel.registry import COMMANDS
-from cartwheel.worker import Worker
+from cartwheel.signingkeys import link_signer
 
 log = logging.getLogger(__name__)
 
@@ -67,12 +69,14 @@ class Application:
         self._call_log = observe.CallLog() if settings.log_level in {LogLevel.DEBUG, LogLevel.INFO} else None
         self._request_ids = (f"{_PROCESS}-{number:x}" for number in count(1))
         self._arriving: set[asyncio.Timeout] = set()
+        self.public = Public(settings, clock)
         routes = [
             Route("/api", self._help, methods=["GET"]),
             Route("/api/", self._help, methods=["GET"]),
             Route("/openapi.json", self._openapi, methods=["GET"]),
             Route("/health", self._health, methods=["GET"]),
             Route("/metrics", self._metrics, methods=["GET"]),
+            *self.public.routes,
         ]
         astray = {HTTPException: self._astray}
         self._pages = Starlette(routes=routes, lifespan=self._lifespan, exception_handlers=astray)
@@ -86,16 +90,18 @@ class Application:
         self.gate = Gate(self.batches, limits, self.settings.require_https, clock=self._clock)
         self.dispatcher = Dispatcher(self.settings, self.batches, self.gate)
         await self.batches.start()
+        self.public.open(self.batches, database, await asyncio.to_thread(link_signer, database))
         checkpointer = Checkpointer(database.file) if database.file else None
         if checkpointer:
             checkpointer.start()
-        worker = Worker(database, self.batches, clock=self._clock)
+        worker = Housekeeping(database, self.batches, clock=self._clock)
         worker.start()
         _when_told_to_stop(self._hurry)
         try:
             yield
         finally:
             await worker.stop()
+            await self.public.close()
             await self.batches.stop()
             if checkpointer:
                 checkpointer.stop()

@@ -9,17 +9,19 @@ import asyncio
 import logging
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple, Protocol, TypeVar
 
 from cartwheel import catalog, observe, schema
-from cartwheel.catalog import Account, Catalog, CustomField
+from cartwheel.accounts import Account, CustomField
+from cartwheel.catalog import Catalog
 from cartwheel.db import Database
 from cartwheel.errors import CartwheelError, Conflict, LeadIsDeleted, LeadNotFound, Overloaded, Unavailable
 from cartwheel.lanes import LOCK_WAIT_S, Insert, Lane, Select
-from cartwheel.leads import Lead, Parts
-from cartwheel.leadstore import Flush, Loaded, Recorded, RowIds, Wanted, load
+from cartwheel.leadparts import Parts
+from cartwheel.leads import Lead
+from cartwheel.leadstore import RUN_WOKEN, Flush, Loaded, Recorded, RowIds, Wanted, load
 from cartwheel.times import to_micros
 
 log = logging.getLogger(__name__)
@@ -138,6 +140,9 @@ class Desk:
             if lead.dirty:
                 batch.changed[key] = lead
             batch.events += [Recorded(lead, event, event.kind, origin) for event in lead.events]
+            account = self.catalog.accounts[key[0]]
+            if account.hears and not account.hears.isdisjoint(event.kind for event in lead.events):
+                batch.woken |= woken_runs(lead, account)
         batch.catalog = self.catalog
         batch.new_fields += self._new_fields
         if self._answer is not None:
@@ -172,6 +177,16 @@ _ANSWER = Insert(schema.idempotent_calls)
 _CATALOG_VERSION = Select(schema.catalog_version, ("version",), by=("id",))
 
 
+def woken_runs(lead: Lead, account: Account) -> set[tuple[int, int, int]]:
+    """The runs that the lead's events may concern."""
+    kinds = {event.kind for event in lead.events}
+    return {
+        (lead.account_id, lead.id, sequence.id)
+        for sequence in account.sequences.values()
+        if not sequence.hears.isdisjoint(kinds)
+    }
+
+
 class _Batch:
     """One transaction's worth of work while it is being decided."""
 
@@ -183,6 +198,8 @@ class _Batch:
         self.loaded = Loaded({}, {})
         self.changed: dict[tuple[int, int], Lead] = {}
         self.events: list[Recorded] = []
+        self.woken: set[tuple[int, int, int]] = set()
+        """(account, lead, sequence): runs that wait for something that has perhaps just happened."""
         self.new_fields: list[tuple[int, CustomField]] = []
         self.answers: dict[tuple[int, str, str], tuple[str, str]] = {}
         self.new_answers: list[tuple[IdempotencyKey, str]] = []
@@ -213,12 +230,27 @@ class _Batch:
         for event in self.events:
             flush.event(event)
         at = to_micros(self.now)
+        for run in self.woken:
+            flush.add(RUN_WOKEN, (at, *run))
         for key, answer in self.new_answers:
             flush.add(_ANSWER, (*key, answer, at))
         for account_id, field in self.new_fields:
             for statement, row in catalog.rows_of_new_field(account_id, field, at):
                 flush.add(statement, row)
         return flush
+
+
+Find = Callable[[Lane, datetime], Awaitable[Sequence[Work[Any]]]]
+"""Finds work inside the transaction that does it."""
+
+_Find = Callable[[Lane], Awaitable[Sequence[Work[Any]]]]
+
+
+def _just(works: Sequence[Work[Any]]) -> _Find:
+    async def find(_lane: Lane) -> Sequence[Work[Any]]:
+        return works
+
+    return find
 
 
 class _Waiting(NamedTuple):
@@ -245,6 +277,8 @@ class Batches:
         self._wake = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
         self._stopping = False
+        self._sweeping = asyncio.Lock()
+        self._sweep_lane: Lane | None = None
 
     async def start(self) -> None:
         await self.refresh()
@@ -256,6 +290,8 @@ class Batches:
         self._stopping = True
         self._wake.set()
         await asyncio.gather(*self._tasks)
+        if self._sweep_lane is not None:
+            await self._sweep_lane.close()
 
     async def submit(self, work: Work[R_co]) -> R_co:
         """The work's result, once it is durable. Raises what the work raised, `Overloaded`, or `Unavailable`."""
@@ -266,6 +302,29 @@ class Batches:
         self._waiting.append(_Waiting(work, result, loop.time()))
         self._wake.set()
         return await result
+
+    async def sweep(self, find: Find) -> list[tuple[Work[Any], Any]]:
+        """Do what `find` finds in the transaction in which it is done; returns each piece with its result.
+
+        A result may be an exception. Raises `Unavailable`.
+        """
+        works: list[Work[Any]] = []
+
+        async def found(lane: Lane) -> Sequence[Work[Any]]:
+            works[:] = await find(lane, self._clock())
+            return works
+
+        async with self._sweeping:
+            if self._sweep_lane is None:
+                self._sweep_lane = self._database.lane()
+            try:
+                results = await self._insist(self._sweep_lane, found)
+            except (Unavailable, Conflict):
+                raise
+            except Exception:  # one piece spoils the whole batch: find out which
+                log.exception("a batch could not be written")
+                results = await asyncio.gather(*(self.submit(work) for work in works), return_exceptions=True)
+        return list(zip(works, results, strict=True))
 
     async def refresh(self) -> Catalog:
         """The catalog as it is now."""
@@ -295,7 +354,7 @@ class Batches:
     async def _run(self, lane: Lane, taken: list[_Waiting]) -> None:
         """Give every one of these its result, whatever happens."""
         try:
-            results = await self._insist(lane, [waiting.work for waiting in taken])
+            results = await self._insist(lane, _just([waiting.work for waiting in taken]), alone=len(taken) == 1)
         except Unavailable as trouble:
             log.error("the database cannot be used: %s", trouble)  # noqa: TRY400 - a line, not a stack
             taken += self._take_tired()
@@ -327,18 +386,19 @@ class Batches:
             tired.append(self._waiting.popleft())
         return tired
 
-    async def _insist(self, lane: Lane, works: list[Work[Any]]) -> list[Any]:
-        for _ in range(TRIES_ALONE if len(works) == 1 else TRIES_TOGETHER):
+    async def _insist(self, lane: Lane, find: _Find, *, alone: bool = False) -> list[Any]:
+        for _ in range(TRIES_ALONE if alone else TRIES_TOGETHER):
             try:
-                return await self._transaction(lane, works)
+                return await self._transaction(lane, find)
             except Conflict as conflict:
                 log.info("run again after a conflict: %s", conflict)
-        return await self._transaction(lane, works)
+        return await self._transaction(lane, find)
 
-    async def _transaction(self, lane: Lane, works: list[Work[Any]]) -> list[Any]:
-        lead_ids = await self._reserve_ids(lane, len(works))
+    async def _transaction(self, lane: Lane, find: _Find) -> list[Any]:
+        lead_ids = await self._reserve_ids(lane)
         try:
             await lane.begin()
+            works = await find(lane)
             batch = _Batch(lead_ids)
             await batch.load(lane, works, self._clock)
             # What others did while this waited for the leads' locks is past: the catalog and the time come after.
@@ -363,12 +423,12 @@ class Batches:
         if version != self.catalog.version:
             await self.refresh()
 
-    async def _reserve_ids(self, lane: Lane, count: int) -> deque[int]:
-        """As many ids as this batch can need at the most; what it leaves goes back into the pool."""
-        if len(self._lead_ids) < count:
+    async def _reserve_ids(self, lane: Lane) -> deque[int]:
+        """As many ids as a batch can need at the most; what it leaves goes back into the pool."""
+        if len(self._lead_ids) < MOST_IN_BATCH:
             first = await lane.take("leads", ID_BLOCK)
             self._lead_ids.extend(range(first, first + ID_BLOCK))
-        return deque(self._lead_ids.popleft() for _ in range(count))
+        return deque(self._lead_ids.popleft() for _ in range(MOST_IN_BATCH))
 
     async def _give_ids_back(self, lane: Lane) -> None:
         ids = sorted(self._lead_ids)

@@ -7,13 +7,14 @@ import msgspec
 
 from cartwheel import commands as _commands  # noqa: F401 - fills the registry
 from cartwheel import wire
+from cartwheel.accounts import Mode
 from cartwheel.batches import Desk, IdempotencyKey
 from cartwheel.bodies import Tree, Unreadable
-from cartwheel.catalog import Mode
 from cartwheel.emails import in_test_domain, read_email
 from cartwheel.errors import DomainError, LeadIsDeleted, LeadNotFound
 from cartwheel.gate import Caller
-from cartwheel.leads import Lead, Part, Parts
+from cartwheel.leadparts import Part, Parts
+from cartwheel.leads import Lead
 from cartwheel.leadstore import Wanted
 from cartwheel.registry import COMMANDS, AccountCall, Command, LeadCall, NewLeadCall
 from cartwheel.wire import Refused, Reply

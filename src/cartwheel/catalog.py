@@ -6,271 +6,35 @@ transaction; each batch reads the version and loads the catalog anew when it dif
 
 import hashlib
 import json
-import unicodedata
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
-from enum import StrEnum
-from functools import cached_property
-from typing import Any, Protocol, TypeVar
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
 from zoneinfo import ZoneInfo
 
+import msgspec
 import sqlalchemy as sa
 
 from cartwheel import schema
-from cartwheel.errors import (
-    AccountFull,
-    DomainError,
-    ListNotFound,
-    NameTooLong,
-    SequenceNotFound,
-    StepNotAlphanumeric,
-    StepNotFound,
-    TagNotFound,
+from cartwheel.accounts import (
+    AS_USUAL,
+    EVERY_COMMAND,
+    Account,
+    ApiKey,
+    App,
+    CustomField,
+    FieldType,
+    MailingList,
+    MailSettings,
+    Mode,
+    Option,
+    Sequence,
+    Tag,
+    name_key,
 )
-from cartwheel.events import Names
 from cartwheel.lanes import Change, Insert, Row, Write
-from cartwheel.leads import PROFILE_FIELDS
-from cartwheel.network import Network, read_networks
-
-EVERY_COMMAND = "*"
-
-LONGEST_NAME = 255
-LONGEST_BODY = 1_000_000
-MOST_ADDRESSES = 500
-FIELD_IDENTIFIER = "[A-Za-z0-9_-]{1,100}"
-
-MOST = {
-    "apps": 500,
-    "lists": 1_000,
-    "tags": 10_000,
-    "custom fields": 250,
-    "options of a custom field": 250,
-    "options of all custom fields": 5_000,
-    "sequences": 1_000,
-    "steps of all sequences": 5_000,
-}
-"""What one account may hold, because every process holds what all of them do."""
-
-
-class Mode(StrEnum):
-    """Whether an App works on real leads, or only makes leads in the test domain that no mail leaves for."""
-
-    LIVE = "live"
-    TEST = "test"
-
-
-class FieldType(StrEnum):
-    """The types of custom fields, under Kartra's names."""
-
-    INPUT_FIELD = "input_field"
-    TEXT_AREA = "text_area"
-    DROP_DOWN = "drop_down"
-    RADIO_BUTTON = "radio_button"
-    CHECKBOX = "checkbox"
-
-    @property
-    def is_text(self) -> bool:
-        return self in {FieldType.INPUT_FIELD, FieldType.TEXT_AREA}
-
-    @property
-    def takes_many(self) -> bool:
-        return self is FieldType.CHECKBOX
-
-
-@dataclass(frozen=True, slots=True)
-class App:
-    """An integration's identity. `commands` are names of commands and scopes; None allows all."""
-
-    account_id: int
-    id: int
-    app_id: str
-    name: str
-    mode: Mode
-    rate_limit: int
-    """Calls a second; 0 means no limit."""
-    allow_ips: tuple[str, ...]
-    commands: frozenset[str] | None
-    active: bool
-    networks: tuple[Network, ...] | None
-    """`allow_ips`, read; empty allows every address, None (one could not be read) allows none."""
-
-    @property
-    def origin(self) -> str:
-        """What the events that it causes say of it. Its own account may be another than the one it works on."""
-        return f"app:{self.account_id}/{self.id}"
-
-    def may(self, command: str, scope: str) -> bool:
-        return self.commands is None or command in self.commands or scope in self.commands
-
-
-@dataclass(frozen=True, slots=True)
-class ApiKey:
-    account_id: int
-    key_digest: str
-    password_hash: str
-
-
-@dataclass(frozen=True, slots=True)
-class MailingList:
-    id: int
-    name: str
-    public_name: str
-
-
-@dataclass(frozen=True, slots=True)
-class Tag:
-    id: int
-    name: str
-
-
-@dataclass(frozen=True, slots=True)
-class Step:
-    """`settings` is the step as the account file writes it."""
-
-    box: str
-    settings: Mapping[str, Any]
-
-    @property
-    def name(self) -> str:
-        return self.box
-
-
-@dataclass(frozen=True, slots=True)
-class Sequence:
-    id: int
-    name: str
-    steps: Mapping[str, Step]
-    """By box label, in the order in which they were written."""
-
-    def step(self, box: str) -> Step:
-        """The step with this box label; raises `StepNotAlphanumeric` or `StepNotFound`."""
-        if not (box.isascii() and box.isalnum()):
-            raise StepNotAlphanumeric
-        try:
-            return self.steps[box]
-        except KeyError:
-            raise StepNotFound from None
-
-
-@dataclass(frozen=True, slots=True)
-class Option:
-    id: int
-    name: str
-
-
-@dataclass(frozen=True, slots=True)
-class CustomField:
-    id: int
-    identifier: str
-    type: FieldType
-    options: tuple[Option, ...] = ()
-
-    @property
-    def name(self) -> str:
-        return self.identifier
-
-
-class Named(Protocol):
-    @property
-    def id(self) -> int: ...
-
-
-N = TypeVar("N", bound=Named)
-
-
-@dataclass(frozen=True)
-class Account:
-    """One account with everything that its commands look up by name. The mappings' keys are `name_key`s."""
-
-    id: int
-    name: str
-    zone: ZoneInfo
-    gdpr: bool
-    active: bool
-    lists: Mapping[str, MailingList] = field(default_factory=dict)
-    tags: Mapping[str, Tag] = field(default_factory=dict)
-    sequences: Mapping[str, Sequence] = field(default_factory=dict)
-    fields: Mapping[str, CustomField] = field(default_factory=dict)
-
-    def list_named(self, name: str) -> MailingList:
-        return _named(self.lists, name, ListNotFound)
-
-    def tag_named(self, name: str) -> Tag:
-        return _named(self.tags, name, TagNotFound)
-
-    def sequence_named(self, name: str) -> Sequence:
-        return _named(self.sequences, name, SequenceNotFound)
-
-    @cached_property
-    def list_names(self) -> Mapping[int, str]:
-        return {entry.id: entry.name for entry in self.lists.values()}
-
-    @cached_property
-    def tag_names(self) -> Mapping[int, str]:
-        return {entry.id: entry.name for entry in self.tags.values()}
-
-    @cached_property
-    def sequence_names(self) -> Mapping[int, str]:
-        return {entry.id: entry.name for entry in self.sequences.values()}
-
-    @cached_property
-    def names(self) -> Names:
-        fields = {field.id: field.identifier for field in self.fields.values()}
-        return Names(self.tag_names, self.list_names, self.sequence_names, fields)
-
-    def field(self, identifier: str) -> CustomField | None:
-        return self.fields.get(name_key(identifier))
-
-    def reserves(self, identifier: str) -> bool:
-        """Whether a custom field of this identifier exists, or would hide a built-in field."""
-        key = name_key(identifier)
-        return key in self.fields or key in PROFILE_FIELDS or key in _OTHER_BUILT_IN_FIELDS
-
-    def with_field(self, identifier: str, kind: FieldType, options: Iterable[str]) -> tuple["Account", CustomField]:
-        """The account with one custom field more, and the field; raises `NameTooLong` or `AccountFull`."""
-        options = list(options)
-        if max(map(len, [identifier, *options])) > LONGEST_NAME:
-            raise NameTooLong
-        known = self.fields.values()
-        first = 1 + max((option.id for entry in known for option in entry.options), default=0)
-        new = CustomField(
-            id=1 + max((entry.id for entry in known), default=0),
-            identifier=identifier,
-            type=kind,
-            options=tuple(Option(number, name) for number, name in enumerate(options, first)),
-        )
-        fuller = replace(self, fields={**self.fields, name_key(identifier): new})
-        check_room(fuller)
-        return fuller, new
-
-
-def check_room(account: Account, apps: Collection[App] = ()) -> None:
-    """Raises `AccountFull`, which names the first entry that is too much."""
-    fields, sequences = account.fields.values(), account.sequences.values()
-    for entry in fields:
-        _check_most(f"options of custom field {entry.identifier}", MOST["options of a custom field"], entry.options)
-    for what, entries in {
-        "apps": apps,
-        "lists": account.lists.values(),
-        "tags": account.tags.values(),
-        "custom fields": fields,
-        "options of all custom fields": [option for entry in fields for option in entry.options],
-        "sequences": sequences,
-        "steps of all sequences": [step for sequence in sequences for step in sequence.steps.values()],
-    }.items():
-        _check_most(what, MOST[what], entries)
-
-
-def _check_most(what: str, most: int, entries: Collection[Any]) -> None:
-    if len(entries) > most:
-        raise AccountFull(f"{what}: {most:,} at most, and {list(entries)[most].name} is one more")
-
-
-_OTHER_BUILT_IN_FIELDS = {
-    "id", "email", "new_email", "custom_fields", "date_joined", "score", "source", "source_id", "ip_country", "notes",
-    "blacklisted", "gdpr_lead_status", "gdpr_lead_status_date", "gdpr_lead_status_ip", "gdpr_lead_communications",
-    "tags", "lists", "sequences", "memberships", "transactions",
-}  # fmt: skip
+from cartwheel.leadparts import ANY_TIME, Entry
+from cartwheel.network import read_networks
+from cartwheel.times import from_micros
 
 
 @dataclass(frozen=True)
@@ -298,21 +62,9 @@ class Catalog:
         return replace(self, accounts={**self.accounts, account.id: account})
 
 
-def name_key(name: str) -> str:
-    """The form in which names are matched and unique."""
-    return unicodedata.normalize("NFC", name.strip()).casefold()
-
-
 def key_digest(api_key: str) -> str:
     """How an API key is stored. Looking up a digest also takes the same time for near misses as for far ones."""
     return hashlib.sha256(api_key.encode()).hexdigest()
-
-
-def _named(entries: Mapping[str, N], name: str, missing: type[DomainError]) -> N:
-    try:
-        return entries[name_key(name)]
-    except KeyError:
-        raise missing from None
 
 
 # -- loading --
@@ -343,15 +95,10 @@ def _read(connection: sa.Connection, accounts: sa.Select[Any]) -> Catalog:
     rows = _Rows(connection, connection.execute(accounts).all())
     lists = rows.named(schema.lists, lambda row: MailingList(row.id, row.name, row.public_name))
     tags = rows.named(schema.tags, lambda row: Tag(row.id, row.name))
-    steps: dict[tuple[int, int], dict[str, Step]] = {}
-    for row in rows.of(schema.steps, "position"):
-        steps.setdefault((row.account_id, row.sequence_id), {})[row.box] = Step(row.box, json.loads(row.settings))
     options: dict[tuple[int, int], list[Option]] = {}
     for row in rows.of(schema.custom_field_options, "position"):
         options.setdefault((row.account_id, row.field_id), []).append(Option(row.id, row.name))
-    sequences = rows.named(
-        schema.sequences, lambda row: Sequence(row.id, row.name, steps.get((row.account_id, row.id), {}))
-    )
+    sequences = rows.named(schema.sequences, _sequence)
     fields = rows.named(
         schema.custom_fields,
         lambda row: CustomField(
@@ -371,6 +118,7 @@ def _read(connection: sa.Connection, accounts: sa.Select[Any]) -> Catalog:
                 tags=tags.get(row.id, {}),
                 sequences=sequences.get(row.id, {}),
                 fields=fields.get(row.id, {}),
+                mail=AS_USUAL if row.mail == "{}" else msgspec.json.decode(row.mail, type=MailSettings),
             )
             for row in rows.accounts
         },
@@ -405,6 +153,20 @@ class _Rows:
         for row in self.of(table, "id"):
             found.setdefault(row.account_id, {})[row.name_key] = make(row)
         return found
+
+
+def _sequence(row: Any) -> Sequence:
+    return Sequence(
+        row.id,
+        row.name,
+        public_name=row.public_name,
+        version=row.version,
+        boxes=tuple(json.loads(row.boxes)),
+        hears=frozenset(json.loads(row.hears)),
+        entry=ANY_TIME if row.entry == "{}" else msgspec.json.decode(row.entry, type=Entry),
+        paused=bool(row.paused),
+        resumed_at=None if row.resumed_at is None else from_micros(row.resumed_at),
+    )
 
 
 def _app(row: Any) -> App:

@@ -12,7 +12,7 @@ import typer
 from typer.core import TyperGroup
 from typer.exceptions import TyperException
 
-from cartwheel import cli_accounts, config
+from cartwheel import cli_accounts, cli_sequences, config
 from cartwheel.cli_accounts import app_cli, key_cli
 from cartwheel.cli_leads import lead_cli
 from cartwheel.cli_shared import TROUBLE, USAGE, AsJson
@@ -106,6 +106,23 @@ def serve(
     serving.serve(Settings.load())
 
 
+@cli.command("worker", rich_help_panel=RUNNING)
+def run_worker() -> None:
+    """Take leads along their sequences and send their mail, until SIGTERM or Ctrl-C.
+
+    `serve` starts one by itself unless CARTWHEEL_WORKER is `no`. On PostgreSQL any number of them share the work.
+    """
+    import signal
+
+    from cartwheel import observe, worker
+
+    settings = Settings.load()
+    if not settings.public_url:
+        raise BadSetting("CARTWHEEL_PUBLIC_URL: a worker by itself has to know where the links in mails lead")
+    observe.start_logging(settings.log_level)
+    worker.run(settings, settings.public_url, until=[signal.SIGTERM, signal.SIGINT])
+
+
 @cli.command("demo", rich_help_panel=RUNNING)
 def run_demo(
     port: Annotated[
@@ -126,6 +143,8 @@ cli.command("export-account", rich_help_panel=ACCOUNTS)(cli_accounts.export_acco
 cli.add_typer(app_cli, name="app", rich_help_panel=ACCOUNTS)
 cli.add_typer(key_cli, name="key", rich_help_panel=ACCOUNTS)
 cli.add_typer(lead_cli, name="lead", rich_help_panel=LEADS)
+cli.command("why", rich_help_panel=LEADS)(cli_sequences.why)
+cli.command("simulate", rich_help_panel=LEADS)(cli_sequences.simulate)
 
 
 @cli.command(rich_help_panel=CARE)

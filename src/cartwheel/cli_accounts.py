@@ -45,12 +45,14 @@ def export_account(
 
     cartwheel export-account "My shop" --output shop.toml
     """
-    from cartwheel import accountexport, cli_work
+    from cartwheel import accountexport, cli_work, sequencefile
 
     with cli_work.open_database() as database:
         known = cli_work.load_catalog(database)
-    account = cli_work.find_account(known, name)
-    text = accountexport.write(account, known.apps_of(account.id))
+        account = cli_work.find_account(known, name)
+        with database.read() as connection:
+            sequences = list(sequencefile.parts(connection, account))
+    text = accountexport.write(account, known.apps_of(account.id), sequences)
     if output is None:
         sys.stdout.write(text)
         return

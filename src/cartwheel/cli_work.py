@@ -6,8 +6,9 @@ from contextlib import contextmanager
 from typing import Any
 
 from cartwheel import catalog, leadstore, times
+from cartwheel.accounts import Account
 from cartwheel.batches import Batches, Work
-from cartwheel.catalog import Account, Catalog
+from cartwheel.catalog import Catalog
 from cartwheel.config import Settings
 from cartwheel.db import Database
 from cartwheel.emails import EmailNotValid, read_email

@@ -10,6 +10,7 @@ from typing import Any, Self, TypeVar
 
 from cartwheel.errors import BadSetting
 from cartwheel.network import Network, read_network
+from cartwheel.smtpurl import Route, parse_routes
 
 T = TypeVar("T")
 E = TypeVar("E", bound=StrEnum)
@@ -72,6 +73,29 @@ def _networks(text: str) -> tuple[Network, ...]:
     return tuple(read_network(part) for part in text.split(",") if part.strip())
 
 
+def _yes(text: str) -> bool:
+    if text not in {"yes", "no"}:
+        raise ValueError("has to be yes or no")
+    return text == "yes"
+
+
+def _mail_servers(text: str) -> tuple[Route, ...]:
+    if text == "mailbox:":
+        return ()
+    try:
+        return parse_routes(text)
+    except BadSetting as error:
+        raise ValueError(str(error)) from None
+
+
+def _secrets(text: str) -> Mapping[str, str]:
+    pairs = [part.partition("=") for part in text.split(",") if part.strip()]
+    secrets = {name.strip().lower(): secret.strip() for name, _, secret in pairs}
+    if len(secrets) != len(pairs) or not all(name and secret for name, secret in secrets.items()):
+        raise ValueError("has to look like `postmark=SECRET, sendgrid=KEY`, each name once")
+    return secrets
+
+
 def _path(text: str) -> Path | None:
     if not text:
         return None
@@ -94,6 +118,9 @@ class Settings:
     host: str = setting("127.0.0.1", "The address to listen on.", str)
     port: int = setting("8080", "The port to listen on; 0 takes any free one.", _number(0, 65535))
     processes: int = setting("1", "How many processes share the work. More than one needs PostgreSQL.", _number(1, 64))
+    worker: bool = setting(
+        "yes", "Whether `serve` starts a worker, which sends: `no` where `cartwheel worker` runs elsewhere.", _yes
+    )
     public_url: str = setting("", "The server's address as the world sees it, for links. Empty: as it listens.", str)
     require_https: HttpsRule = setting(
         "auto",
@@ -114,6 +141,16 @@ class Settings:
     test_domain: str = setting(
         "test.invalid", "The mail domain that leads of test-mode Apps get instead of their own.", str.lower
     )
+    smtp: tuple[Route, ...] = setting(
+        "mailbox:",
+        "The mail server: `smtp://user:password@host:port`, `smtps://…`, several as `domain=smtp://…` with spaces between "
+        "them; or `mailbox:`, which keeps everything in the built-in test mailbox.",
+        _mail_servers,
+        secret=True,
+    )
+    bounce_address: str = setting(
+        "", "A mailbox that bounces come back to (`bounces@shop.example`). Empty: they go to the sender.", str.lower
+    )
     log_level: LogLevel = setting(
         "info", "`debug`, `info` (a line for every call), `warning`, `error`.", _choice(LogLevel)
     )
@@ -123,6 +160,14 @@ class Settings:
     max_actions: int = setting("100", "The most actions in one call.", _number(1, 10_000))
     queue: int = setting(
         "2000", "The most calls that wait at a time; one more is told to come again.", _number(1, 1_000_000)
+    )
+
+    bounce_hooks: Mapping[str, str] = setting(
+        "",
+        "Whose reports of bounces and complaints are heard at `/hooks/NAME`, with the secret of each: "
+        "`postmark=SECRET, sendgrid=KEY`.",
+        _secrets,
+        secret=True,
     )
 
     @classmethod
@@ -155,7 +200,8 @@ class Found:
         if not self.row.secret:
             return self.text
         text = re.sub(r"(://[^:/@]*):.*@", r"\1:***@", self.text)
-        return re.sub(r"(?<=password=)[^&]+", "***", text)
+        text = re.sub(r"(?<=password=)[^&]+", "***", text)
+        return text if "://" in text else re.sub(r"=[^,]+", "=***", text)
 
 
 def rows() -> dict[str, Row]:

@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
 
-from cartwheel.catalog import ApiKey
+from cartwheel.accounts import ApiKey
 from cartwheel.errors import Overloaded
 
 MOST_WAITING = 32

@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from cartwheel import schema
 from cartwheel.db import Database, migration_names
 from cartwheel.events import LeadCreated
-from cartwheel.leads import RunStatus
+from cartwheel.leadparts import RunStatus
 
 MOST_EXAMPLES = 5
 

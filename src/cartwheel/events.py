@@ -161,4 +161,97 @@ class SequenceLeft(Event, frozen=True):
         return f"Left the sequence {_called(names.sequences, self.sequence_id)} at step {self.step}"
 
 
+class SequenceCompleted(Event, frozen=True):
+    """The lead came to the end of a sequence, after the step with this box label."""
+
+    sequence_id: int
+    step: str
+
+    def told(self, names: Names) -> str:
+        return f"Completed the sequence {_called(names.sequences, self.sequence_id)} after step {self.step}"
+
+
+class SequenceParked(Event, frozen=True):
+    """The lead cannot go on in a sequence until somebody sees to it."""
+
+    sequence_id: int
+    step: str
+    reason: str
+
+    def told(self, names: Names) -> str:
+        return (
+            f"Is stuck in the sequence {_called(names.sequences, self.sequence_id)} at step {self.step}: {self.reason}"
+        )
+
+
+class MailSent(Event, frozen=True):
+    """A mail server has taken the mail of a step."""
+
+    sequence_id: int
+    step: str
+
+    def told(self, names: Names) -> str:
+        return f"Was sent the mail of step {self.step} of {_called(names.sequences, self.sequence_id)}"
+
+
+class MailNotSent(Event, frozen=True):
+    """The mail of a step was not sent, and will not be."""
+
+    sequence_id: int
+    step: str
+    reason: str
+
+    def told(self, names: Names) -> str:
+        place = f"step {self.step} of {_called(names.sequences, self.sequence_id)}"
+        return f"Was not sent the mail of {place}: {self.reason}"
+
+
+class MailBounced(Event, frozen=True):
+    """A mail came back, for good or for the time being."""
+
+    hard: bool
+    reason: str
+
+    def told(self, _names: Names) -> str:
+        return f"A mail came back{' for good' if self.hard else ''}: {self.reason}"
+
+
+class MailOpened(Event, frozen=True):
+    """The lead opened the mail of a step for the first time."""
+
+    sequence_id: int
+    step: str
+
+    def told(self, names: Names) -> str:
+        return f"Opened the mail of step {self.step} of {_called(names.sequences, self.sequence_id)}"
+
+
+class MailClicked(Event, frozen=True):
+    """The lead clicked a link in the mail of a step for the first time."""
+
+    sequence_id: int
+    step: str
+
+    def told(self, names: Names) -> str:
+        return f"Clicked in the mail of step {self.step} of {_called(names.sequences, self.sequence_id)}"
+
+
+class LeadSuppressed(Event, frozen=True):
+    """From now on the lead is not mailed."""
+
+    reason: str
+
+    def told(self, _names: Names) -> str:
+        return f"Is not mailed any more: {self.reason}"
+
+
+class SuppressionLifted(Event, frozen=True):
+    """The lead may be mailed again."""
+
+    reason: str
+
+    def told(self, _names: Names) -> str:
+        return f"May be mailed again ({self.reason} is over)"
+
+
 KINDS: dict[str, type[Event]] = {event.kind: event for event in Event.__subclasses__()}

@@ -8,9 +8,10 @@ from datetime import datetime
 import msgspec
 
 from cartwheel import network, wire
+from cartwheel.accounts import ApiKey, App
 from cartwheel.batches import Batches
 from cartwheel.bodies import Tree
-from cartwheel.catalog import ApiKey, App, Catalog, key_digest
+from cartwheel.catalog import Catalog, key_digest
 from cartwheel.config import HttpsRule
 from cartwheel.credentials import Passwords
 from cartwheel.errors import CartwheelError, Overloaded

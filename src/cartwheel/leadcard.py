@@ -8,10 +8,12 @@ from datetime import datetime
 from typing import Any, NamedTuple
 
 from cartwheel import leadstore, times
-from cartwheel.catalog import Account, Catalog, CustomField
+from cartwheel.accounts import Account, CustomField
+from cartwheel.catalog import Catalog
 from cartwheel.db import Database
 from cartwheel.errors import LeadNotFound
-from cartwheel.leads import CustomValue, Grant, Lead, Part
+from cartwheel.leadparts import CustomValue, Grant, Part, Parts
+from cartwheel.leads import Lead
 from cartwheel.leadstore import Happened, LeadKey, Wanted
 
 
@@ -108,11 +110,13 @@ class LeadCard:
         return at.astimezone(self.account.zone).isoformat() if at else None
 
 
-async def read_card(database: Database, catalog: Catalog, key: LeadKey, *, most_events: int) -> LeadCard:
+async def read_card(
+    database: Database, catalog: Catalog, key: LeadKey, *, most_events: int, parts: Parts = Part.ALL
+) -> LeadCard:
     """The card as the database has it now, and the newest of its events. Raises `LeadNotFound`."""
     lane = database.lane()
     try:
-        loaded = await leadstore.load(lane, [Wanted(*key, None, Part.ALL)], times.now)
+        loaded = await leadstore.load(lane, [Wanted(*key, None, parts)], times.now)
     finally:
         await lane.close()
     if key not in loaded.leads:

@@ -7,10 +7,9 @@ notes nothing. `leadstore` loads leads and writes the changes of many of them at
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from enum import Enum, StrEnum
-from typing import Any, Self
+from typing import Self
 
-import msgspec
+from msgspec.structs import replace
 
 from cartwheel.events import (
     Event,
@@ -18,148 +17,49 @@ from cartwheel.events import (
     LeadDeleted,
     LeadEdited,
     LeadRestored,
+    LeadSuppressed,
     ListJoined,
     ListLeft,
+    MailBounced,
+    MailClicked,
+    MailNotSent,
+    MailOpened,
+    MailSent,
     PointsExpired,
     PointsGiven,
     PointsRemoved,
+    SequenceCompleted,
     SequenceJoined,
     SequenceLeft,
+    SequenceParked,
+    SuppressionLifted,
     TagAssigned,
     TagUnassigned,
 )
-
-PROFILE_FIELDS = (
-    "phone",
-    "phone_country_code",
-    "first_name",
-    "middle_name",
-    "last_name",
-    "last_name2",
-    "ip",
-    "address",
-    "zip",
-    "city",
-    "state",
-    "country",
-    "company",
-    "lead_picture",
-    "website",
-    "facebook",
-    "twitter",
-    "linkedin",
-    "google_plus",
-    "lead_preferred_time_zone",
-    "sales_tax_id",
-    "business_type",
+from cartwheel.leadparts import (
+    ANY_TIME,
+    MOST_EARLIER,
+    NOT_LOADED,
+    NOT_STORED,
+    ROW,
+    SCORE,
+    STRENGTH,
+    Consent,
+    CustomValue,
+    Dirty,
+    Enrolment,
+    Entry,
+    Gdpr,
+    Grant,
+    Membership,
+    Part,
+    Parts,
+    RunStatus,
+    Source,
+    Suppression,
+    SuppressionReason,
 )
-"""The text fields that anybody may write. Beside them stand the e-mail address and the account's custom fields."""
-
-CustomValue = str | tuple[int, ...]
-"""A text, or the ids of the chosen options."""
-
-
-class Part:
-    """What of a lead is loaded, beyond its row's few hot columns: bits, added up in `Parts`."""
-
-    PROFILE = 1
-    """Every text field, the custom fields, notes and consent."""
-    TAGS = 2
-    LISTS = 4
-    SEQUENCES = 8
-    POINTS = 16
-    """The grants that are due to be taken back. The score itself is always there."""
-
-    NONE = 0
-    ALL = PROFILE | TAGS | LISTS | SEQUENCES | POINTS
-
-
-Parts = int
-
-NOT_LOADED: Any = None
-"""What stands in a lead's part that its work did not ask for; any use of it fails."""
-
-NOT_STORED = 0
-"""The key of a run that has no number yet."""
-
-Dirty = tuple[int, int]
-"""(part, key within the part): what has to be written."""
-
-ROW: Dirty = (Part.NONE, 0)
-SCORE: Dirty = (Part.NONE, 1)
-
-
-class Source(StrEnum):
-    """How a lead came into the account."""
-
-    API = "api"
-    IMPORT = "import"
-    MANUAL = "manual"
-    SINGLE_OPTIN = "single-optin"
-    DOUBLE_OPTIN = "double-optin"
-    CHECKOUT = "checkout"
-    HELPDESK = "helpdesk"
-    AFFILIATE_SIGNUP = "affiliate-signup"
-
-
-class Gdpr(Enum):
-    """A lead's consent to the storing of its data; the numbers are Kartra's."""
-
-    OFF = 0
-    NOT_SUBJECT = 1
-    ACCEPTED = 2
-    NOT_ACCEPTED = 3
-    UNKNOWN = 4
-    PENDING = 5
-
-
-class RunStatus(StrEnum):
-    """Where a run through a sequence stands."""
-
-    ACTIVE = "active"
-    UNSUBSCRIBED = "unsubscribed"
-    COMPLETED = "completed"
-
-
-class Membership(msgspec.Struct, frozen=True):
-    """A lead's place on a list. The row stays when the lead leaves."""
-
-    joined_at: datetime
-    left_at: datetime | None = None
-
-    @property
-    def active(self) -> bool:
-        return self.left_at is None
-
-
-class Grant(msgspec.Struct, frozen=True):
-    """A row of the points ledger: points given, or taken when negative. `key` is negative until it is stored."""
-
-    key: int
-    points: int
-    given_at: datetime
-    expires_at: datetime | None = None
-    reversed_at: datetime | None = None
-
-
-class Enrolment(msgspec.Struct, frozen=True):
-    """One run of a lead through a sequence. `key` is `NOT_STORED` until it is stored."""
-
-    key: int
-    sequence_id: int
-    step: str
-    status: RunStatus
-    started_at: datetime
-    ended_at: datetime | None = None
-
-
-class Consent(msgspec.Struct, frozen=True):
-    """What the lead agreed to, when, and from which address; `communications` is true when it may be contacted."""
-
-    status: Gdpr = Gdpr.OFF
-    at: datetime | None = None
-    ip: str = ""
-    communications: bool = False
+from cartwheel.mails import Mail, MailState
 
 
 @dataclass(kw_only=True)
@@ -194,6 +94,11 @@ class Lead:
     """By key: those loaded as due, and new ones."""
     booked: int = 0
     """How many grants are new."""
+    mails: dict[int, Mail] = NOT_LOADED
+    """By key, oldest first."""
+    outgoing: list[Mail] = field(default_factory=list)
+    """Mails that were queued just now."""
+    suppression: Suppression = NOT_LOADED
 
     events: list[Event] = field(default_factory=list)
     dirty: set[Dirty] = field(default_factory=set)
@@ -212,7 +117,7 @@ class Lead:
             source=source,
             test=test,
             is_new=True,
-            loaded=Part.ALL,
+            loaded=Part.ALL | Part.MAILS | Part.SUPPRESSION,
             profile={},
             custom={},
             consent=Consent(gdpr),
@@ -221,6 +126,8 @@ class Lead:
             runs={},
             past_runs=[],
             grants={},
+            mails={},
+            suppression=Suppression(),
         )
         lead.dirty.add(ROW)
         lead.events.append(LeadCreated(source))
@@ -243,6 +150,9 @@ class Lead:
             twin.runs, twin.past_runs = self.runs.copy(), self.past_runs.copy()
         if loaded & Part.POINTS:
             twin.grants = self.grants.copy()
+        twin.outgoing = self.outgoing.copy()
+        if loaded & Part.MAILS:
+            twin.mails = self.mails.copy()
         return twin
 
     def has(self, parts: Parts) -> bool:
@@ -285,6 +195,11 @@ class Lead:
             self.deleted_at = now
             self.dirty.add(ROW)
             self.events.append(LeadDeleted())
+
+    def withdraw_consent(self, now: datetime) -> None:
+        """It no longer agrees to the storing of its data, nor to being contacted."""
+        self.consent = Consent(Gdpr.NOT_ACCEPTED, now)
+        self.dirty.add(ROW)
 
     def restore(self) -> None:
         """Bring a deleted lead back as it was."""
@@ -340,7 +255,7 @@ class Lead:
         """Take back every loaded grant whose time is over: each exactly once, by exactly its points."""
         for key, grant in self.grants.items():
             if grant.reversed_at is None and grant.expires_at is not None and grant.expires_at <= now:
-                self.grants[key] = msgspec.structs.replace(grant, reversed_at=now)
+                self.grants[key] = replace(grant, reversed_at=now)
                 self.score -= grant.points
                 self.dirty |= {SCORE, (Part.POINTS, key)}
                 self.events.append(PointsExpired(grant.points))
@@ -354,21 +269,178 @@ class Lead:
 
     # -- sequences --
 
-    def enrol(self, sequence_id: int, step: str, now: datetime) -> None:
-        """Start a run at the step with this box label. A lead that is in it, or has completed it, stays where it is."""
-        run = self.runs.get(sequence_id)
-        if run is not None:
-            if run.status is not RunStatus.UNSUBSCRIBED:
-                return
+    def enrol(self, sequence_id: int, step: str, now: datetime, *, version: int = 0, entry: Entry = ANY_TIME) -> bool:
+        """Start a run at the step with this box label, and tell whether it started.
+
+        A lead that is in the sequence, or has completed it, stays where it is.
+        """
+        last = self.runs.get(sequence_id)
+        earlier: tuple[datetime, ...] = ()
+        if last is not None:
+            earlier = (*last.earlier, last.started_at)[-MOST_EARLIER:]
+            recent = [start for start in earlier if start > now - timedelta(days=entry.days)]
+            too_often = bool(entry.most) and len(recent) >= entry.most
+            if last.status is not RunStatus.UNSUBSCRIBED or not entry.again or too_often:
+                return False
             self.past_runs.append(self.runs.pop(sequence_id))
-        self.runs[sequence_id] = Enrolment(NOT_STORED, sequence_id, step, RunStatus.ACTIVE, now)
-        self.dirty.add((Part.SEQUENCES, sequence_id))
+        self._put_run(
+            Enrolment(
+                NOT_STORED, sequence_id, step, RunStatus.ACTIVE, now, version=version, due_at=now, earlier=earlier
+            )
+        )
         self.events.append(SequenceJoined(sequence_id, step))
+        return True
+
+    def arrive(self, run: Enrolment, now: datetime) -> Enrolment:
+        """The run is at its step: its delay begins."""
+        return self._put_run(replace(run, arrived_at=now, due_at=now, reason=""))
+
+    def go_to(self, run: Enrolment, step: str, now: datetime) -> Enrolment:
+        """The run leaves its step for another."""
+        return self._put_run(replace(run, step=step, arrived_at=now, due_at=now, moves=run.moves + 1, reason=""))
+
+    def wait(self, run: Enrolment, until: datetime | None, reason: str) -> Enrolment:
+        """Leave the run alone until then, or until an event wakes it; `reason` says what it waits for."""
+        if (run.due_at, run.reason) == (until, reason):
+            return run
+        return self._put_run(replace(run, due_at=until, reason=reason))
+
+    def complete(self, run: Enrolment, now: datetime) -> None:
+        """The run has come to its end. The lead counts as in the sequence, and so does not start it again."""
+        self._put_run(replace(run, status=RunStatus.COMPLETED, ended_at=now, due_at=None, reason=""))
+        self.events.append(SequenceCompleted(run.sequence_id, run.step))
+
+    def park(self, run: Enrolment, reason: str) -> None:
+        """The run cannot go on: an owner has to see to it."""
+        self._put_run(replace(run, status=RunStatus.PARKED, due_at=None, reason=reason))
+        self.events.append(SequenceParked(run.sequence_id, run.step, reason))
+
+    def unpark(self, run: Enrolment, now: datetime) -> None:
+        """Try again where it stands."""
+        self._put_run(replace(run, status=RunStatus.ACTIVE, due_at=now, reason=""))
+
+    def _put_run(self, run: Enrolment) -> Enrolment:
+        self.runs[run.sequence_id] = run
+        self.dirty.add((Part.SEQUENCES, run.sequence_id))
+        return run
 
     def unenrol(self, sequence_id: int, now: datetime) -> None:
         """End the run through a sequence, if there is one that has not ended."""
         run = self.runs.get(sequence_id)
         if run is not None and run.status is not RunStatus.UNSUBSCRIBED:
-            self.runs[sequence_id] = msgspec.structs.replace(run, status=RunStatus.UNSUBSCRIBED, ended_at=now)
-            self.dirty.add((Part.SEQUENCES, sequence_id))
+            self._put_run(replace(run, status=RunStatus.UNSUBSCRIBED, ended_at=now, due_at=None, reason=""))
             self.events.append(SequenceLeft(sequence_id, run.step))
+
+    def rejoin(self, sequence_id: int, left_at: datetime, now: datetime) -> bool:
+        """Take back the leaving of that moment: the run goes on where it stood. False if it has not left just then."""
+        run = self.runs.get(sequence_id)
+        if run is None or not run.ended_by_leaving or run.ended_at != left_at:
+            return False
+        self._put_run(replace(run, status=RunStatus.ACTIVE, ended_at=None, due_at=now))
+        self.events.append(SequenceJoined(sequence_id, run.step))
+        return True
+
+    # -- mail --
+
+    def queue_mail(self, run: Enrolment, now: datetime) -> None:
+        """The run's step sends its mail: from now on it is in the ledger."""
+        self.outgoing.append(
+            Mail(0, run.key, run.sequence_id, run.version, run.step, run.moves, MailState.QUEUED, now, next_at=now)
+        )
+
+    def hand_over(self, mail: Mail, server: str, *, until: datetime) -> Mail:
+        """It goes to a mail server now; after `until` whoever has it is believed to be dead."""
+        taken = replace(
+            mail,
+            state=MailState.HANDED_OVER,
+            next_at=until,
+            attempts=mail.attempts + 1,
+            address=self.email,
+            server=server,
+        )
+        return self._put_mail(taken)
+
+    def accepted(self, mail: Mail, reply: str, now: datetime) -> None:
+        """A mail server has taken it."""
+        self._put_mail(replace(mail, state=MailState.ACCEPTED, next_at=None, reply=reply, sent_at=now))
+        if self.suppression.soft_bounces and not self.suppression.reason:
+            self._put_suppression(Suppression("", now))
+        self.events.append(MailSent(mail.sequence_id, mail.box))
+
+    def not_sent(self, mail: Mail, state: MailState, reason: str) -> None:
+        """It is not sent (`FAILED` or `SUPPRESSED`), and will not be."""
+        self._put_mail(replace(mail, state=state, next_at=None, reply=reason))
+        self.events.append(MailNotSent(mail.sequence_id, mail.box, reason))
+
+    def try_later(self, mail: Mail, at: datetime, reply: str, *, soft: bool) -> None:
+        """It was certainly not taken. `soft` when the recipient's server refused it for the time being."""
+        self._put_mail(replace(mail, state=MailState.QUEUED, next_at=at, reply=reply, soft=mail.soft + soft))
+
+    def bounced(self, reason: str, now: datetime, *, hard: bool, most_soft: int) -> None:
+        """A server says that the address does not work: for good, or once more for the time being."""
+        self.events.append(MailBounced(hard, reason))
+        soft = self.suppression.soft_bounces + 1
+        if hard:
+            self.suppress(SuppressionReason.HARD_BOUNCE, reason, now)
+        elif soft >= most_soft:
+            self.suppress(SuppressionReason.SOFT_BOUNCES, reason, now)
+        elif not self.suppression.reason:
+            self._put_suppression(Suppression("", now, reason, soft))
+
+    def came_back(self, mail: Mail, reason: str) -> None:
+        """A server had taken it, and could not deliver it."""
+        self._put_mail(replace(mail, state=MailState.FAILED, next_at=None, reply=reason))
+
+    def opened(self, mail: Mail, at: datetime, *, by_machine: bool) -> None:
+        """Its pictures were fetched. The first time counts, for people and for machines."""
+        if by_machine:
+            if mail.machine_opened_at is None:
+                self._put_mail(replace(mail, machine_opened_at=at))
+        elif mail.opened_at is None:
+            self._put_mail(replace(mail, opened_at=at))
+            self.events.append(MailOpened(mail.sequence_id, mail.box))
+
+    def clicked(self, mail: Mail, at: datetime, *, by_machine: bool) -> None:
+        """One of its links was followed. The first time counts, for people and for machines."""
+        if by_machine:
+            if mail.machine_clicked_at is None:
+                self._put_mail(replace(mail, machine_clicked_at=at))
+        elif mail.clicked_at is None:
+            self._put_mail(replace(mail, clicked_at=at))
+            self.events.append(MailClicked(mail.sequence_id, mail.box))
+
+    def retract_click(self, mail: Mail) -> Mail:
+        """It turned out to be a machine that clicked."""
+        first = mail.machine_clicked_at or mail.clicked_at
+        return self._put_mail(replace(mail, clicked_at=None, machine_clicked_at=first))
+
+    def suppress(self, reason: SuppressionReason, details: str, now: datetime) -> None:
+        """Mail it no more. A stronger reason replaces a weaker one."""
+        known = self.suppression.reason
+        if known and STRENGTH.index(SuppressionReason(known)) <= STRENGTH.index(reason):
+            return
+        self._put_suppression(Suppression(reason, now, details, self.suppression.soft_bounces))
+        self.blacklisted = True
+        self.dirty.add(ROW)
+        self.events.append(LeadSuppressed(reason))
+
+    def lift_suppression(self, now: datetime) -> None:
+        """It may be mailed again."""
+        if self.suppression.reason:
+            self.events.append(SuppressionLifted(self.suppression.reason))
+            self._put_suppression(Suppression("", now))
+            self.blacklisted = False
+            self.dirty.add(ROW)
+
+    def _put_suppression(self, suppression: Suppression) -> None:
+        self.suppression = suppression
+        self.dirty.add((Part.SUPPRESSION, 0))
+
+    def doubt(self, mail: Mail, reason: str) -> None:
+        """Nobody can tell whether it was taken."""
+        self._put_mail(replace(mail, state=MailState.IN_DOUBT, next_at=None, reply=reason))
+
+    def _put_mail(self, mail: Mail) -> Mail:
+        self.mails[mail.key] = mail
+        self.dirty.add((Part.MAILS, mail.key))
+        return mail

@@ -10,10 +10,10 @@ from typing import Any, NamedTuple
 import msgspec
 import sqlalchemy as sa
 
-from cartwheel import schema
+from cartwheel import mailstore, schema
 from cartwheel.events import KINDS, Event
 from cartwheel.lanes import Delete, Insert, Lane, Row, Select, Update, Write
-from cartwheel.leads import (
+from cartwheel.leadparts import (
     NOT_STORED,
     PROFILE_FIELDS,
     ROW,
@@ -24,12 +24,12 @@ from cartwheel.leads import (
     Enrolment,
     Gdpr,
     Grant,
-    Lead,
     Membership,
     Part,
     Parts,
     RunStatus,
 )
+from cartwheel.leads import Lead
 from cartwheel.times import from_micros, to_micros
 
 LeadKey = tuple[int, int]
@@ -84,9 +84,10 @@ _COLD_ROW = Select(schema.leads, ("account_id", "id", *_COLD), by=("account_id",
 _TAGS = Select(schema.lead_tags, (*_OF_LEAD, "tag_id"), by=_OF_LEAD)
 _LISTS = Select(schema.lead_lists, (*_OF_LEAD, "list_id", "joined_at", "left_at"), by=_OF_LEAD)
 _FIELDS = Select(schema.lead_fields, (*_OF_LEAD, "field_id", "value"), by=_OF_LEAD)
+_RUN = ("id", "sequence_id", "step", "status", "started_at", "ended_at", "version", "arrived_at", "due_at", "moves")
 _RUNS = Select(
     schema.enrolments,
-    (*_OF_LEAD, "id", "sequence_id", "step", "status", "started_at", "ended_at"),
+    (*_OF_LEAD, *_RUN, "reason", "earlier"),
     by=_OF_LEAD,
     where="t.latest AND t.sequence_id > 0",  # always so; without it SQLite reads every run of the lead
 )
@@ -111,8 +112,30 @@ _FIELD_CLEARED = Delete(schema.lead_fields)
 _POINTS_BOOKED = Insert(schema.points)
 _POINTS_REVERSED = Update(schema.points, ("reversed_at",))
 _RUN_STARTED = Insert(schema.enrolments)
-_RUN_CHANGED = Update(schema.enrolments, ("step", "status", "ended_at", "latest"))
+_RUN_CHANGED = Update(
+    schema.enrolments, ("step", "status", "ended_at", "version", "arrived_at", "due_at", "moves", "reason", "latest")
+)
 _EVENT = Insert(schema.events)
+
+
+class _Wake(Write):
+    """Have the latest run looked at, if it waits for longer."""
+
+    def __init__(self) -> None:
+        super().__init__(schema.enrolments, ("due_at", "account_id", "lead_id", "sequence_id"))
+        self.sqlite = (
+            "UPDATE enrolments SET due_at = ?1 WHERE account_id = ?2 AND lead_id = ?3 AND sequence_id = ?4 AND latest "
+            "AND status = 'active' AND (due_at IS NULL OR due_at > ?1)"
+        )
+        same = " AND ".join(f"t.{name} = k.{name}" for name in self.columns[1:])
+        self.postgresql = (
+            f"UPDATE enrolments t SET due_at = k.due_at FROM {self.arrays} WHERE {same} AND t.latest "
+            "AND t.status = 'active' AND (t.due_at IS NULL OR t.due_at > k.due_at)"
+        ).encode()
+
+
+RUN_WOKEN = _Wake()
+"""Rows of (now, account, lead, sequence)."""
 
 _MAKES_ROOM: Sequence[Write] = (_LEAD_ROW, _RUN_CHANGED)
 """To be written first: a lead gives up its address, a run is the latest no more, and others take their place."""
@@ -194,10 +217,27 @@ async def _load_runs(lane: Lane, leads: dict[LeadKey, Lead], keys: list[LeadKey]
     for key in keys:
         leads[key].runs, leads[key].past_runs = {}, []
     rows = await lane.fetch(_RUNS, keys)
-    for account_id, lead_id, key_, sequence_id, step, status, started_at, ended_at in sorted(rows):
-        leads[account_id, lead_id].runs[sequence_id] = Enrolment(
-            key_, sequence_id, step, RunStatus(status), from_micros(started_at), _moment(ended_at)
-        )
+    for account_id, lead_id, *row in sorted(rows):
+        run = _run(row)
+        leads[account_id, lead_id].runs[run.sequence_id] = run
+
+
+def _run(row: Sequence[Any]) -> Enrolment:
+    key, sequence_id, step, status, started_at, ended_at, version, arrived_at, due_at, moves, reason, earlier = row
+    return Enrolment(
+        key,
+        sequence_id,
+        step,
+        RunStatus(status),
+        from_micros(started_at),
+        _moment(ended_at),
+        version,
+        _moment(arrived_at),
+        _moment(due_at),
+        moves,
+        reason,
+        () if earlier == "[]" else tuple(from_micros(micros) for micros in json.loads(earlier)),
+    )
 
 
 async def _load_grants(lane: Lane, leads: dict[LeadKey, Lead], keys: list[LeadKey], due: int) -> None:
@@ -214,6 +254,9 @@ _LOADERS = (
     (Part.LISTS, _load_lists),
     (Part.SEQUENCES, _load_runs),
     (Part.POINTS, _load_grants),
+    (Part.QUEUE, mailstore.load_queue),
+    (Part.MAILS, mailstore.load_mails),
+    (Part.SUPPRESSION, mailstore.load_suppression),
 )
 
 
@@ -321,6 +364,8 @@ class Flush:
                 self._grant(lead.grants[number], key)
         if lead.has(Part.SEQUENCES):
             self._runs(lead, key)
+        for statement, row in mailstore.rows(lead, lambda: self._row_ids.next(self._now)):
+            self.add(statement, row)
 
     def _event(self, recorded: Recorded) -> None:
         lead, event, kind, origin = recorded
@@ -352,12 +397,14 @@ class Flush:
 
     def _run(self, run: Enrolment, key: LeadKey, *, latest: bool) -> None:
         ended_at = _micros(run.ended_at)
+        times = (run.version, _micros(run.arrived_at), _micros(run.due_at), run.moves, run.reason)
         if run.key == NOT_STORED:
             row_id = self._row_ids.next(self._now)
             row = (row_id, run.sequence_id, run.step, run.status.value, to_micros(run.started_at), ended_at, latest)
-            self.add(_RUN_STARTED, (*key, *row))
+            earlier = json.dumps([to_micros(start) for start in run.earlier])
+            self.add(_RUN_STARTED, (*key, *row, *times, earlier))
         else:
-            self.add(_RUN_CHANGED, (run.step, run.status.value, ended_at, latest, *key, run.key))
+            self.add(_RUN_CHANGED, (run.step, run.status.value, ended_at, *times, latest, *key, run.key))
 
 
 def _oldest_first(dirty: Dirty) -> int:

@@ -4,11 +4,12 @@ from collections.abc import Sequence
 
 from cartwheel.batches import Desk, IdempotencyKey
 from cartwheel.errors import LeadNotFound
-from cartwheel.leads import Lead, Part, Parts
+from cartwheel.leadparts import Part, Parts
+from cartwheel.leads import Lead
 from cartwheel.leadstore import LeadKey, Wanted
 
 
-class _OneLead:
+class OneLead:
     """Work on one lead, deleted or not."""
 
     idempotency: IdempotencyKey | None = None
@@ -25,7 +26,7 @@ class _OneLead:
         return lead
 
 
-class ExpiryWork(_OneLead):
+class ExpiryWork(OneLead):
     """Take back whatever of a lead's points is due."""
 
     def __init__(self, key: LeadKey) -> None:
@@ -35,7 +36,7 @@ class ExpiryWork(_OneLead):
         self.lead(desk).expire(desk.now)
 
 
-class DeletionWork(_OneLead):
+class DeletionWork(OneLead):
     """Delete a lead, or bring it back."""
 
     def __init__(self, key: LeadKey, *, deleted: bool, origin: str) -> None:

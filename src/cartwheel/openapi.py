@@ -12,7 +12,7 @@ import msgspec
 from cartwheel import wire
 from cartwheel.commands import COMMANDS
 from cartwheel.examples import Provocation, form, provocations
-from cartwheel.leads import PROFILE_FIELDS
+from cartwheel.leadparts import PROFILE_FIELDS
 from cartwheel.registry import Command
 from cartwheel.wire import Reply
 

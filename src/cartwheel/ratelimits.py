@@ -13,7 +13,7 @@ from typing import NamedTuple, Protocol
 
 import psycopg
 
-from cartwheel.catalog import App
+from cartwheel.accounts import App
 from cartwheel.db import Database
 from cartwheel.errors import Unavailable
 from cartwheel.lanes import LOCK_WAIT_S, PATIENCE

@@ -13,12 +13,14 @@ import typer
 from msgspec import inspect as types
 from typer.core import TyperCommand, TyperGroup
 
-from cartwheel import catalog, config, events, openapi, wire
+from cartwheel import accounts, config, events, openapi, wire
 from cartwheel.accountfile import AccountFile, Part
 from cartwheel.commands import COMMANDS
+from cartwheel.conditions import CONDITION_TYPES
 from cartwheel.examples import Examples, Provocation, Rung, Shown, form, run_examples
-from cartwheel.leads import PROFILE_FIELDS
+from cartwheel.leadparts import PROFILE_FIELDS
 from cartwheel.registry import Command, Scope
+from cartwheel.steps import STEP_TYPES, Step
 from cartwheel.terminal import compact_json
 
 WRITTEN = "<!-- Written by `make reference` from the code. -->"
@@ -37,6 +39,7 @@ def pages(command_line: CliCommand) -> dict[str, str]:
         "events.md": _events(examples),
         "settings.md": _settings(),
         "account-file.md": _account_file(),
+        "steps.md": _steps(),
         "cli.md": _cli(command_line),
     }
     texts = {name: "\n".join([WRITTEN, "", *lines]).rstrip() + "\n" for name, lines in written.items()}
@@ -267,7 +270,7 @@ def _account_file() -> Iterator[str]:
     yield ""
     yield "Every process holds all of it, for all accounts. A file that would bring more is refused as a whole."
     yield ""
-    yield from _table(["what", "at most"], ((what, f"{most:,}") for what, most in catalog.MOST.items()))
+    yield from _table(["what", "at most"], ((what, f"{most:,}") for what, most in accounts.MOST.items()))
 
 
 def _toml_table(path: str, kind: types.Type) -> Iterator[str]:
@@ -278,17 +281,59 @@ def _toml_table(path: str, kind: types.Type) -> Iterator[str]:
     struct = _struct(kind)
     if struct is None:
         return
+    if struct.tag is not None:
+        if "." in path:
+            yield f"`[[{path}]]` is one of [these](steps.md)."
+            yield ""
+        return
     yield f"## `[[{path}]]`" if many else f"## `[{path}]`"
     yield ""
     if struct.cls.__doc__ and struct.cls.__doc__ != Part.__doc__:
         yield from (getdoc(struct.cls) or "").splitlines()
         yield ""
-    rows = [
-        (_code(field.encode_name), _kind(field.type), _default(field), _meaning(field.type)) for field in struct.fields
-    ]
-    yield from _table(["key", "type", "default", "what it is for"], rows)
+    yield from _keys(struct.fields)
     for field in struct.fields:
         yield from _toml_table(f"{path}.{field.encode_name}", field.type)
+
+
+def _steps() -> Iterator[str]:
+    yield "# Steps and conditions"
+    yield ""
+    yield "What a sequence is made of: each step of an account file has one of these types."
+    yield ""
+    common = {field.encode_name for field in _struct_of(Step).fields}
+    yield "## Every step"
+    yield ""
+    yield from _keys(_struct_of(Step).fields)
+    for step in STEP_TYPES:
+        yield from _member(step, hidden=common)
+    yield "# Conditions"
+    yield ""
+    for condition in CONDITION_TYPES:
+        yield from _member(condition, hidden=set())
+
+
+def _struct_of(cls: type[msgspec.Struct]) -> types.StructType:
+    found = types.type_info(cls)
+    assert isinstance(found, types.StructType)  # it is one
+    return found
+
+
+def _member(cls: type[msgspec.Struct], hidden: set[str]) -> Iterator[str]:
+    """A type of step or condition, with the keys that only it has."""
+    struct = _struct_of(cls)
+    yield f"## `{struct.tag}`"
+    yield ""
+    yield from (getdoc(cls) or "").splitlines()
+    yield ""
+    fields = [field for field in struct.fields if field.encode_name not in hidden]
+    if fields:
+        yield from _keys(fields)
+
+
+def _keys(fields: Iterable[types.Field]) -> Iterator[str]:
+    rows = [(_code(field.encode_name), _kind(field.type), _default(field), _meaning(field.type)) for field in fields]
+    yield from _table(["key", "type", "default", "what it is for"], rows)
 
 
 def _struct(kind: types.Type) -> types.StructType | None:
@@ -331,7 +376,11 @@ def _kind(kind: types.Type) -> str:
             return what + _bounds(kind.min_length, kind.max_length, " entries")
         case types.StructType():
             return "table"
+        case types.BytesType():
+            return "text in base64"
         case types.UnionType():
+            if _struct(kind):
+                return "table"
             return _or_words([_kind(inner) for inner in kind.types if not isinstance(inner, types.NoneType)])
     return "anything"
 
@@ -354,7 +403,9 @@ def _default(field: types.Field) -> str:
     if field.required:
         return "(required)"
     value = field.default_factory() if field.default is msgspec.NODEFAULT else field.default
-    return "" if value is None or value in ("", []) else _code(json.dumps(value))
+    if isinstance(value, msgspec.Struct) or value in ("", [], b"", None):
+        return ""
+    return _code(json.dumps(value))
 
 
 # -- the command line --

@@ -23,11 +23,12 @@ from enum import StrEnum
 from typing import Annotated, Any, ClassVar, get_args, get_origin, get_type_hints
 
 from cartwheel import wire
+from cartwheel.accounts import Account, App
 from cartwheel.batches import Desk
 from cartwheel.bodies import Tree
-from cartwheel.catalog import Account, App
 from cartwheel.errors import DomainError
-from cartwheel.leads import Lead, Part, Parts
+from cartwheel.leadparts import Part, Parts
+from cartwheel.leads import Lead
 from cartwheel.wire import Refused, Reply
 
 

@@ -8,9 +8,21 @@ matched and unique (trimmed, without regard to case). Columns `…_at` are micro
 
 from typing import Any
 
-from sqlalchemy import BigInteger, Boolean, Column, Index, Integer, MetaData, PrimaryKeyConstraint, Table, Text, text
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    PrimaryKeyConstraint,
+    Table,
+    Text,
+    text,
+)
 
-from cartwheel.leads import PROFILE_FIELDS
+from cartwheel.leadparts import PROFILE_FIELDS
 
 metadata = MetaData()
 
@@ -47,6 +59,7 @@ accounts = _table(
     _flag("active"),
     _number("version"),
     _number("created_at"),
+    _text("mail"),
     Index("accounts_name", "name_key", unique=True),
     key=("id",),
 )
@@ -110,20 +123,28 @@ sequences = _table(
     _text("name"),
     _text("name_key"),
     _number("created_at"),
+    _text("public_name"),
+    _number("version"),
+    _text("boxes"),
+    _text("hears"),
+    _text("entry"),
+    _flag("paused"),
+    _number("resumed_at", null=True),
     Index("sequences_name", "account_id", "name_key", unique=True),
     key=("account_id", "id"),
 )
+"""`version` is the newest of its flows. `boxes`, `hears` and `entry` are JSON: what those need who start leads in it."""
 
-steps = _table(
-    "steps",
+flows = _table(
+    "flows",
     _number("account_id"),
     _number("sequence_id"),
-    _text("box"),
-    Column("position", Integer, nullable=False),
-    _text("settings"),
-    key=("account_id", "sequence_id", "box"),
+    _number("version"),
+    _text("steps"),
+    _number("published_at"),
+    key=("account_id", "sequence_id", "version"),
 )
-"""`settings` is the step as the account file writes it, as JSON."""
+"""Every version of a sequence's steps, as the account file writes them, as JSON. A run keeps to the one it began with."""
 
 custom_fields = _table(
     "custom_fields",
@@ -233,6 +254,12 @@ enrolments = _table(
     _number("started_at"),
     _number("ended_at", null=True),
     _flag("latest"),
+    _number("version"),
+    _number("arrived_at", null=True),
+    _number("due_at", null=True),
+    _number("moves"),
+    _text("reason"),
+    _text("earlier"),
     Index(
         "enrolments_latest",
         "account_id",
@@ -245,6 +272,67 @@ enrolments = _table(
     key=("account_id", "lead_id", "id"),
 )
 """Runs through sequences. Only the latest one through each sequence is loaded with its lead."""
+
+mails = _table(
+    "mails",
+    _number("account_id"),
+    _number("lead_id"),
+    _number("id"),
+    _number("run"),
+    _number("move"),
+    _number("sequence_id"),
+    _number("version"),
+    _text("box"),
+    _text("state"),
+    _number("queued_at"),
+    _number("next_at", null=True),
+    _number("attempts"),
+    _number("soft"),
+    _text("address"),
+    _text("server"),
+    _text("reply"),
+    _number("sent_at", null=True),
+    _number("opened_at", null=True),
+    _number("clicked_at", null=True),
+    _number("machine_opened_at", null=True),
+    _number("machine_clicked_at", null=True),
+    Index("mails_once", "account_id", "lead_id", "run", "move", unique=True),
+    key=("account_id", "lead_id", "id"),
+)
+"""The ledger of mail: a row for each mail that was due, once for each visit of a run to its step."""
+
+Index(
+    "mails_next",
+    mails.c.next_at,
+    sqlite_where=mails.c.next_at.is_not(None),
+    postgresql_where=mails.c.next_at.is_not(None),
+)
+
+suppressions = _table(
+    "suppressions",
+    _number("account_id"),
+    _text("email"),
+    _text("reason"),
+    _number("at"),
+    _text("details"),
+    _number("soft_bounces"),
+    key=("account_id", "email"),
+)
+"""Addresses that are not to be mailed; with an empty `reason` only the temporary failures are counted."""
+
+Index(
+    "enrolments_due",
+    enrolments.c.due_at,
+    sqlite_where=enrolments.c.due_at.is_not(None),
+    postgresql_where=enrolments.c.due_at.is_not(None),
+)
+Index(
+    "enrolments_held",
+    enrolments.c.account_id,
+    enrolments.c.sequence_id,
+    sqlite_where=(enrolments.c.status == "active") & enrolments.c.due_at.is_(None),
+    postgresql_where=(enrolments.c.status == "active") & enrolments.c.due_at.is_(None),
+)
 
 events = _table(
     "events",
@@ -284,3 +372,48 @@ rate_limits = _table(
 
 counters = _table("counters", _text("name"), _number("next"), key=("name",))
 """The next lead id to hand out. Processes take them in blocks."""
+
+# -- sending --
+
+sender_domains = _table(
+    "sender_domains",
+    _number("account_id"),
+    _text("domain"),
+    _text("selector"),
+    _text("private_key"),
+    _number("created_at"),
+    key=("account_id", "domain", "selector"),
+)
+"""The keys that mail from a domain is signed with. Which algorithm, the key tells."""
+
+send_limits = _table("send_limits", _text("name"), _number("until"), key=("name",))
+"""How far ahead of the clock a mail server or a receiving domain has been used (microseconds since 1970)."""
+
+mail_servers = _table(
+    "mail_servers",
+    _text("name"),
+    _number("failures"),
+    _number("open_until"),
+    _text("trouble"),
+    key=("name",),
+)
+"""Mail servers that are left alone for a while, and why."""
+
+test_mailbox = Table(
+    "test_mailbox",
+    metadata,
+    _number("account_id"),
+    _number("lead_id"),
+    _number("mail"),
+    _number("at"),
+    _text("sender"),
+    _text("recipient"),
+    _text("subject"),
+    Column("message", LargeBinary, nullable=False),
+    Index("test_mailbox_at", "account_id", "at"),
+    PrimaryKeyConstraint("account_id", "lead_id", "mail"),
+)
+"""What would have been sent, whole."""
+
+secrets = _table("secrets", _text("name"), _text("value"), key=("name",))
+"""What this installation made for itself, such as the key that links in mails are signed with."""

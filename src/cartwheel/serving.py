@@ -30,6 +30,7 @@ from cartwheel.config import LogLevel, Settings
 from cartwheel.db import Database
 from cartwheel.errors import BadSetting, CannotServe
 from cartwheel.wire import Reply
+from cartwheel.worker import Child
 
 log = logging.getLogger(__name__)
 
@@ -75,7 +76,12 @@ def serve(settings: Settings) -> None:
     if ran:
         log.info("migrated: %s", ", ".join(ran))
     run = _run_several if several else run_alone
-    run(running, listening, lambda: _tell_ready(settings, listening))
+    worker = Child(settings.public_url or url(settings, listening)) if settings.worker else None
+    try:
+        run(running, listening, lambda: _tell_ready(settings, listening))
+    finally:
+        if worker is not None:
+            worker.stop()
     log.info("Cartwheel stopped")
 
 

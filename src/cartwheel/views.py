@@ -7,10 +7,10 @@ from typing import Any
 from rich.text import Text
 
 from cartwheel import terminal
-from cartwheel.catalog import EVERY_COMMAND, App
+from cartwheel.accounts import EVERY_COMMAND, App
 from cartwheel.doctor import Report
 from cartwheel.leadcard import LeadCard
-from cartwheel.leads import Gdpr, Grant
+from cartwheel.leadparts import Gdpr, Grant
 
 # -- a lead --
 

@@ -12,10 +12,11 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 
+from cartwheel.accounts import Account, CustomField, FieldType
 from cartwheel.bodies import Tree
-from cartwheel.catalog import Account, CustomField, FieldType
 from cartwheel.errors import CartwheelError
-from cartwheel.leads import PROFILE_FIELDS, CustomValue, Gdpr, Lead, RunStatus, Source
+from cartwheel.leadparts import PROFILE_FIELDS, CustomValue, Gdpr, RunStatus, Source
+from cartwheel.leads import Lead
 
 
 @dataclass(frozen=True)

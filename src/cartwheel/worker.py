@@ -1,93 +1,142 @@
-"""What happens without a call: points that expire, and what is kept no longer.
+"""The process that takes leads along their sequences and sends their mail.
 
-The loop runs in every server process and needs no leader: it only finds leads for which something is due, and submits
-them as work like any other. The lead decides under its lock, so that a grant is taken back once, whoever finds it.
+`cartwheel serve` starts one as a child, so that sending never slows the API; `cartwheel worker` is one by itself. On
+PostgreSQL there may be any number of them.
 """
 
 import asyncio
 import logging
-from collections.abc import Callable
-from datetime import datetime, timedelta
+import multiprocessing
+import os
+import signal
+import threading
+from collections.abc import Callable, Sequence
+from contextlib import AsyncExitStack
+from datetime import datetime
+from multiprocessing.process import BaseProcess
 
-import sqlalchemy as sa
+import uvloop
 
-from cartwheel import observe, schema
-from cartwheel.batches import MOST_IN_BATCH, Batches
+from cartwheel import mailbox, observe, signingkeys, times
+from cartwheel.batches import Batches
+from cartwheel.composing import Composer
+from cartwheel.config import Settings
 from cartwheel.db import Database
-from cartwheel.errors import Overloaded, Unavailable
-from cartwheel.leadstore import LeadKey, leads_with_points_due
-from cartwheel.leadwork import ExpiryWork
-from cartwheel.times import to_micros
+from cartwheel.engine import Engine
+from cartwheel.flowstore import Flows
+from cartwheel.loops import Loop
+from cartwheel.mailbox import MailboxTransport
+from cartwheel.sending import Posts, Sender
+from cartwheel.servers import LocalLimits, Post, Servers
+from cartwheel.signingkeys import SigningKeys
 
 log = logging.getLogger(__name__)
 
-ROUND_S = 1.0
+PAUSE_S = 0.25
 """Time between two looks at what is due."""
-
-MOST_IN_ROUND = 500
-
-MOST_FORGOTTEN = 1000
-"""Answers kept for repeated calls that are deleted in one transaction."""
-
-IDEMPOTENCY_KEPT = timedelta(hours=24)
-"""How long a call can be repeated under its Idempotency-Key."""
 
 
 class Worker:
-    """The loop of one process."""
+    """All of it in one event loop. `base_url` is where links in mails lead."""
 
-    def __init__(self, database: Database, batches: Batches, *, clock: Callable[[], datetime]) -> None:
-        self._database = database
-        self._batches = batches
-        self._clock = clock
-        self._task: asyncio.Task[None] | None = None
+    def __init__(
+        self, settings: Settings, database: Database, *, base_url: str, clock: Callable[[], datetime] = times.now
+    ) -> None:
+        self.batches = Batches(database, clock=clock, most_waiting=settings.queue)
+        limits = LocalLimits()
+        transport = MailboxTransport(database, clock=clock)
+        self.posts = Posts(
+            Servers(settings.smtp, clock=clock, limits=limits) if settings.smtp else None,
+            Post(mailbox.SERVER, transport, clock=clock, limits=limits),
+        )
+        flows = Flows(database)
+        self.engine = Engine(self.batches, flows, database, clock=clock)
+        composer = Composer(signingkeys.link_signer(database), base_url, bounce_mailbox=settings.bounce_address)
+        self.sender = Sender(self.batches, flows, composer, SigningKeys(database), self.posts, clock=clock)
+        self._loops = [
+            Loop("taking leads along", self.engine.round, PAUSE_S),
+            Loop("letting paused leads go on", self.engine.release, 1.0),
+            Loop("sending", self.sender.round, PAUSE_S),
+        ]
 
-    def start(self) -> None:
-        self._task = asyncio.create_task(self._loop())
+    async def start(self) -> None:
+        await self.batches.start()
+        for loop in self._loops:
+            loop.start()
 
     async def stop(self) -> None:
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.wait([self._task])
+        """Begin nothing more, let the mails that are under way arrive, and store what became of them."""
+        await asyncio.gather(*(loop.stop() for loop in self._loops))
+        await self.sender.finish()
+        await self.batches.stop()
+        await self.posts.close()
 
-    async def _loop(self) -> None:
-        while True:
-            try:
-                more = await self.round()
-            except (Unavailable, Overloaded) as trouble:
-                log.warning("housekeeping waits: %s", trouble)
-                more = False
-            except Exception:  # the loop's outermost: tomorrow's points have to expire, too
-                log.exception("housekeeping failed")
-                more = False
-            observe.settle()  # an idle process shows its last calls, too
-            await asyncio.sleep(0 if more else ROUND_S)
 
-    async def round(self) -> bool:
-        """Do what is due now; true if there may be more. Raises the first of what went wrong, after the rest is done."""
-        now = self._clock()
-        due = await asyncio.to_thread(self._due, now)
-        failures: list[BaseException] = []
-        for start in range(0, len(due), MOST_IN_BATCH):  # no more at once, so that calls find room in the queue
-            works = [self._batches.submit(ExpiryWork(key)) for key in due[start : start + MOST_IN_BATCH]]
-            results = await asyncio.gather(*works, return_exceptions=True)
-            failures += [result for result in results if isinstance(result, BaseException)]
-        forgotten = await asyncio.to_thread(self._forget, now)
-        if failures:
-            raise failures[0]
-        return bool(due) or forgotten == MOST_FORGOTTEN
+def run(settings: Settings, base_url: str, *, until: Sequence[signal.Signals]) -> None:
+    """Until one of these signals comes."""
+    uvloop.run(_run(settings, base_url, until))
 
-    def _due(self, now: datetime) -> list[LeadKey]:
-        with self._database.read() as connection:
-            return leads_with_points_due(connection, now, MOST_IN_ROUND)
 
-    def _forget(self, now: datetime) -> int:
-        """Away with old answers, so few at a time that no call has to wait long for them; returns how many."""
-        table = schema.idempotent_calls
-        old = sa.select(*table.primary_key).where(table.c.at < to_micros(now - IDEMPOTENCY_KEPT)).limit(MOST_FORGOTTEN)
-        with self._database.read() as connection:
-            if connection.execute(old.limit(1)).first() is None:
-                return 0
-        with self._database.write() as connection:
-            free = old.with_for_update(skip_locked=True)  # another process may be at it
-            return connection.execute(sa.delete(table).where(sa.tuple_(*table.primary_key).in_(free))).rowcount
+async def _run(settings: Settings, base_url: str, until: Sequence[signal.Signals]) -> None:
+    told = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in until:
+        loop.add_signal_handler(number, told.set)
+    async with AsyncExitStack() as stack:
+        database = Database(settings.database)
+        stack.callback(database.close)
+        worker = await asyncio.to_thread(Worker, settings, database, base_url=base_url)
+        await worker.start()
+        stack.push_async_callback(worker.stop)
+        log.info("the worker is ready")
+        await told.wait()
+    log.info("the worker stopped")
+
+
+# -- as a child of the server --
+
+
+def _as_child(base_url: str) -> None:
+    settings = Settings.load()
+    observe.start_logging(settings.log_level)
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        threading.Thread(target=_stop_after, args=(parent,), name="orphanage", daemon=True).start()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is meant for the server, which then stops its worker
+    run(settings, base_url, until=[signal.SIGTERM])
+
+
+def _stop_after(parent: BaseProcess) -> None:
+    parent.join()
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+class Child:
+    """A worker in a process of its own, started again when it dies."""
+
+    LOOKS_EVERY_S = 1.0
+
+    def __init__(self, base_url: str) -> None:
+        self._base_url = base_url
+        self._stopping = threading.Event()
+        self._process = self._spawn()
+        self._watch = threading.Thread(target=self._keep_alive, name="worker's keeper", daemon=True)
+        self._watch.start()
+
+    def stop(self) -> None:
+        """Tell it to finish, and wait for it."""
+        self._stopping.set()
+        self._watch.join()
+        self._process.terminate()
+        self._process.join()
+
+    def _spawn(self) -> BaseProcess:
+        process = multiprocessing.get_context("spawn").Process(target=_as_child, args=(self._base_url,), name="worker")
+        process.start()
+        return process
+
+    def _keep_alive(self) -> None:
+        while not self._stopping.wait(self.LOOKS_EVERY_S):
+            if not self._process.is_alive():
+                log.error("the worker died (%s) and was replaced", self._process.exitcode)
+                self._process = self._spawn()

@@ -14,7 +14,8 @@ import tomli_w
 from argon2 import PasswordHasher
 
 from cartwheel import accountfile, credentials, schema
-from cartwheel.catalog import ApiKey, Catalog
+from cartwheel.accounts import ApiKey
+from cartwheel.catalog import Catalog
 from cartwheel.gate import FREE_FAILURES, LONGEST_WAIT_S, Gate, NewestCatalog
 from cartwheel.network import Client, read_address
 from conftest import Databases

@@ -4,7 +4,7 @@ from typing import Any
 import pytest
 
 from cartwheel import schema
-from cartwheel.worker import Worker
+from cartwheel.housekeeping import Housekeeping
 from harness import Api, new_api
 
 ADA = "ada@shop.example"
@@ -56,7 +56,7 @@ def test_a_refused_call_can_be_sent_again_under_its_key(api: Api) -> None:
 
 def test_a_key_is_forgotten_after_a_day(api: Api) -> None:
     server = api.server
-    worker = Worker(server.database, server.application.batches, clock=server.clock)
+    worker = Housekeeping(server.database, server.application.batches, clock=server.clock)
     api.create(ADA)
     repeat(api, "order-1")
     server.clock.forward(hours=24)

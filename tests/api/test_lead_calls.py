@@ -2,7 +2,7 @@ from typing import Any
 
 import pytest
 
-from cartwheel.leads import PROFILE_FIELDS
+from cartwheel.leadparts import PROFILE_FIELDS
 from harness import Api, Server, new_api
 
 ADA = "ada@shop.example"

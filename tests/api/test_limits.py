@@ -7,7 +7,7 @@ import psycopg
 import pytest
 
 from cartwheel import accountfile
-from cartwheel.catalog import App, Mode
+from cartwheel.accounts import App, Mode
 from cartwheel.db import Database
 from cartwheel.ratelimits import Pace, SharedLimits
 from conftest import Databases

@@ -3,7 +3,7 @@ from typing import Any
 import pytest
 
 from cartwheel import schema
-from cartwheel.worker import Worker
+from cartwheel.housekeeping import Housekeeping
 from harness import Api
 
 ADA = "ada@shop.example"
@@ -17,7 +17,7 @@ def give(api: Api, points: Any, expiration: Any = None) -> Any:
 def keep_house(api: Api) -> None:
     """One round of the worker, at the time that the test has set."""
     server = api.server
-    worker = Worker(server.database, server.application.batches, clock=server.clock)
+    worker = Housekeeping(server.database, server.application.batches, clock=server.clock)
     server.run(worker.round)
 
 

@@ -187,7 +187,8 @@ class ServerProcess:
 def clean_environment(url: str) -> dict[str, str]:
     """This process's environment without its own settings."""
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("CARTWHEEL_")}
-    return inherited | {"CARTWHEEL_DATABASE": url, "CARTWHEEL_LOG_LEVEL": "warning"}
+    settings = {"CARTWHEEL_DATABASE": url, "CARTWHEEL_LOG_LEVEL": "warning", "CARTWHEEL_WORKER": "no"}
+    return inherited | settings
 
 
 @contextmanager

@@ -46,7 +46,7 @@ COUNTS = {
     "custom_fields": 1,
     "custom_field_options": 2,
     "sequences": 1,
-    "steps": 1,
+    "flows": 1,
 }
 
 

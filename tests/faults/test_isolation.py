@@ -12,7 +12,8 @@ from locks import locked
 from realserver import make_account, serving, wait_until
 
 from cartwheel.batches import Desk, IdempotencyKey
-from cartwheel.leads import Lead, Part
+from cartwheel.leadparts import Part
+from cartwheel.leads import Lead
 from cartwheel.leadstore import Wanted
 from conftest import Databases
 from harness import Api, Server

@@ -18,8 +18,8 @@ from callers import Answer, Book, Caller, Load, Outcome
 from realserver import ACCOUNT, PACED_APP, ServerProcess, make_account, serving, wait_until
 
 from cartwheel.db import Database
+from cartwheel.housekeeping import Housekeeping
 from cartwheel.lanes import LOCK_WAIT_S
-from cartwheel.worker import Worker
 from conftest import Databases
 from harness import Server
 
@@ -234,7 +234,7 @@ def test_two_workers_that_find_the_same_points_take_them_back_once(url: str, tmp
     with serving(url, tmp_path) as real:
         Book().fill_pool(real.port, 100)
     servers = [Server(url), Server(url)]
-    workers = [Worker(server.database, server.application.batches, clock=server.clock) for server in servers]
+    workers = [Housekeeping(server.database, server.application.batches, clock=server.clock) for server in servers]
     loans = [3, 5, 7, 11, 13, 17]
     try:
         for loan in loans:

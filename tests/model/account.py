@@ -10,7 +10,7 @@ from calls import Encoded, encode, resolve
 from vocabulary import Chosen, Lead
 
 from cartwheel import schema
-from cartwheel.worker import Worker
+from cartwheel.housekeeping import Housekeeping
 from harness import DEMO, Server, new_api
 from model import Model
 from rawhttp import Line, request
@@ -137,6 +137,6 @@ def ordered(answer: Any) -> Any:
 
 def housekeeping(server: Server) -> None:
     """What the server does every second, now."""
-    worker = Worker(server.database, server.application.batches, clock=server.clock)
+    worker = Housekeeping(server.database, server.application.batches, clock=server.clock)
     while server.run(worker.round):
         pass

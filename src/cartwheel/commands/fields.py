@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Annotated, Any
 
 from cartwheel import wire
-from cartwheel.catalog import FIELD_IDENTIFIER, LONGEST_NAME, MOST, FieldType
+from cartwheel.accounts import FIELD_IDENTIFIER, LONGEST_NAME, MOST, FieldType
 from cartwheel.errors import (
     AccountFull,
     FieldExists,

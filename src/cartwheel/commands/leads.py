@@ -3,10 +3,11 @@
 from typing import Any
 
 from cartwheel import wire
+from cartwheel.accounts import Account, CustomField, Mode
 from cartwheel.bodies import Tree
-from cartwheel.catalog import Account, CustomField, Mode
 from cartwheel.errors import LeadExists, LeadIsDeleted, LeadNotFound, WrongFieldFormat
-from cartwheel.leads import PROFILE_FIELDS, CustomValue, Gdpr, Lead, Part, Source
+from cartwheel.leadparts import PROFILE_FIELDS, CustomValue, Gdpr, Part, Source
+from cartwheel.leads import Lead
 from cartwheel.registry import LeadCall, NewLeadCall, Scope, command
 from cartwheel.wire import Refused
 

@@ -3,7 +3,7 @@
 from typing import Annotated
 
 from cartwheel import wire
-from cartwheel.leads import Part
+from cartwheel.leadparts import Part
 from cartwheel.registry import LeadCall, Scope, Whole, command
 
 LONGEST_EXPIRATION_DAYS = 1_000_000

@@ -4,7 +4,7 @@ from typing import Annotated, Any
 
 from cartwheel import wire
 from cartwheel.errors import SequenceNotFound, StepNotAlphanumeric, StepNotFound
-from cartwheel.leads import Part
+from cartwheel.leadparts import Part
 from cartwheel.registry import AccountCall, LeadCall, Name, Scope, command
 
 
@@ -32,7 +32,9 @@ def subscribe_lead_to_sequence_at_step(
 ) -> None:
     """Start the lead in a sequence at the step with this box number (`1`, `A2`). If it is in it, it stays where it is."""
     sequence = call.account.sequence_named(sequence_name)
-    call.lead.enrol(sequence.id, sequence.step(step).box, call.desk.now)
+    call.lead.enrol(
+        sequence.id, sequence.check_box(step), call.desk.now, version=sequence.version, entry=sequence.entry
+    )
 
 
 @command(

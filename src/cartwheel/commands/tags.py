@@ -4,7 +4,7 @@ from typing import Annotated, Any
 
 from cartwheel import wire
 from cartwheel.errors import TagNotFound
-from cartwheel.leads import Part
+from cartwheel.leadparts import Part
 from cartwheel.registry import AccountCall, LeadCall, Name, Scope, command
 
 

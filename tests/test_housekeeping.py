@@ -11,8 +11,8 @@ import sqlalchemy as sa
 from cartwheel import schema
 from cartwheel.batches import MOST_IN_BATCH
 from cartwheel.errors import LeadNotFound
+from cartwheel.housekeeping import IDEMPOTENCY_KEPT, MOST_FORGOTTEN, Housekeeping
 from cartwheel.times import to_micros
-from cartwheel.worker import IDEMPOTENCY_KEPT, MOST_FORGOTTEN, Worker
 from conftest import Databases
 from harness import Api, Server, new_api
 
@@ -27,8 +27,8 @@ def narrow(engine: str, databases: Databases) -> Iterator[Api]:
     running.stop()
 
 
-def worker(server: Server) -> Worker:
-    return Worker(server.database, server.application.batches, clock=server.clock)
+def worker(server: Server) -> Housekeeping:
+    return Housekeeping(server.database, server.application.batches, clock=server.clock)
 
 
 def lend_points(api: Api, lead_ids: range) -> None:

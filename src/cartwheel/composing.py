@@ -1,0 +1,186 @@
+"""From a mail of the ledger to the bytes that go out: what the step says, the lead's values, links, headers, signatures."""
+
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from email.utils import format_datetime, parseaddr
+from urllib.parse import quote
+
+from cartwheel import dkim
+from cartwheel.accounts import Account
+from cartwheel.emails import EmailNotValid, read_email
+from cartwheel.errors import CartwheelError
+from cartwheel.leadparts import PROFILE_FIELDS
+from cartwheel.leads import Lead
+from cartwheel.links import Kind, MailId, Signer
+from cartwheel.mailhtml import Kind as Language
+from cartwheel.mails import Mail
+from cartwheel.merge import MERGE_NAMES, BadContent
+from cartwheel.mime import Attachment, address
+from cartwheel.outgoing import Outgoing
+from cartwheel.render import Built, CompiledMail, Content, compile_mail
+from cartwheel.steps import EmailStep
+
+MOST_COMPILED = 500
+
+TEST_SENDER = "no-reply@cartwheel.invalid"
+"""Whom mails come from as long as an account has not said, where nothing leaves the machine."""
+
+
+class Unsendable(CartwheelError):
+    """The mail cannot be made: an owner has to see to it."""
+
+
+def content_of(step: EmailStep) -> Content:
+    """The author's part of a mail."""
+    kind, source = next((kind, source) for kind in Language if (source := getattr(step, kind.value)) is not None)
+    return Content(
+        subject=step.subject,
+        kind=kind,
+        source=source,
+        preview=step.preview,
+        text=step.text or "",
+        attachments=tuple(
+            Attachment(file.name, file.media_type, file.data, inline_id=file.inline) for file in step.attachments
+        ),
+    )
+
+
+def known_names(account: Account) -> frozenset[str]:
+    """Every name that a mail of the account may use in braces."""
+    return frozenset(
+        [
+            *(entry.name for entry in MERGE_NAMES),
+            *PROFILE_FIELDS,
+            *(field.identifier for field in account.fields.values()),
+        ]
+    )
+
+
+def values_of(lead: Lead, account: Account) -> dict[str, str]:
+    """What stands for the names in a mail to the lead, its links left out."""
+    joined = lead.created_at.astimezone(account.zone)
+    values = {name: lead.profile.get(name, "") for name in PROFILE_FIELDS}
+    values |= {
+        "email": lead.email,
+        "email_address": lead.email,
+        "score": str(lead.score),
+        "date_joined": f"{joined:%B} {joined.day}, {joined.year}",
+        "account_address": account.mail.address,
+    }
+    for field in account.fields.values():
+        chosen = lead.custom.get(field.id, "")
+        if not isinstance(chosen, str):
+            chosen = ", ".join(option.name for option in field.options if option.id in chosen)
+        values[field.identifier] = chosen
+    return values
+
+
+def read_sender(text: str) -> tuple[str, str]:
+    """(name, address) of `Name <address>`; raises `Unsendable`."""
+    name, email = parseaddr(text)
+    try:
+        return name, read_email(email)
+    except EmailNotValid:
+        raise Unsendable(f"{text!r} is no sender: give `Name <address>`") from None
+
+
+class Composer:
+    """One for a process. `base_url` is where its links lead."""
+
+    def __init__(self, signer: Signer, base_url: str, *, bounce_mailbox: str = "") -> None:
+        self._signer = signer
+        self._base_url = base_url.rstrip("/")
+        self._bounce_mailbox = bounce_mailbox
+        self._compiled: OrderedDict[tuple[int, int, int, str], CompiledMail] = OrderedDict()
+
+    def compose(
+        self,
+        account: Account,
+        lead: Lead,
+        mail: Mail,
+        step: EmailStep,
+        *,
+        now: datetime,
+        signers: Sequence[dkim.Signer] = (),
+        nobody_outside: bool = False,
+    ) -> Outgoing:
+        """Raises `Unsendable`. `nobody_outside` when the mail stays in the test mailbox."""
+        number = MailId(lead.account_id, lead.id, mail.key)
+        name, sender = self._sender(account, step, nobody_outside=nobody_outside)
+        compiled = self._compile(account, mail, step)
+        links = self._links(number)
+        track_clicks = account.mail.track_clicks and step.track_clicks
+        track_opens = account.mail.track_opens and step.track_opens
+        built = compiled.build(
+            values_of(lead, account) | links,
+            list(
+                self._headers(account, lead, number, (name, sender), step.reply_to or account.mail.reply_to, now, links)
+            ),
+            rewrite=(lambda link, target: self._click(number, link, target)) if track_clicks else None,
+            pixel=f"{self._base_url}/o/{self._signer.token(Kind.OPEN, number)}" if track_opens else None,
+        )
+        envelope_from = self._signer.bounce_address(number, self._bounce_mailbox) if self._bounce_mailbox else sender
+        return Outgoing(envelope_from, lead.email, _signed(built, sender, signers, now), (*number[:2], mail))
+
+    def _sender(self, account: Account, step: EmailStep, *, nobody_outside: bool) -> tuple[str, str]:
+        told = step.sender or account.mail.sender
+        if told:
+            return read_sender(told)
+        if nobody_outside:
+            return account.name, TEST_SENDER
+        raise Unsendable("the account has no sender: give `[account.mail] sender`")
+
+    def _compile(self, account: Account, mail: Mail, step: EmailStep) -> CompiledMail:
+        key = (account.id, mail.sequence_id, mail.version, mail.box)
+        compiled = self._compiled.get(key)
+        if compiled is None:
+            try:
+                compiled = self._compiled[key] = compile_mail(content_of(step))
+            except BadContent as error:
+                raise Unsendable(f"box {mail.box}: {error}") from error
+            if len(self._compiled) > MOST_COMPILED:
+                self._compiled.popitem(last=False)
+        return compiled
+
+    def _links(self, mail: MailId) -> dict[str, str]:
+        return {
+            "unsubscribe_link": f"{self._base_url}/u/{self._signer.token(Kind.UNSUBSCRIBE, mail)}",
+            "preferences_link": f"{self._base_url}/p/{self._signer.token(Kind.PREFERENCES, mail)}",
+        }
+
+    def _click(self, mail: MailId, link: int, target: str) -> str:
+        token = self._signer.token(Kind.CLICK, mail, link, target)
+        return f"{self._base_url}/c/{token}?to={quote(target, safe='')}"
+
+    def _headers(
+        self,
+        account: Account,
+        lead: Lead,
+        mail: MailId,
+        sender: tuple[str, str],
+        reply_to: str,
+        now: datetime,
+        links: Mapping[str, str],
+    ) -> Sequence[tuple[str, str]]:
+        person = " ".join(filter(None, (lead.profile.get("first_name", ""), lead.profile.get("last_name", ""))))
+        return (
+            ("Date", format_datetime(now)),
+            ("From", address(*sender)),
+            ("To", address(person, lead.email)),
+            *([("Reply-To", address(*read_sender(reply_to)))] if reply_to else []),
+            ("Message-ID", self._signer.message_id(mail, sender[1].rpartition("@")[2])),
+            ("List-Unsubscribe", f"<{links['unsubscribe_link']}>"),
+            ("List-Unsubscribe-Post", "List-Unsubscribe=One-Click"),
+            ("Feedback-ID", f"{mail.lead_id % 1000}:{account.id}:cartwheel"),
+        )
+
+
+def _signed(built: Built, sender: str, signers: Sequence[dkim.Signer], now: datetime) -> bytes:
+    """By every key of the sender's domain, or of the one above it."""
+    domain = sender.rpartition("@")[2].lower()
+    mine = [signer for signer in signers if domain == signer.domain or domain.endswith(f".{signer.domain}")]
+    if mine:
+        signatures = dkim.sign(mine, built.headers, built.body, int(now.timestamp()))
+        built.headers[:0] = [(b"DKIM-Signature", signature) for signature in signatures]
+    return built.as_bytes()

@@ -1,0 +1,331 @@
+"""Conditions on a lead, as splits, waits and goals of a sequence have them: one class a condition.
+
+Each says in `hears` which kinds of events can make it come true, so that a lead that waits is woken by them, and in
+`parts` what of the lead has to be loaded to tell.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Annotated, Any, ClassVar, get_args
+
+import msgspec
+
+from cartwheel.accounts import Account, CustomField
+from cartwheel.errors import DomainError
+from cartwheel.events import (
+    LeadCreated,
+    LeadEdited,
+    ListJoined,
+    ListLeft,
+    MailClicked,
+    MailOpened,
+    PointsExpired,
+    PointsGiven,
+    PointsRemoved,
+    SequenceCompleted,
+    SequenceJoined,
+    SequenceLeft,
+    TagAssigned,
+    TagUnassigned,
+)
+from cartwheel.leadparts import PROFILE_FIELDS, Enrolment, Part, Parts, RunStatus
+from cartwheel.leads import Lead
+from cartwheel.schedule import BadSchedule, Delay
+
+
+@dataclass(frozen=True)
+class Subject:
+    """Whom a condition is asked about."""
+
+    lead: Lead
+    account: Account
+    run: Enrolment | None
+    """The run whose mails `opened` and `clicked` speak of."""
+
+
+Text = Annotated[str, msgspec.Meta(min_length=1, max_length=255)]
+
+
+class Condition(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, tag_field="type"):
+    """Something that is true of a lead or not."""
+
+    hears: ClassVar[frozenset[str]] = frozenset()
+    parts: ClassVar[Parts] = Part.NONE
+
+    def holds(self, subject: Subject) -> bool:
+        """Raises a `DomainError` when it speaks of something that the account does not have."""
+        raise NotImplementedError
+
+    def check(self, account: Account) -> None:
+        """Raises a `DomainError` when it speaks of something that the account does not have."""
+
+    def inside(self) -> "Iterator[Condition]":
+        """It, and the conditions in it."""
+        yield self
+
+    def told(self) -> str:
+        """The condition in words, as what follows `if`."""
+        raise NotImplementedError
+
+
+def _kinds(*events: type[Any]) -> frozenset[str]:
+    return frozenset(event.kind for event in events)
+
+
+class HasTag(Condition, tag="has_tag", frozen=True):
+    """The lead has the tag."""
+
+    tag: Text
+
+    hears = _kinds(TagAssigned, TagUnassigned)
+    parts = Part.TAGS
+
+    def holds(self, subject: Subject) -> bool:
+        return subject.account.tag_named(self.tag).id in subject.lead.tags
+
+    def check(self, account: Account) -> None:
+        account.tag_named(self.tag)
+
+    def told(self) -> str:
+        return f"the lead has the tag {self.tag}"
+
+
+class OnList(Condition, tag="on_list", frozen=True):
+    """The lead is on the list."""
+
+    list: Text
+
+    hears = _kinds(ListJoined, ListLeft)
+    parts = Part.LISTS
+
+    def holds(self, subject: Subject) -> bool:
+        place = subject.lead.lists.get(subject.account.list_named(self.list).id)
+        return place is not None and place.active
+
+    def check(self, account: Account) -> None:
+        account.list_named(self.list)
+
+    def told(self) -> str:
+        return f"the lead is on the list {self.list}"
+
+
+class InSequence(Condition, tag="in_sequence", frozen=True):
+    """The lead is in the sequence, or has completed it."""
+
+    sequence: Text
+
+    hears = _kinds(SequenceJoined, SequenceLeft, SequenceCompleted)
+    parts = Part.SEQUENCES
+
+    def holds(self, subject: Subject) -> bool:
+        run = subject.lead.runs.get(subject.account.sequence_named(self.sequence).id)
+        return run is not None and run.status is not RunStatus.UNSUBSCRIBED
+
+    def check(self, account: Account) -> None:
+        account.sequence_named(self.sequence)
+
+    def told(self) -> str:
+        return f"the lead is in the sequence {self.sequence}"
+
+
+class Score(Condition, tag="score", frozen=True):
+    """The lead's score is within these bounds, which belong to it."""
+
+    at_least: int | None = None
+    at_most: int | None = None
+
+    hears = _kinds(PointsGiven, PointsRemoved, PointsExpired)
+
+    def __post_init__(self) -> None:
+        if self.at_least is None and self.at_most is None:
+            raise ValueError("a score needs at_least or at_most")
+
+    def holds(self, subject: Subject) -> bool:
+        score = subject.lead.score
+        return (self.at_least is None or score >= self.at_least) and (self.at_most is None or score <= self.at_most)
+
+    def told(self) -> str:
+        bounds = [f"at least {self.at_least}"] * (self.at_least is not None)
+        bounds += [f"at most {self.at_most}"] * (self.at_most is not None)
+        return f"the score is {' and '.join(bounds)}"
+
+
+class Field(Condition, tag="field", frozen=True):
+    """A field of the lead, built in or custom, is exactly this (an option: its name) or contains this, in any case.
+
+    With neither, the field has to be filled.
+    """
+
+    field: Text
+    equals: str | None = None
+    contains: str | None = None
+
+    hears = _kinds(LeadEdited, LeadCreated)
+    parts = Part.PROFILE
+
+    def holds(self, subject: Subject) -> bool:
+        values = [value.casefold() for value in _values(self.field, subject)]
+        if self.equals is not None:
+            return self.equals.strip().casefold() in (values or [""])
+        if self.contains is not None:
+            return any(self.contains.casefold() in value for value in values)
+        return any(values)
+
+    def check(self, account: Account) -> None:
+        _custom_field(self.field, account)
+
+    def told(self) -> str:
+        if self.equals is not None:
+            return f"{self.field} is {self.equals!r}"
+        return f"{self.field} contains {self.contains!r}" if self.contains is not None else f"{self.field} is filled"
+
+
+class FieldUnknown(DomainError):
+    """There is no field of this name."""
+
+
+def _custom_field(name: str, account: Account) -> CustomField | None:
+    """None for a built-in field."""
+    if name in PROFILE_FIELDS or name == "email":
+        return None
+    field = account.field(name)
+    if field is None:
+        raise FieldUnknown(f"there is no field {name}")
+    return field
+
+
+def _values(name: str, subject: Subject) -> list[str]:
+    """What a person would read in the field; several for a field of several choices."""
+    field = _custom_field(name, subject.account)
+    if field is None:
+        value = subject.lead.email if name == "email" else subject.lead.profile.get(name, "")
+        return [value.strip()]
+    chosen = subject.lead.custom.get(field.id, "")
+    if isinstance(chosen, str):
+        return [chosen.strip()]
+    return [option.name for option in field.options if option.id in chosen]
+
+
+class _OfMail(Condition, frozen=True):
+    """A mail of this run, by the box label of its step; `within` counts from its sending."""
+
+    box: Text
+    within: str = ""
+
+    parts = Part.MAILS
+
+    def __post_init__(self) -> None:
+        if self.within:
+            try:
+                Delay.read(self.within)
+            except BadSchedule as error:
+                raise ValueError(str(error)) from None
+
+    def _soon(self, lead: Lead, run: Enrolment | None, *, clicked: bool) -> bool:
+        limit = Delay.read(self.within).length if self.within else timedelta.max
+        return any(
+            mail.box == self.box
+            and run is not None
+            and mail.run_key == run.key
+            and (seen := mail.clicked_at if clicked else mail.opened_at) is not None
+            and seen - mail.sent_at <= limit
+            for mail in lead.mails.values()
+            if mail.sent_at is not None
+        )
+
+    def _within(self) -> str:
+        return f" within {self.within}" if self.within else ""
+
+
+class Opened(_OfMail, tag="opened", frozen=True):
+    """The lead has opened the mail of a step (or clicked in it), machines not counted."""
+
+    hears = _kinds(MailOpened, MailClicked)
+
+    def holds(self, subject: Subject) -> bool:
+        lead, run = subject.lead, subject.run
+        return self._soon(lead, run, clicked=False) or self._soon(lead, run, clicked=True)
+
+    def told(self) -> str:
+        return f"the mail of step {self.box} was opened{self._within()}"
+
+
+class Clicked(_OfMail, tag="clicked", frozen=True):
+    """The lead has clicked a link in the mail of a step, machines not counted."""
+
+    hears = _kinds(MailClicked)
+
+    def holds(self, subject: Subject) -> bool:
+        return self._soon(subject.lead, subject.run, clicked=True)
+
+    def told(self) -> str:
+        return f"a link in the mail of step {self.box} was clicked{self._within()}"
+
+
+class _Several(Condition, frozen=True):
+    conditions: "Annotated[list[AnyCondition], msgspec.Meta(min_length=1, max_length=50)]"
+
+    def check(self, account: Account) -> None:
+        for condition in self.conditions:
+            condition.check(account)
+
+    def inside(self) -> Iterator[Condition]:
+        yield self
+        for condition in self.conditions:
+            yield from condition.inside()
+
+
+class All(_Several, tag="all", frozen=True):
+    """Every one of these is true."""
+
+    def holds(self, subject: Subject) -> bool:
+        return all(condition.holds(subject) for condition in self.conditions)
+
+    def told(self) -> str:
+        return " and ".join(condition.told() for condition in self.conditions)
+
+
+class AnyOf(_Several, tag="any", frozen=True):
+    """At least one of these is true."""
+
+    def holds(self, subject: Subject) -> bool:
+        return any(condition.holds(subject) for condition in self.conditions)
+
+    def told(self) -> str:
+        return " or ".join(condition.told() for condition in self.conditions)
+
+
+class Not(Condition, tag="not", frozen=True):
+    """The opposite of a condition."""
+
+    condition: "AnyCondition"
+
+    def holds(self, subject: Subject) -> bool:
+        return not self.condition.holds(subject)
+
+    def check(self, account: Account) -> None:
+        self.condition.check(account)
+
+    def inside(self) -> Iterator[Condition]:
+        yield self
+        yield from self.condition.inside()
+
+    def told(self) -> str:
+        return f"it is not so that {self.condition.told()}"
+
+
+AnyCondition = HasTag | OnList | InSequence | Score | Field | Opened | Clicked | All | AnyOf | Not
+
+CONDITION_TYPES: tuple[type[Condition], ...] = get_args(AnyCondition)
+
+
+def hears(condition: Condition) -> frozenset[str]:
+    return frozenset().union(*(each.hears for each in condition.inside()))
+
+
+def parts(condition: Condition) -> Parts:
+    needed = Part.NONE
+    for each in condition.inside():
+        needed |= each.parts
+    return needed

@@ -1,0 +1,207 @@
+"""What a lead is made of: the values in its parts, and which parts there are. Pure."""
+
+from datetime import datetime
+from enum import Enum, StrEnum
+from typing import Any
+
+import msgspec
+
+PROFILE_FIELDS = (
+    "phone",
+    "phone_country_code",
+    "first_name",
+    "middle_name",
+    "last_name",
+    "last_name2",
+    "ip",
+    "address",
+    "zip",
+    "city",
+    "state",
+    "country",
+    "company",
+    "lead_picture",
+    "website",
+    "facebook",
+    "twitter",
+    "linkedin",
+    "google_plus",
+    "lead_preferred_time_zone",
+    "sales_tax_id",
+    "business_type",
+)
+"""The text fields that anybody may write. Beside them stand the e-mail address and the account's custom fields."""
+
+CustomValue = str | tuple[int, ...]
+"""A text, or the ids of the chosen options."""
+
+
+class Part:
+    """What of a lead is loaded, beyond its row's few hot columns: bits, added up in `Parts`."""
+
+    PROFILE = 1
+    """Every text field, the custom fields, notes and consent."""
+    TAGS = 2
+    LISTS = 4
+    SEQUENCES = 8
+    POINTS = 16
+    """The grants that are due to be taken back. The score itself is always there."""
+
+    QUEUE = 32
+    """Its mails that are not settled: queued, or on their way."""
+    MAILS = 64
+    """Every mail of the lead in the ledger."""
+    SUPPRESSION = 128
+    """Why its address is not to be mailed, if so."""
+
+    NONE = 0
+    ALL = PROFILE | TAGS | LISTS | SEQUENCES | POINTS
+    """What the API and people look at."""
+
+
+Parts = int
+
+NOT_LOADED: Any = None
+"""What stands in a lead's part that its work did not ask for; any use of it fails."""
+
+NOT_STORED = 0
+"""The key of a run that has no number yet."""
+
+Dirty = tuple[int, int]
+"""(part, key within the part): what has to be written."""
+
+ROW: Dirty = (Part.NONE, 0)
+SCORE: Dirty = (Part.NONE, 1)
+
+
+class Source(StrEnum):
+    """How a lead came into the account."""
+
+    API = "api"
+    IMPORT = "import"
+    MANUAL = "manual"
+    SINGLE_OPTIN = "single-optin"
+    DOUBLE_OPTIN = "double-optin"
+    CHECKOUT = "checkout"
+    HELPDESK = "helpdesk"
+    AFFILIATE_SIGNUP = "affiliate-signup"
+
+
+class Gdpr(Enum):
+    """A lead's consent to the storing of its data; the numbers are Kartra's."""
+
+    OFF = 0
+    NOT_SUBJECT = 1
+    ACCEPTED = 2
+    NOT_ACCEPTED = 3
+    UNKNOWN = 4
+    PENDING = 5
+
+
+class RunStatus(StrEnum):
+    """Where a run through a sequence stands."""
+
+    ACTIVE = "active"
+    UNSUBSCRIBED = "unsubscribed"
+    COMPLETED = "completed"
+    PARKED = "parked"
+    """It cannot go on, and says why."""
+
+
+class Membership(msgspec.Struct, frozen=True):
+    """A lead's place on a list. The row stays when the lead leaves."""
+
+    joined_at: datetime
+    left_at: datetime | None = None
+
+    @property
+    def active(self) -> bool:
+        return self.left_at is None
+
+
+class Grant(msgspec.Struct, frozen=True):
+    """A row of the points ledger: points given, or taken when negative. `key` is negative until it is stored."""
+
+    key: int
+    points: int
+    given_at: datetime
+    expires_at: datetime | None = None
+    reversed_at: datetime | None = None
+
+
+class Entry(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
+    """Who may start a sequence that was in it before."""
+
+    again: bool = True
+    """Whether a lead that left it may come back."""
+    most: int = 0
+    """How often a lead may start it within `days` days; 0 for as often as it likes."""
+    days: int = 30
+
+
+class Enrolment(msgspec.Struct, frozen=True):
+    """One run of a lead through a sequence. `key` is `NOT_STORED` until it is stored."""
+
+    key: int
+    sequence_id: int
+    step: str
+    status: RunStatus
+    started_at: datetime
+    ended_at: datetime | None = None
+    version: int = 0
+    """The version of the sequence that it keeps to."""
+    arrived_at: datetime | None = None
+    """When it came to its step, which its delay counts from; None when it has only been put there."""
+    due_at: datetime | None = None
+    """When it has to be looked at next; None for never."""
+    moves: int = 0
+    """How many steps it has come through."""
+    reason: str = ""
+    """Why it is parked, or what it waits for, in words."""
+    earlier: tuple[datetime, ...] = ()
+    """When the runs before it started: the latest ones, oldest first."""
+
+    @property
+    def runs(self) -> bool:
+        return self.status is RunStatus.ACTIVE
+
+    @property
+    def ended_by_leaving(self) -> bool:
+        return self.status is RunStatus.UNSUBSCRIBED
+
+
+ANY_TIME = Entry()
+
+MOST_EARLIER = 20
+"""So many starts are remembered: what an `Entry` can ask for."""
+
+
+class SuppressionReason(StrEnum):
+    """Why an address is not to be mailed, the strongest first."""
+
+    COMPLAINT = "complaint"
+    DO_NOT_CONTACT = "do not contact"
+    HARD_BOUNCE = "hard bounce"
+    SOFT_BOUNCES = "repeated soft bounces"
+
+
+STRENGTH = tuple(SuppressionReason)
+
+
+class Suppression(msgspec.Struct, frozen=True):
+    """Why an address is not to be mailed; with an empty `reason` it may be."""
+
+    reason: str = ""
+    at: datetime | None = None
+    details: str = ""
+    soft_bounces: int = 0
+    """Temporary failures since the last mail that came through."""
+
+
+class Consent(msgspec.Struct, frozen=True):
+    """What the lead agreed to, when, and from which address; `communications` is true when it may be contacted."""
+
+    status: Gdpr = Gdpr.OFF
+    at: datetime | None = None
+    ip: str = ""
+    communications: bool = False

@@ -1,0 +1,60 @@
+"""A mail in the ledger: one row for each mail that a step decided to send. Pure.
+
+    queued → handed over → accepted | failed | in doubt
+    queued → suppressed
+    in doubt → queued (sent again) | failed (given up)
+
+A row is made in the transaction that decides to send, and is handed over in a transaction of its own before the first
+byte goes to a mail server. So after a crash only rows that were handed over can have been sent without our knowing.
+"""
+
+from datetime import datetime
+from enum import StrEnum
+
+import msgspec
+
+
+class MailState(StrEnum):
+    """Where a mail stands. Each mail that was due is in exactly one of these."""
+
+    QUEUED = "queued"
+    HANDED_OVER = "handed over"
+    ACCEPTED = "accepted"
+    FAILED = "failed"
+    SUPPRESSED = "suppressed"
+    IN_DOUBT = "in doubt"
+
+    @property
+    def settled(self) -> bool:
+        """Nothing more happens to it by itself."""
+        return self not in {MailState.QUEUED, MailState.HANDED_OVER}
+
+
+class Mail(msgspec.Struct, frozen=True):
+    """A mail to a lead. `key` is 0 until it is stored."""
+
+    key: int
+    run_key: int
+    sequence_id: int
+    version: int
+    """Which version of the sequence says what it holds."""
+    box: str
+    move: int
+    """The run's count of moves when it came to this step: the same step may send again on another visit."""
+    state: MailState
+    queued_at: datetime
+    next_at: datetime | None
+    """When it may be tried (queued), or until when whoever has it is believed to be alive (handed over)."""
+    attempts: int = 0
+    soft: int = 0
+    """Temporary refusals so far."""
+    address: str = ""
+    """Where it was handed over to."""
+    server: str = ""
+    reply: str = ""
+    """What the mail server said last, or why it was not sent."""
+    sent_at: datetime | None = None
+    opened_at: datetime | None = None
+    clicked_at: datetime | None = None
+    machine_opened_at: datetime | None = None
+    machine_clicked_at: datetime | None = None

@@ -1,0 +1,120 @@
+"""The ledger of mail and the suppressed addresses in the database: the part of `leadstore` that is about mail."""
+
+from collections.abc import Callable, Iterator, Sequence
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+
+from cartwheel import schema
+from cartwheel.lanes import Insert, Lane, Row, Select, Update, Write
+from cartwheel.leadparts import Part, Suppression
+from cartwheel.leads import Lead
+from cartwheel.mails import Mail, MailState
+from cartwheel.times import from_micros, to_micros
+
+_LeadKey = tuple[int, int]
+
+_STATE = ("state", "next_at", "attempts", "soft", "address", "server", "reply", "sent_at")
+_SEEN = ("opened_at", "clicked_at", "machine_opened_at", "machine_clicked_at")
+_MAIL = ("id", "run", "move", "sequence_id", "version", "box", "queued_at", *_STATE, *_SEEN)
+
+_OF_LEAD = ("account_id", "lead_id")
+_QUEUE = Select(schema.mails, (*_OF_LEAD, *_MAIL), by=_OF_LEAD, where="t.next_at IS NOT NULL")
+_MAILS = Select(schema.mails, (*_OF_LEAD, *_MAIL), by=_OF_LEAD)
+_SUPPRESSION = Select(
+    schema.suppressions, ("account_id", "email", "reason", "at", "details", "soft_bounces"), by=("account_id", "email")
+)
+
+_MAIL_QUEUED = Insert(schema.mails)
+_MAIL_CHANGED = Update(schema.mails, (*_STATE, *_SEEN))
+_SUPPRESSED = Insert(schema.suppressions, update=("reason", "at", "details", "soft_bounces"))
+
+Leads = dict[_LeadKey, Lead]
+
+
+async def load_queue(lane: Lane, leads: Leads, keys: list[_LeadKey], _due: int) -> None:
+    await _load(lane, _QUEUE, leads, keys)
+
+
+async def load_mails(lane: Lane, leads: Leads, keys: list[_LeadKey], _due: int) -> None:
+    await _load(lane, _MAILS, leads, keys)
+
+
+async def _load(lane: Lane, select: Select, leads: Leads, keys: list[_LeadKey]) -> None:
+    for key in keys:
+        leads[key].mails = {}
+    for account_id, lead_id, *row in sorted(await lane.fetch(select, keys), key=_by_number):
+        mail = mail_of(row)
+        leads[account_id, lead_id].mails[mail.key] = mail
+
+
+def _by_number(row: Sequence[Any]) -> tuple[int, int, int]:
+    return (row[0], row[1], row[2])
+
+
+def mail_of(row: Sequence[Any]) -> Mail:
+    """From the columns `_MAIL`."""
+    key, run, move, sequence_id, version, box, queued_at, state, next_at, attempts, soft, *rest = row
+    address, server, reply, *times = rest
+    return Mail(
+        key, run, sequence_id, version, box, move, MailState(state), from_micros(queued_at), _moment(next_at),
+        attempts, soft, address, server, reply, *(_moment(at) for at in times),
+    )  # fmt: skip
+
+
+async def load_suppression(lane: Lane, leads: Leads, keys: list[_LeadKey], _due: int) -> None:
+    by_email = {}
+    for key in keys:
+        leads[key].suppression = Suppression()
+        by_email[key[0], leads[key].email] = leads[key]
+    for account_id, email, reason, at, details, soft_bounces in await lane.fetch(_SUPPRESSION, sorted(by_email)):
+        by_email[account_id, email].suppression = Suppression(reason, from_micros(at), details, soft_bounces)
+
+
+def rows(lead: Lead, next_id: Callable[[], int]) -> Iterator[tuple[Write, Row]]:
+    """What has to be written of a lead's mails."""
+    key = (lead.account_id, lead.id)
+    for mail in lead.outgoing:
+        values = (mail.run_key, mail.move, mail.sequence_id, mail.version, mail.box)
+        state, *rest = _changing(mail)
+        yield _MAIL_QUEUED, (*key, next_id(), *values, state, to_micros(mail.queued_at), *rest)
+    for part, number in lead.dirty:
+        if part == Part.MAILS:
+            yield _MAIL_CHANGED, (*_changing(lead.mails[number]), *key, number)
+        elif part == Part.SUPPRESSION:
+            told = lead.suppression
+            row = (told.reason, _micros(told.at) or 0, told.details, told.soft_bounces)
+            yield _SUPPRESSED, (lead.account_id, lead.email, *row)
+
+
+def _changing(mail: Mail) -> Row:
+    seen = (mail.opened_at, mail.clicked_at, mail.machine_opened_at, mail.machine_clicked_at)
+    counts = (mail.attempts, mail.soft, mail.address, mail.server, mail.reply)
+    return (mail.state.value, _micros(mail.next_at), *counts, _micros(mail.sent_at), *(_micros(at) for at in seen))
+
+
+def _moment(micros: int | None) -> datetime | None:
+    return None if micros is None else from_micros(micros)
+
+
+def _micros(at: datetime | None) -> int | None:
+    return None if at is None else to_micros(at)
+
+
+# -- looking --
+
+
+def counted(connection: sa.Connection) -> dict[MailState, int]:
+    """How many mails of all accounts are in each state."""
+    table = schema.mails
+    found = connection.execute(sa.select(table.c.state, sa.func.count()).group_by(table.c.state))
+    return {MailState(state): count for state, count in found}
+
+
+def mails_of(connection: sa.Connection, key: _LeadKey) -> list[Mail]:
+    """Oldest first."""
+    table = schema.mails
+    columns = [table.c[name] for name in _MAIL]
+    query = sa.select(*columns).where(table.c.account_id == key[0], table.c.lead_id == key[1]).order_by(table.c.id)
+    return [mail_of(row) for row in connection.execute(query)]

@@ -1,0 +1,269 @@
+"""Sending what is due: each mail is handed over in one transaction, sent, and settled in another.
+
+Handing over checks, under the lead's lock, that it may be mailed at all, and stores that from now on the mail may be on
+its way. Who dies after that leaves it handed over; when its time is up, it is in doubt, because nobody can tell.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from cartwheel import schema
+from cartwheel.accounts import Account, DoubtPolicy
+from cartwheel.batches import Batches, Desk
+from cartwheel.composing import Composer, Unsendable, read_sender
+from cartwheel.due import DueLeads
+from cartwheel.errors import Overloaded, Unavailable
+from cartwheel.flows import Flow
+from cartwheel.flowstore import Flows
+from cartwheel.lanes import Lane
+from cartwheel.leadparts import Part
+from cartwheel.leads import Lead
+from cartwheel.leadstore import LeadKey
+from cartwheel.leadwork import OneLead
+from cartwheel.mails import Mail, MailState
+from cartwheel.replies import Fate, Outcome, Phase
+from cartwheel.servers import Post, Servers
+from cartwheel.signingkeys import SigningKeys
+from cartwheel.steps import EmailStep
+from cartwheel.times import to_micros
+
+log = logging.getLogger(__name__)
+
+MOST_AT_ONCE = 100
+"""Mails in one transaction."""
+
+LEASE = timedelta(minutes=15)
+"""How long a mail may be on its way: longer than all of the transport's time-outs together."""
+
+PAUSES = tuple(timedelta(minutes=minutes) for minutes in (5, 15, 60, 120, 240, 480, 720))
+"""After a temporary refusal; the last one again and again."""
+
+GIVEN_UP_AFTER = timedelta(days=4)
+
+SEES_TO_IT = timedelta(hours=1)
+"""When to look again at what an owner has to see to."""
+
+
+@dataclass(frozen=True)
+class Letter:
+    """A mail that was handed over, and what it is made of."""
+
+    account: Account
+    lead: Lead
+    mail: Mail
+    step: EmailStep
+
+
+class HandOverWork(OneLead):
+    """Decide about one mail that is due, and take it."""
+
+    def __init__(self, key: LeadKey, mail_key: int, flow: Flow | None, posts: "Posts") -> None:
+        super().__init__(key, Part.QUEUE | Part.PROFILE | Part.SEQUENCES | Part.SUPPRESSION, "sequence")
+        self.mail_key = mail_key
+        self._flow = flow
+        self._posts = posts
+
+    def decide(self, desk: Desk) -> Letter | None:
+        """The mail, if it is to be sent now."""
+        lead, now = self.lead(desk), desk.now
+        mail = lead.mails.get(self.mail_key)
+        if mail is None or mail.next_at is None or mail.next_at > now:
+            return None  # somebody was here since it was found
+        account = desk.account(lead.account_id)
+        if mail.state is MailState.HANDED_OVER:
+            doubt(lead, mail, account, now, "whoever was sending it vanished")
+            return None
+        step = self._flow.by_box.get(mail.box) if self._flow else None
+        if not isinstance(step, EmailStep):
+            lead.not_sent(mail, MailState.FAILED, f"the sequence has no mail {mail.box} any more")
+            return None
+        reason = why_not_mailed(lead, mail, account)
+        if reason:
+            lead.not_sent(mail, MailState.SUPPRESSED, reason)
+            return None
+        post = self._posts.for_mail(lead, step.sender or account.mail.sender)
+        closed_until = post.open_until(now)
+        if closed_until is not None:
+            lead.try_later(mail, closed_until, f"{post.name}: {post.breaker.last_error}", soft=False)
+            return None
+        return Letter(account, lead, lead.hand_over(mail, post.name, until=now + LEASE), step)
+
+
+def why_not_mailed(lead: Lead, mail: Mail, account: Account) -> str:
+    """Why this lead is not to get this mail, in words; empty if it is."""
+    if lead.deleted_at is not None:
+        return "the lead was deleted"
+    if lead.suppression.reason:
+        return f"{lead.suppression.reason}: {lead.suppression.details}".removesuffix(": ")
+    if account.gdpr and not lead.consent.communications:
+        return "the lead has not agreed to commercial mail"
+    run = lead.runs.get(mail.sequence_id)
+    if run is None or run.key != mail.run_key or run.ended_by_leaving:
+        return "the lead has left the sequence"
+    return ""
+
+
+def doubt(lead: Lead, mail: Mail, account: Account, now: datetime, reason: str) -> None:
+    """Nobody can tell whether it was sent: do what the account wants done then."""
+    if account.mail.in_doubt is DoubtPolicy.RESEND:
+        lead.try_later(mail, now, f"sent again: {reason}", soft=False)
+    else:
+        lead.doubt(mail, reason)
+
+
+class SettleWork(OneLead):
+    """Store what became of a mail that was handed over."""
+
+    def __init__(self, letter: Letter, outcome: Outcome, next_try: Callable[[datetime], datetime]) -> None:
+        mail, lead = letter.mail, letter.lead
+        super().__init__((lead.account_id, lead.id), Part.MAILS | Part.PROFILE | Part.SUPPRESSION, "sequence")
+        self._mail = mail
+        self._outcome = outcome
+        self._next_try = next_try
+
+    def decide(self, desk: Desk) -> None:
+        lead, now = self.lead(desk), desk.now
+        mail = lead.mails.get(self._mail.key)
+        under_way = {MailState.HANDED_OVER, MailState.IN_DOUBT}
+        if mail is None or mail.state not in under_way or mail.attempts != self._mail.attempts:
+            return  # it took too long: the mail has been decided about since
+        account, outcome = desk.account(lead.account_id), self._outcome
+        if outcome.fate is Fate.ACCEPTED:
+            lead.accepted(mail, outcome.text, now)
+        elif outcome.fate is Fate.IN_DOUBT:
+            doubt(lead, mail, account, now, outcome.text)
+        elif outcome.fate is Fate.SERVER_TROUBLE:
+            lead.try_later(mail, self._next_try(now), outcome.text, soft=False)
+        elif outcome.fate is Fate.NEVER:
+            lead.not_sent(mail, MailState.FAILED, outcome.text)
+            if outcome.hard:
+                lead.bounced(outcome.text, now, hard=True, most_soft=account.mail.soft_bounces)
+        elif now - mail.queued_at > GIVEN_UP_AFTER:
+            lead.not_sent(mail, MailState.FAILED, f"given up after {GIVEN_UP_AFTER.days} days: {outcome.text}")
+            lead.bounced(outcome.text, now, hard=False, most_soft=account.mail.soft_bounces)
+        else:
+            lead.try_later(mail, now + PAUSES[min(mail.soft, len(PAUSES) - 1)], outcome.text, soft=True)
+
+
+_DUE_MAILS = DueLeads(
+    schema.mails, ("account_id", "lead_id", "id", "sequence_id", "version"), "next_at", most=MOST_AT_ONCE
+)
+
+
+class Posts:
+    """Where mails go: the mail servers, and the test mailbox for leads of test-mode Apps, or for all."""
+
+    def __init__(self, servers: Servers | None, mailbox: Post) -> None:
+        self._servers = servers
+        self.mailbox = mailbox
+
+    def for_mail(self, lead: Lead, sender: str) -> Post:
+        if lead.test or self._servers is None:
+            return self.mailbox
+        return self._servers.for_sender(read_sender(sender)[1] if sender else "")
+
+    def named(self, name: str) -> Post | None:
+        return self.mailbox if name == self.mailbox.name or self._servers is None else self._servers.named(name)
+
+    @property
+    def at_once(self) -> int:
+        """How many mails can be under way."""
+        return self.mailbox.server.connections if self._servers is None else 2 * self._servers.at_once
+
+    async def close(self) -> None:
+        if self._servers is not None:
+            await self._servers.close()
+
+
+class Sender:
+    """One for a process."""
+
+    def __init__(
+        self,
+        batches: Batches,
+        flows: Flows,
+        composer: Composer,
+        keys: SigningKeys,
+        posts: Posts,
+        *,
+        clock: Callable[[], datetime],
+    ) -> None:
+        self._batches = batches
+        self._flows = flows
+        self._composer = composer
+        self._keys = keys
+        self._posts = posts
+        self._clock = clock
+        self._under_way: set[asyncio.Task[None]] = set()
+        self.sent = 0
+        """How many mails servers have taken from this process."""
+
+    async def round(self) -> bool:
+        """Hand over what is due, unless enough is under way; true if there may be more."""
+        while len(self._under_way) >= self._posts.at_once:
+            await asyncio.wait(self._under_way, return_when=asyncio.FIRST_COMPLETED)
+        handed = await self._batches.sweep(self._find)
+        for _, result in handed:
+            if isinstance(result, Letter):
+                task = asyncio.create_task(self._send(result))
+                self._under_way.add(task)
+                task.add_done_callback(self._under_way.discard)
+            elif isinstance(result, Exception):
+                log.error("a mail could not be handed over", exc_info=result)
+        return len(handed) == MOST_AT_ONCE
+
+    async def finish(self) -> None:
+        """Wait for the mails that are under way."""
+        while self._under_way:
+            await asyncio.wait(self._under_way)
+
+    async def _find(self, lane: Lane, now: datetime) -> Sequence[HandOverWork]:
+        rows = await lane.fetch(_DUE_MAILS, [(to_micros(now),)])
+        await self._flows.learn({(row[0], row[3], row[4]) for row in rows})
+        return [
+            HandOverWork((account_id, lead_id), key, self._flows.get((account_id, sequence_id, version)), self._posts)
+            for account_id, lead_id, key, sequence_id, version in rows
+        ]
+
+    async def _send(self, letter: Letter) -> None:
+        """A handed over mail goes out, and what became of it is stored, however long the database is away."""
+        post = self._posts.named(letter.mail.server)
+        if post is None:
+            trouble = Outcome(Fate.SERVER_TROUBLE, Phase.CHECK, f"{letter.mail.server} is no longer in the settings")
+            await self._settle(SettleWork(letter, trouble, lambda now: now))
+            return
+        try:
+            outgoing = self._composer.compose(
+                letter.account,
+                letter.lead,
+                letter.mail,
+                letter.step,
+                now=self._clock(),
+                signers=await self._keys.of(letter.account.id, self._batches.catalog.version),
+                nobody_outside=post is self._posts.mailbox,
+            )
+        except Unsendable as trouble_:
+            outcome = Outcome(Fate.SERVER_TROUBLE, Phase.CHECK, str(trouble_))
+            await self._settle(SettleWork(letter, outcome, lambda now: now + SEES_TO_IT))
+            return
+        wait_s = await post.wait_s(outgoing.to)
+        if wait_s:
+            outcome = Outcome(Fate.SERVER_TROUBLE, Phase.CHECK, f"waits for its turn at {post.name}")
+            await self._settle(SettleWork(letter, outcome, lambda now: now + timedelta(seconds=wait_s)))
+            return
+        outcome = await post.send(outgoing)
+        self.sent += outcome.fate is Fate.ACCEPTED
+        await self._settle(SettleWork(letter, outcome, lambda now: post.open_until(now) or now + PAUSES[0]))
+
+    async def _settle(self, work: SettleWork) -> None:
+        while True:
+            try:
+                await self._batches.submit(work)
+            except (Unavailable, Overloaded) as trouble:
+                log.warning("what became of a mail waits to be stored: %s", trouble)
+                await asyncio.sleep(1)
+            else:
+                return

@@ -1,0 +1,139 @@
+"""Sequences in account files: read with the files that their steps name, checked against the account, published."""
+
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import msgspec
+import sqlalchemy as sa
+
+from cartwheel import flowstore, schema
+from cartwheel.accounts import LONGEST_BODY, Account
+from cartwheel.composing import content_of, known_names
+from cartwheel.errors import BadAccountFile
+from cartwheel.flows import Flow
+from cartwheel.leadparts import ANY_TIME, Entry
+from cartwheel.merge import BadContent
+from cartwheel.render import compile_mail
+from cartwheel.steps import AnyStep, Attachment, EmailStep
+
+_BODY_OF_SUFFIX = {".html": "html", ".htm": "html", ".mjml": "mjml", ".md": "markdown", ".markdown": "markdown"}
+_BODIES = ("html", "mjml", "markdown")
+
+MOST_ATTACHED = 10_000_000
+"""Bytes of all files that come with one mail."""
+
+
+class SequencePart(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
+    """A series of steps that leads go through."""
+
+    name: Annotated[str, msgspec.Meta(min_length=1, max_length=255, pattern=r"^\S(.*\S)?$")]
+    public_name: Annotated[str, msgspec.Meta(max_length=255, description="What subscribers see.")] = ""
+    paused: Annotated[bool, msgspec.Meta(description="Whether everybody in it waits.")] = False
+    entry: Annotated[Entry, msgspec.Meta(description="Who may start it again.")] = ANY_TIME
+    steps: list[AnyStep] = []
+
+
+# -- reading --
+
+
+def with_files(step: AnyStep, folder: Path, place: str) -> AnyStep:
+    """The step with the files that it names read in."""
+    if not isinstance(step, EmailStep):
+        return step
+    given = [name for name in (*_BODIES, "file") if getattr(step, name) is not None]
+    if len(given) != 1:
+        raise BadAccountFile(f"{place}: give one of html, mjml, markdown and file")
+    attachments = [_with_data(file, folder, place) for file in step.attachments]
+    if sum(len(file.data) for file in attachments) > MOST_ATTACHED:
+        raise BadAccountFile(f"{place}: the attachments have more than {MOST_ATTACHED:,} bytes")
+    step = msgspec.structs.replace(step, attachments=attachments)
+    if step.file is None:
+        return step
+    body = _BODY_OF_SUFFIX.get(Path(step.file).suffix.lower(), "")
+    if not body:
+        raise BadAccountFile(f"{place}: {step.file} is none of {', '.join(_BODY_OF_SUFFIX)}")
+    try:
+        text = _read(folder, step.file, place).decode()
+    except UnicodeDecodeError as error:
+        raise BadAccountFile(f"{place}: {step.file} cannot be read: {error}") from error
+    if len(text) > LONGEST_BODY:
+        raise BadAccountFile(f"{place}: {step.file} is longer than {LONGEST_BODY:,} characters")
+    return msgspec.structs.replace(step, file=None, **{body: text})
+
+
+def _with_data(attachment: Attachment, folder: Path, place: str) -> Attachment:
+    if bool(attachment.data) is bool(attachment.file):
+        raise BadAccountFile(f"{place}: attachment {attachment.name}: give data or file")
+    if not attachment.file:
+        return attachment
+    return msgspec.structs.replace(attachment, file="", data=_read(folder, attachment.file, place))
+
+
+def _read(folder: Path, name: str, place: str) -> bytes:
+    try:
+        return (folder / name).read_bytes()
+    except OSError as error:
+        raise BadAccountFile(f"{place}: {name} cannot be read: {error.strerror or error}") from error
+
+
+# -- checking --
+
+
+def check(part: SequencePart, account: Account) -> list[str]:
+    """Raises `BadAccountFile` with what keeps it from running; returns what is only worth knowing."""
+    flow = Flow(tuple(part.steps))
+    known = known_names(account)
+    for problem in flow.problems(account):
+        raise BadAccountFile(f"sequence {part.name}, {problem}")
+    warnings = [f"sequence {part.name}, box {box}: nobody ever comes here" for box in flow.unreachable()]
+    for step in flow.steps:
+        if isinstance(step, EmailStep):
+            place = f"sequence {part.name}, box {step.box}"
+            try:
+                unknown = compile_mail(content_of(step)).unknown(known)
+            except BadContent as error:
+                raise BadAccountFile(f"{place}: {error}") from error
+            warnings += [f"{place}: nothing is called {{{name}}}, it stays as it is" for name in unknown]
+    return warnings
+
+
+# -- writing --
+
+
+def row_of(part: SequencePart) -> dict[str, Any]:
+    """What its row says beside its steps."""
+    flow = Flow(tuple(part.steps))
+    return {
+        "name": part.name,
+        "public_name": part.public_name,
+        "paused": part.paused,
+        "entry": msgspec.json.encode(part.entry).decode(),
+        "boxes": json.dumps([step.box for step in part.steps]),
+        "hears": json.dumps(sorted(flow.hears)),
+    }
+
+
+def publish(connection: sa.Connection, account_id: int, sequence_id: int, part: SequencePart, now: int) -> bool:
+    """Make the steps the newest version, unless they are; whether they were not."""
+    table = schema.sequences
+    here = (table.c.account_id == account_id) & (table.c.id == sequence_id)
+    version = connection.execute(sa.select(table.c.version).where(here)).scalar_one()
+    flow = Flow(tuple(part.steps))
+    if version and flowstore.read(connection, (account_id, sequence_id, version)) == flow:
+        return False
+    version = flowstore.publish(connection, account_id, sequence_id, flow, now)
+    connection.execute(sa.update(table).where(here).values(version=version))
+    return True
+
+
+# -- exporting --
+
+
+def parts(connection: sa.Connection, account: Account) -> Iterator[SequencePart]:
+    """The account's sequences as a file has them."""
+    for sequence in account.sequences.values():
+        flow = flowstore.read(connection, (account.id, sequence.id, sequence.version))
+        steps: Sequence[AnyStep] = flow.steps if flow else []
+        yield SequencePart(sequence.name, sequence.public_name, sequence.paused, sequence.entry, list(steps))

@@ -1,0 +1,245 @@
+"""Several mail servers: which one a sender's mail leaves by, whether it may be used just now, and how fast.
+
+All that is known here of a server's health is this process's own; the limits may be shared.
+"""
+
+import asyncio
+from collections.abc import Callable, Iterator, Sequence
+from datetime import datetime, timedelta
+from typing import NamedTuple, Protocol
+
+from cartwheel.outgoing import Outgoing
+from cartwheel.ratelimits import SECOND, Pace
+from cartwheel.replies import Fate, Outcome, Phase
+from cartwheel.smtp import Pool, Transport
+from cartwheel.smtpurl import Route, Server
+
+FIRST_PAUSE = timedelta(seconds=5)
+LONGEST_PAUSE = timedelta(minutes=15)
+
+LOSSES_IN_A_ROW = 3
+"""So many lost connections open the breaker; a server that cannot be reached opens it at once."""
+
+TRIAL_WAIT_S = 1.0
+"""When to ask again while another message tries whether the server is back."""
+
+
+# -- whether --
+
+
+class Breaker:
+    """Keeps mail away from a server that is in trouble: for pauses that grow, each ended by one message on trial."""
+
+    def __init__(self) -> None:
+        self.parked_until: datetime | None = None
+        """None while the server is in use; over or not, it stays until a trial has succeeded."""
+        self.last_error = ""
+        self.last_error_at: datetime | None = None
+        self._pause = FIRST_PAUSE
+        self._losses = 0
+        self._on_trial = False
+        self._era = 1
+
+    def wait_s(self, now: datetime) -> float:
+        if self.parked_until is None:
+            return 0
+        if self._on_trial:
+            return TRIAL_WAIT_S
+        return max(0.0, (self.parked_until - now).total_seconds())
+
+    def enter(self, now: datetime) -> int | None:
+        """The ticket with which to report what became of the message; None when it may not go."""
+        if self.wait_s(now) > 0:
+            return None
+        if self.parked_until is not None:
+            self._on_trial = True
+            self._era += 1
+        return self._era
+
+    def report(self, outcome: Outcome, ticket: int, now: datetime) -> None:
+        """What a message met counts only if the breaker has not moved since it set out."""
+        in_trouble = outcome.fate is Fate.SERVER_TROUBLE
+        if in_trouble or outcome.unanswered:
+            self.last_error, self.last_error_at = outcome.text, now
+        if ticket != self._era:
+            return
+        if outcome.phase is Phase.CHECK:
+            self._on_trial = False
+        elif in_trouble or outcome.unanswered:
+            self._losses += 1
+            if in_trouble or self._on_trial or self._losses >= LOSSES_IN_A_ROW:
+                self._park(LONGEST_PAUSE if outcome.quota else self._pause, now)
+        else:
+            self._recover()
+
+    def give_back(self, ticket: int) -> None:
+        """The message was called off."""
+        if ticket == self._era:
+            self._on_trial = False
+
+    def _park(self, pause: timedelta, now: datetime) -> None:
+        self.parked_until = now + pause
+        self._pause = min(self._pause * 2, LONGEST_PAUSE)
+        self._move()
+
+    def _recover(self) -> None:
+        if self.parked_until is not None:
+            self.parked_until = None
+            self._pause = FIRST_PAUSE
+            self._move()
+        self._losses = 0
+
+    def _move(self) -> None:
+        self._losses = 0
+        self._on_trial = False
+        self._era += 1
+
+
+# -- how fast --
+
+
+class Limits(Protocol):
+    """How many messages may leave, by a server and for a receiving domain."""
+
+    async def take(self, server: Server, domain: str, now: datetime) -> float:
+        """Seconds to wait before a message may go; at 0 it may go now, and its place is taken."""
+        ...
+
+
+class Quota(NamedTuple):
+    """At most `most` messages in any `seconds`, for those with the same key."""
+
+    key: tuple[str, ...]
+    most: int
+    seconds: int
+
+    @property
+    def burst(self) -> int:
+        """How many may come at once: some, so that nobody waits for single ones, but not all, which would be a jolt."""
+        return max(1, self.most // 10)
+
+    @property
+    def each(self) -> int:
+        """Microseconds from one to the next, once the burst is spent: then no stretch of time sees more than `most`."""
+        return -(-self.seconds * SECOND // (self.most - self.burst + 1))
+
+
+def quotas(server: Server, domain: str) -> list[Quota]:
+    """All that a message has to find a place in."""
+    here, there = (server.name, ""), (server.name, domain)
+    all_ = (
+        Quota((*here, "second"), server.per_second, 1),
+        Quota((*here, "hour"), server.per_hour, 3600),
+        Quota((*there, "second"), server.domain_per_second, 1),
+        Quota((*there, "hour"), server.domain_per_hour, 3600),
+    )
+    return [quota for quota in all_ if quota.most]
+
+
+class LocalLimits:
+    """For a single process, from its start on."""
+
+    def __init__(self) -> None:
+        self._pace = Pace()
+
+    async def take(self, server: Server, domain: str, now: datetime) -> float:
+        taken: list[Quota] = []
+        for quota in quotas(server, domain):
+            verdict = self._pace.take(quota.key, now, rate=_rate(quota), burst=quota.burst)
+            if not verdict.allowed:
+                for other in taken:
+                    self._pace.give_back(other.key, rate=_rate(other))
+                return verdict.wait_s
+            taken.append(quota)
+        return 0
+
+
+def _rate(quota: Quota) -> float:
+    """As `Pace` wants it, which makes microseconds of it again and drops what is beyond the point."""
+    return SECOND / (quota.each + 0.5)
+
+
+# -- which --
+
+
+class Post:
+    """One server and all that belongs to it."""
+
+    def __init__(self, server: Server, transport: Transport, *, clock: Callable[[], datetime], limits: Limits) -> None:
+        self.server = server
+        self.breaker = Breaker()
+        self.transport = transport
+        self._clock = clock
+        self._limits = limits
+
+    @property
+    def name(self) -> str:
+        return self.server.name
+
+    def open_until(self, now: datetime) -> datetime | None:
+        """When to ask again, if no message may go there now."""
+        wait_s = self.breaker.wait_s(now)
+        return now + timedelta(seconds=wait_s) if wait_s else None
+
+    async def wait_s(self, to: str) -> float:
+        """Seconds to wait before a message may go to this address; at 0 it may go now, and has its place."""
+        now = self._clock()
+        return self.breaker.wait_s(now) or await self._limits.take(self.server, domain_of(to), now)
+
+    async def send(self, message: Outgoing, on_final_dot: Callable[[], None] | None = None) -> Outcome:
+        """A message for a server that is parked comes back untouched."""
+        ticket = self.breaker.enter(self._clock())
+        if ticket is None:
+            why = f"{self.name} is not in use at the moment: {self.breaker.last_error}"
+            return Outcome(Fate.SERVER_TROUBLE, Phase.CHECK, why)
+        try:
+            outcome = await self.transport.send(message, on_final_dot)
+        except BaseException:
+            self.breaker.give_back(ticket)
+            raise
+        self.breaker.report(outcome, ticket, self._clock())
+        return outcome
+
+
+class Servers:
+    """All mail servers, in the order in which senders are looked for."""
+
+    def __init__(
+        self,
+        routes: Sequence[Route],
+        *,
+        clock: Callable[[], datetime],
+        limits: Limits,
+        transport: Callable[[Server], Transport] = Pool,
+    ) -> None:
+        posts: dict[str, Post] = {}
+        for route in routes:
+            server = route.server
+            if server.name not in posts:
+                posts[server.name] = Post(server, transport(server), clock=clock, limits=limits)
+        self._routes = [(route, posts[route.server.name]) for route in routes]
+        self._posts = posts
+
+    def __iter__(self) -> Iterator[Post]:
+        return iter(self._posts.values())
+
+    @property
+    def at_once(self) -> int:
+        """How many messages can be under way."""
+        return sum(post.server.connections for post in self)
+
+    def for_sender(self, address: str) -> Post:
+        domain = domain_of(address)
+        return next(post for route, post in self._routes if route.fits(domain))
+
+    def named(self, name: str) -> Post | None:
+        """None for a server that is no longer in the settings."""
+        return self._posts.get(name)
+
+    async def close(self) -> None:
+        """Messages under way go on to their end."""
+        await asyncio.gather(*(post.transport.close() for post in self))
+
+
+def domain_of(address: str) -> str:
+    return address.rpartition("@")[2].lower()

@@ -1,0 +1,48 @@
+"""What this installation signs with: its domains' DKIM keys, and the secret behind the links in its mails."""
+
+import asyncio
+import base64
+import secrets
+from collections.abc import Sequence
+
+import sqlalchemy as sa
+
+from cartwheel import dkim, schema
+from cartwheel.db import Database
+from cartwheel.links import Signer
+
+_LINKS = "links"
+
+
+def link_signer(database: Database) -> Signer:
+    """The signer of links, whose secret is made when it is first needed; all processes find the same."""
+    table = schema.secrets
+    with database.write() as connection:
+        if database.name == "postgresql":
+            connection.execute(sa.text("LOCK TABLE secrets IN SHARE ROW EXCLUSIVE MODE"))
+        found = connection.execute(sa.select(table.c.value).where(table.c.name == _LINKS)).scalar_one_or_none()
+        if found is None:
+            found = base64.b64encode(secrets.token_bytes(32)).decode()
+            connection.execute(sa.insert(table).values(name=_LINKS, value=found))
+    return Signer(base64.b64decode(found))
+
+
+class SigningKeys:
+    """The DKIM keys of accounts, read again when the catalog has changed."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._known: dict[int, tuple[int, Sequence[dkim.Signer]]] = {}
+
+    async def of(self, account_id: int, catalog_version: int) -> Sequence[dkim.Signer]:
+        known = self._known.get(account_id)
+        if known is None or known[0] != catalog_version:
+            signers = await asyncio.to_thread(self._read, account_id)
+            known = self._known[account_id] = (catalog_version, signers)
+        return known[1]
+
+    def _read(self, account_id: int) -> Sequence[dkim.Signer]:
+        table = schema.sender_domains
+        with self._database.read() as connection:
+            rows = connection.execute(sa.select(table).where(table.c.account_id == account_id)).all()
+        return [dkim.Signer(row.domain, row.selector, row.private_key.encode()) for row in rows]

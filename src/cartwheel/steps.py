@@ -1,0 +1,466 @@
+"""The steps of a sequence: one class a type, written in account files as it is read here.
+
+A step is taken when its delay is over and its window is open. `decide` does to the lead what the step is for and says
+where the run goes from there. It is pure: the same lead at the same moment always takes the same way, in the worker, in
+a test and in the simulator.
+"""
+
+import hashlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from functools import lru_cache
+from typing import Annotated, Any, ClassVar, Literal, get_args
+from zoneinfo import ZoneInfo
+
+import msgspec
+
+from cartwheel import conditions, schedule
+from cartwheel.accounts import LONGEST_BODY, Account
+from cartwheel.conditions import AnyCondition, Condition, Subject, Text
+from cartwheel.leadparts import Enrolment, Entry, Part, Parts
+from cartwheel.leads import Lead
+from cartwheel.schedule import At, Delay, Window
+
+LOOP_GUARD = Entry(most=4, days=30)
+"""How often a step may start the same lead in a sequence that has no rule of its own: two that start each other end."""
+
+
+@dataclass(frozen=True)
+class Situation:
+    """What a step decides on."""
+
+    lead: Lead
+    run: Enrolment
+    account: Account
+    now: datetime
+
+    def holds(self, condition: Condition) -> bool:
+        return condition.holds(Subject(self.lead, self.account, self.run))
+
+
+@dataclass(frozen=True)
+class GoOn:
+    """To the step that follows."""
+
+
+@dataclass(frozen=True)
+class GoTo:
+    """To another step."""
+
+    box: str
+
+
+@dataclass(frozen=True)
+class Stay:
+    """The step is not done: look again at `until`, or when an event wakes the run."""
+
+    reason: str
+    until: datetime | None = None
+
+
+@dataclass(frozen=True)
+class End:
+    """The run is over. The step itself may have seen to it."""
+
+
+Outcome = GoOn | GoTo | Stay | End
+
+Body = Annotated[str, msgspec.Meta(max_length=LONGEST_BODY)]
+Box = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9]{1,20}$", description="The label of a step.")]
+DelayText = Annotated[str, msgspec.Meta(pattern=r"^\d{1,6} (minute|hour|day|week)s?$", description="Like `2 days`.")]
+
+
+Day = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
+
+_delay = lru_cache(maxsize=1000)(Delay.read)
+_at = lru_cache(maxsize=1000)(At.read)
+
+
+def readable(read: Callable[..., object], *given: Any) -> None:
+    """Raises a `ValueError`, as the reader of account files wants it, when a part of a schedule cannot be read."""
+    try:
+        read(*given)
+    except schedule.BadSchedule as error:
+        raise ValueError(str(error)) from None
+
+
+class WindowPart(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """When a step may be taken: days of the week, and hours of the day in a time zone."""
+
+    days: list[Day] = msgspec.field(default_factory=lambda: list(get_args(Day)))
+    from_: Annotated[str, msgspec.Meta(pattern=r"^([01]\d|2[0-3]):[0-5]\d$")] = msgspec.field(
+        default="00:00", name="from"
+    )
+    to: Annotated[str, msgspec.Meta(pattern=r"^(([01]\d|2[0-3]):[0-5]\d|24:00)$")] = "24:00"
+    zone: Annotated[str, msgspec.Meta(description="`account`, `lead`, or the name of a zone.")] = "account"
+
+    def __post_init__(self) -> None:
+        readable(self.read)
+
+    def read(self) -> Window:
+        return Window(frozenset(self.days), self.from_, self.to, self.zone)
+
+
+class Step(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True, tag_field="type"):
+    """What all steps have."""
+
+    box: Annotated[Box, msgspec.Meta(description="Its label, such as `1` or `A2`, that calls and other steps use.")]
+    delay: Annotated[DelayText, msgspec.Meta(description="How long a lead waits here, from its arrival.")] = "0 minutes"
+    at: Annotated[
+        str | None, msgspec.Meta(description="Instead of a delay, a date and time like `2027-01-05 09:00`.")
+    ] = None
+    window: Annotated[WindowPart | None, msgspec.Meta(description="When it may be taken.")] = None
+    active: Annotated[bool, msgspec.Meta(description="An inactive step is passed by at once.")] = True
+    next: Annotated[Box | None, msgspec.Meta(description="What follows; without it, the step written next.")] = None
+    ends: Annotated[bool, msgspec.Meta(description="Nothing follows: who has done this has completed.")] = False
+
+    parts: ClassVar[Parts] = Part.NONE
+    """What of a lead it needs, its conditions' needs not counted."""
+
+    def __post_init__(self) -> None:
+        readable(_delay, self.delay)
+        if self.at is not None:
+            readable(_at, self.at)
+            if self.delay != "0 minutes":
+                raise ValueError("a step has a delay or a date, not both")
+        if self.ends and self.next:
+            raise ValueError("a step has `next` or `ends`, not both")
+
+    def decide(self, situation: Situation) -> Outcome:
+        """Raises a `DomainError` when it speaks of something that the account does not have."""
+        raise NotImplementedError
+
+    def check(self, account: Account) -> None:
+        """Raises a `DomainError` when it speaks of something that the account does not have."""
+        for condition in self.conditions():
+            condition.check(account)
+
+    def conditions(self) -> Iterator[Condition]:
+        """Those that it asks."""
+        return iter(())
+
+    def targets(self) -> Iterator[str]:
+        """The boxes that it may send a run to, besides what follows."""
+        return iter(())
+
+    def due(self, arrived_at: datetime, account_zone: ZoneInfo, lead_zone: ZoneInfo | None) -> datetime:
+        """When a run that came at `arrived_at` takes the step."""
+        return schedule.due(
+            arrived_at,
+            delay=_delay(self.delay),
+            at=_at(self.at) if self.at else None,
+            window=self.window.read() if self.window else None,
+            account_zone=account_zone,
+            lead_zone=lead_zone,
+        )
+
+    @property
+    def timed(self) -> bool:
+        """Whether anybody may have to wait for it."""
+        return bool(self.window or self.at) or not self.delay.startswith("0 ")
+
+
+class Attachment(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """A file that comes with a mail. With `inline`, a picture that the body shows as `cid:INLINE`."""
+
+    name: Text
+    data: bytes = b""
+    file: Annotated[str, msgspec.Meta(description="A file beside the account file, instead of its `data`.")] = ""
+    media_type: str = "application/octet-stream"
+    inline: str = ""
+
+
+class EmailStep(Step, tag="email", frozen=True, kw_only=True):
+    """Send a mail. Its body is one of `html`, `mjml` and `markdown`, or a `file` whose name tells which."""
+
+    subject: Annotated[str, msgspec.Meta(min_length=1, max_length=1000)]
+    preview: Annotated[str, msgspec.Meta(max_length=1000, description="What mail programs show beside it.")] = ""
+    html: Body | None = None
+    mjml: Body | None = None
+    markdown: Body | None = None
+    file: Annotated[str | None, msgspec.Meta(description="A `.html`, `.mjml` or `.md` file beside this one.")] = None
+    text: Annotated[Body | None, msgspec.Meta(description="The plain text; without it, it is made of the body.")] = None
+    sender: Annotated[str, msgspec.Meta(description="`Name <address>`, instead of the account's.")] = ""
+    reply_to: Annotated[str, msgspec.Meta(description="Where answers go.")] = ""
+    attachments: list[Attachment] = []
+    only_if: Annotated[
+        AnyCondition | None, msgspec.Meta(description="Who does not meet it is not mailed, and goes on.")
+    ] = None
+    track_opens: bool = True
+    track_clicks: bool = True
+
+    def decide(self, situation: Situation) -> Outcome:
+        if self.only_if is None or situation.holds(self.only_if):
+            situation.lead.queue_mail(situation.run, situation.now)
+        return GoOn()
+
+    def conditions(self) -> Iterator[Condition]:
+        if self.only_if is not None:
+            yield self.only_if
+
+
+class PointsStep(Step, tag="points", frozen=True, kw_only=True):
+    """Give points, or take them when negative; with `days`, points given are taken back after so many days."""
+
+    points: Annotated[int, msgspec.Meta(ge=-1_000_000, le=1_000_000)]
+    days: Annotated[int, msgspec.Meta(ge=0, le=36_500)] = 0
+
+    parts = Part.POINTS
+
+    def decide(self, situation: Situation) -> Outcome:
+        if self.points >= 0:
+            situation.lead.grant(self.points, self.days, situation.now)
+        else:
+            situation.lead.deduct(-self.points, situation.now)
+        return GoOn()
+
+
+class _TagStep(Step, frozen=True, kw_only=True):
+    tag: Text
+
+    parts = Part.TAGS
+
+    def check(self, account: Account) -> None:
+        account.tag_named(self.tag)
+
+
+class AssignTagStep(_TagStep, tag="assign_tag", frozen=True, kw_only=True):
+    """Assign a tag."""
+
+    def decide(self, situation: Situation) -> Outcome:
+        situation.lead.tag(situation.account.tag_named(self.tag).id)
+        return GoOn()
+
+
+class UnassignTagStep(_TagStep, tag="unassign_tag", frozen=True, kw_only=True):
+    """Take a tag away."""
+
+    def decide(self, situation: Situation) -> Outcome:
+        situation.lead.untag(situation.account.tag_named(self.tag).id)
+        return GoOn()
+
+
+class _ListStep(Step, frozen=True, kw_only=True):
+    list: Text
+
+    parts = Part.LISTS
+
+    def check(self, account: Account) -> None:
+        account.list_named(self.list)
+
+
+class SubscribeListStep(_ListStep, tag="subscribe_list", frozen=True, kw_only=True):
+    """Put the lead on a list."""
+
+    def decide(self, situation: Situation) -> Outcome:
+        situation.lead.join(situation.account.list_named(self.list).id, situation.now)
+        return GoOn()
+
+
+class UnsubscribeListStep(_ListStep, tag="unsubscribe_list", frozen=True, kw_only=True):
+    """Take the lead off a list."""
+
+    def decide(self, situation: Situation) -> Outcome:
+        situation.lead.leave(situation.account.list_named(self.list).id, situation.now)
+        return GoOn()
+
+
+class _SequenceStep(Step, frozen=True, kw_only=True):
+    sequence: Text
+
+    def check(self, account: Account) -> None:
+        account.sequence_named(self.sequence)
+
+
+class StartSequenceStep(_SequenceStep, tag="start_sequence", frozen=True, kw_only=True):
+    """Start the lead in another sequence, at its first step or the one given."""
+
+    step: Box | None = None
+
+    def check(self, account: Account) -> None:
+        sequence = account.sequence_named(self.sequence)
+        if self.step is not None:
+            sequence.check_box(self.step)
+
+    def decide(self, situation: Situation) -> Outcome:
+        sequence = situation.account.sequence_named(self.sequence)
+        if sequence.boxes:
+            situation.lead.enrol(
+                sequence.id,
+                sequence.check_box(self.step) if self.step else sequence.boxes[0],
+                situation.now,
+                version=sequence.version,
+                entry=sequence.entry if sequence.entry.most else LOOP_GUARD,
+            )
+        return GoOn()
+
+
+class StopSequenceStep(_SequenceStep, tag="stop_sequence", frozen=True, kw_only=True):
+    """Take the lead out of a sequence, be it this one."""
+
+    def decide(self, situation: Situation) -> Outcome:
+        sequence = situation.account.sequence_named(self.sequence)
+        situation.lead.unenrol(sequence.id, situation.now)
+        return End() if sequence.id == situation.run.sequence_id else GoOn()
+
+
+class SplitStep(Step, tag="split", frozen=True, kw_only=True):
+    """Go one way if a condition holds, and the other if not; a way that is not given is the step that follows."""
+
+    condition: AnyCondition
+    then: Box | None = None
+    otherwise: Box | None = None
+
+    def decide(self, situation: Situation) -> Outcome:
+        box = self.then if situation.holds(self.condition) else self.otherwise
+        return GoTo(box) if box else GoOn()
+
+    def conditions(self) -> Iterator[Condition]:
+        yield self.condition
+
+    def targets(self) -> Iterator[str]:
+        return (box for box in (self.then, self.otherwise) if box)
+
+
+class Branch(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One way of a random split. Of all leads, its weight's share goes it."""
+
+    weight: Annotated[int, msgspec.Meta(ge=1, le=1000)]
+    to: Box
+
+
+class RandomSplitStep(Step, tag="random_split", frozen=True, kw_only=True):
+    """Divide leads by chance, by weights. The same lead on the same visit always goes the same way."""
+
+    branches: Annotated[list[Branch], msgspec.Meta(min_length=2, max_length=26)]
+
+    def decide(self, situation: Situation) -> Outcome:
+        run = situation.run
+        lot = f"{situation.lead.account_id} {situation.lead.id} {run.sequence_id} {self.box} {run.moves}"
+        number = int.from_bytes(hashlib.blake2b(lot.encode(), digest_size=8).digest())
+        rest = number % sum(branch.weight for branch in self.branches)
+        for branch in self.branches:
+            rest -= branch.weight
+            if rest < 0:
+                break
+        return GoTo(branch.to)
+
+    def targets(self) -> Iterator[str]:
+        return (branch.to for branch in self.branches)
+
+
+class GoToStep(Step, tag="go_to", frozen=True, kw_only=True):
+    """Jump to another step, also into a sub-sequence (`A1`) or out of it."""
+
+    to: Box
+
+    def decide(self, _situation: Situation) -> Outcome:
+        return GoTo(self.to)
+
+    def targets(self) -> Iterator[str]:
+        yield self.to
+
+
+class WaitUntilStep(Step, tag="wait_until", frozen=True, kw_only=True):
+    """Wait until a condition is true; after `timeout` go on anyhow, to `on_timeout` if it is given."""
+
+    condition: AnyCondition
+    timeout: DelayText | None = None
+    on_timeout: Box | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.timeout is not None:
+            readable(_delay, self.timeout)
+        elif self.on_timeout:
+            raise ValueError("a step with `on_timeout` needs a `timeout`")
+
+    def decide(self, situation: Situation) -> Outcome:
+        if situation.holds(self.condition):
+            return GoOn()
+        until = self._over(situation)
+        if until is not None and until <= situation.now:
+            return GoTo(self.on_timeout) if self.on_timeout else GoOn()
+        return Stay(f"until {self.condition.told()}", until)
+
+    def _over(self, situation: Situation) -> datetime | None:
+        if self.timeout is None:
+            return None
+        begun: datetime = situation.run.arrived_at or situation.now
+        delay: timedelta = _delay(self.delay).length + _delay(self.timeout).length
+        return begun + delay
+
+    def conditions(self) -> Iterator[Condition]:
+        yield self.condition
+
+    def targets(self) -> Iterator[str]:
+        return (box for box in (self.on_timeout,) if box)
+
+
+class GoalStep(Step, tag="goal", frozen=True, kw_only=True):
+    """When the condition becomes true, a lead jumps here from any step written before.
+
+    Who comes here by the usual way without meeting it goes on, waits for it, or ends, as `unmet` says.
+    """
+
+    condition: AnyCondition
+    unmet: Annotated[str, msgspec.Meta(pattern="^(go on|wait|end)$")] = "go on"
+
+    def decide(self, situation: Situation) -> Outcome:
+        if situation.holds(self.condition) or self.unmet == "go on":
+            return GoOn()
+        if self.unmet == "wait":
+            return Stay(f"until {self.condition.told()}")
+        situation.lead.complete(situation.run, situation.now)
+        return End()
+
+    def conditions(self) -> Iterator[Condition]:
+        yield self.condition
+
+
+class CompleteStep(Step, tag="complete", frozen=True, kw_only=True):
+    """The lead has completed the sequence: it stays in it, but nothing more happens."""
+
+    def decide(self, situation: Situation) -> Outcome:
+        situation.lead.complete(situation.run, situation.now)
+        return End()
+
+
+class UnsubscribeStep(Step, tag="unsubscribe", frozen=True, kw_only=True):
+    """Take the lead out of this sequence, so that it may start it again."""
+
+    def decide(self, situation: Situation) -> Outcome:
+        situation.lead.unenrol(situation.run.sequence_id, situation.now)
+        return End()
+
+
+AnyStep = (
+    EmailStep
+    | PointsStep
+    | AssignTagStep
+    | UnassignTagStep
+    | SubscribeListStep
+    | UnsubscribeListStep
+    | StartSequenceStep
+    | StopSequenceStep
+    | SplitStep
+    | RandomSplitStep
+    | GoToStep
+    | WaitUntilStep
+    | GoalStep
+    | CompleteStep
+    | UnsubscribeStep
+)
+
+STEP_TYPES: tuple[type[Step], ...] = get_args(AnyStep)
+
+
+def needs(step: Step) -> Parts:
+    """What of a lead has to be loaded to take the step."""
+    parts = step.parts
+    for condition in step.conditions():
+        parts |= conditions.parts(condition)
+    if step.window is not None and step.window.zone == "lead":
+        parts |= Part.PROFILE
+    return parts

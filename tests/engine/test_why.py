@@ -1,0 +1,267 @@
+"""Why somebody got a mail or did not, in sentences that are true."""
+
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import Any
+
+import pytest
+from flowworld import ACCOUNT, MAIL, NOON, Walk
+from msgspec.structs import replace as changed
+
+from cartwheel.events import Event, MailBounced, MailNotSent, SequenceLeft, SequenceParked
+from cartwheel.flows import advance
+from cartwheel.leadcard import Entry
+from cartwheel.leadparts import Consent, Gdpr, SuppressionReason
+from cartwheel.leads import Lead
+from cartwheel.mails import Mail, MailState
+from cartwheel.why import About, Fact, Known, explain
+from commandline import Cartwheel
+from harness import Api
+
+WELCOME, OTHER = ACCOUNT.sequence_named("Welcome"), ACCOUNT.sequence_named("Other")
+DAY = timedelta(days=1)
+
+
+class Case:
+    """A lead in Welcome, whose mails are in the ledger."""
+
+    def __init__(self, *steps: dict[str, Any], account: Any = ACCOUNT) -> None:
+        self.walk = Walk(*(steps or (MAIL,)), account=account)
+        self.account = account
+        self.feed: list[Entry] = []
+
+    @property
+    def lead(self) -> Lead:
+        return self.walk.lead
+
+    def mail(self, state: MailState, **values: Any) -> Mail:
+        [queued] = self.lead.outgoing
+        self.lead.mails[7] = changed(queued, key=7, state=state, next_at=None, **values)
+        return self.lead.mails[7]
+
+    def happened(self, event: Event, at: datetime = NOON) -> None:
+        details = {name: getattr(event, name) for name in event.__struct_fields__}
+        self.feed.insert(0, Entry(at, event.kind, "", "by App Website", details))
+
+    def facts(self, now: datetime = NOON, **asked: Any) -> list[Fact]:
+        flows = {(1, 1, 1): self.walk.flow}
+        return explain(Known(self.account, self.lead, self.feed, flows), now, **asked)
+
+    def told(self, about: About, now: datetime = NOON, **asked: Any) -> list[str]:
+        return [fact.text for fact in self.facts(now, **asked) if fact.about is about]
+
+    def stops(self) -> list[str]:
+        return [fact.text for fact in self.facts() if fact.stops and fact.about is About.LEAD]
+
+
+# -- the lead --
+
+
+def test_a_lead_that_may_be_mailed_has_nothing_against_it() -> None:
+    case = Case()
+    assert case.told(About.LEAD) == ["ada@shop.example is a lead of Demo since Mon 2026-03-02 13:00."]
+    assert case.stops() == []
+
+
+def test_a_deleted_lead_is_not_mailed() -> None:
+    case = Case()
+    case.lead.delete(NOON)
+    assert case.stops() == ["It was deleted on Mon 2026-03-02 13:00: nothing is sent to it."]
+
+
+def test_a_suppressed_address_is_not_mailed() -> None:
+    case = Case()
+    case.lead.suppress(SuppressionReason.HARD_BOUNCE, "550 no such user", NOON)
+    assert case.stops() == ["Its address is not mailed since Mon 2026-03-02 13:00: hard bounce (550 no such user)."]
+
+
+def test_temporary_failures_are_counted() -> None:
+    case = Case()
+    case.lead.bounced("mailbox full", NOON, hard=False, most_soft=5)
+    assert "1 of 5 times in a row: mailbox full" in case.told(About.LEAD)[1]
+    assert case.stops() == []
+
+
+def test_without_consent_the_gdpr_keeps_mail_back() -> None:
+    case = Case(account=replace(ACCOUNT, gdpr=True))
+    assert case.stops() == ["It has not agreed to commercial mail (consent: off), and the account is under the GDPR."]
+    case.lead.consent = Consent(Gdpr.ACCEPTED, NOON, communications=True)
+    assert case.stops() == []
+
+
+def test_a_lead_made_for_a_test_reaches_nobody() -> None:
+    case = Case()
+    case.lead.test = True
+    assert case.stops() == ["An App in test mode made it: its mails go to the test mailbox, and to nobody."]
+
+
+# -- its way --
+
+
+def test_who_never_started_got_nothing() -> None:
+    assert Case().told(About.SEQUENCE, sequence=OTHER) == ["It was never started in the sequence Other."]
+    case = Case()
+    case.lead.runs.clear()
+    assert case.told(About.SEQUENCE) == ["It has never been in a sequence, so no mail was ever due."]
+
+
+def test_who_waits_knows_for_what() -> None:
+    window = {"days": ["thu"], "from": "09:00", "to": "10:00", "zone": "lead"}
+    case = Case({**MAIL, "delay": "2 days", "window": window})
+    assert case.told(About.SEQUENCE) == [
+        "It started the sequence Welcome on Mon 2026-03-02 13:00.",
+        (
+            "It is at step 1 since Mon 2026-03-02 13:00 and waits until Thu 2026-03-05 09:00: "
+            "2 days, then its window (thu 09:00-10:00, the lead's time)."
+        ),
+    ]
+    case.lead.profile["lead_preferred_time_zone"] = "Asia/Tokyo"
+    assert "13:00 (21:00 for the lead)" in case.told(About.SEQUENCE)[0]
+
+
+def test_who_waits_for_a_condition_knows_which() -> None:
+    case = Case({"type": "wait_until", "condition": {"type": "has_tag", "tag": "Customer"}, "timeout": "1 day"})
+    assert case.told(About.SEQUENCE)[1].endswith(
+        "waits until the lead has the tag Customer, at the latest until Tue 2026-03-03 13:00."
+    )
+
+
+def test_who_is_due_waits_for_a_server() -> None:
+    case = Case({**MAIL, "delay": "1 day"})
+    assert case.told(About.SEQUENCE, NOON + 2 * DAY)[1] == (
+        "It is at step 1 and due since Tue 2026-03-03 13:00: it goes on when a server runs."
+    )
+
+
+def test_a_paused_sequence_is_the_reason() -> None:
+    account = replace(ACCOUNT, sequences={"welcome": replace(WELCOME, paused=True)})
+    case = Case({**MAIL, "delay": "1 day"}, account=account)
+    assert case.told(About.SEQUENCE)[1].startswith("It waits at step 1 because the sequence is paused")
+
+
+def test_who_left_was_taken_out_by_somebody() -> None:
+    case = Case({**MAIL, "delay": "1 day"})
+    case.lead.unenrol(1, NOON)
+    case.happened(SequenceLeft(1, "1"), NOON)
+    case.happened(SequenceLeft(2, "1"), NOON + DAY)
+    assert case.told(About.SEQUENCE)[1] == (
+        "It left it at step 1 on Mon 2026-03-02 13:00, by App Website: from then on nothing of it is sent."
+    )
+    assert case.told(About.STEP) == ["No mail of step 1 (Hello): it did not come so far."]
+
+
+def test_who_completed_it_has_all_that_was_for_it() -> None:
+    customers = {**MAIL, "only_if": {"type": "has_tag", "tag": "Customer"}}
+    case = Case(MAIL, customers, {**MAIL, "active": False})
+    case.mail(MailState.ACCEPTED)
+    assert case.told(About.SEQUENCE)[1] == "It completed it on Mon 2026-03-02 13:00, after step 3."
+    assert case.told(About.STEP) == [
+        "No mail of step 2 (Hello): its way did not lead there, or it was not so that the lead has the tag Customer.",
+        "No mail of step 3 (Hello): the step is not active.",
+    ]
+
+
+def test_who_is_stuck_waits_for_an_owner() -> None:
+    case = Case({"type": "assign_tag", "tag": "Nobody"})
+    case.happened(SequenceParked(1, "1", ""))
+    assert case.told(About.SEQUENCE)[1] == (
+        "It is stuck at step 1 since Mon 2026-03-02 13:00, and an owner has to see to it: There is no tag of this name."
+    )
+
+
+def test_an_old_version_is_told() -> None:
+    account = replace(ACCOUNT, sequences={"welcome": replace(WELCOME, version=3)})
+    case = Case({**MAIL, "delay": "1 day"}, account=account)
+    assert case.told(About.SEQUENCE)[2] == "It keeps to version 1 of the steps; the newest is 3."
+
+
+def test_steps_to_come_are_told() -> None:
+    case = Case({**MAIL, "delay": "1 day"}, MAIL)
+    assert case.told(About.STEP) == [
+        "No mail of step 1 (Hello): it is there now.",
+        "No mail of step 2 (Hello): it has not been there yet.",
+    ]
+
+
+# -- its mails --
+
+
+@pytest.mark.parametrize(
+    ("state", "values", "told"),
+    [
+        (MailState.QUEUED, {}, "is queued since Mon 2026-03-02 13:00 and goes out when a server runs."),
+        (
+            MailState.ACCEPTED,
+            {"server": "smtp.example", "address": "ada@shop.example", "sent_at": NOON, "reply": "250 ok"},
+            "was taken by smtp.example for ada@shop.example on Mon 2026-03-02 13:00: 250 ok.",
+        ),
+        (MailState.IN_DOUBT, {"server": "smtp.example"}, "may have been sent by smtp.example or not, nobody can tell."),
+        (MailState.FAILED, {"reply": "550 no"}, "failed for good on Tue 2026-03-03 13:00: 550 no."),
+        (
+            MailState.FAILED,
+            {"server": "smtp.example", "address": "ada@shop.example", "sent_at": NOON, "reply": "mailbox full."},
+            "was taken by smtp.example for ada@shop.example on Mon 2026-03-02 13:00, and came back: mailbox full.",
+        ),
+        (MailState.SUPPRESSED, {"reply": "complaint"}, "was held back on Tue 2026-03-03 13:00: complaint."),
+    ],
+)
+def test_each_mail_says_what_became_of_it(state: MailState, values: dict[str, Any], told: str) -> None:
+    case = Case()
+    case.mail(state, **values)
+    case.happened(MailNotSent(1, "1", ""), NOON + DAY)
+    [fact] = [fact for fact in case.facts() if fact.about is About.MAIL]
+    assert fact.text == f"The mail of step 1 of Welcome (Hello) {told}"
+    assert (fact.mail, fact.stops) == (7, state is not MailState.ACCEPTED)
+
+
+def test_a_mail_that_is_tried_again_says_when_and_why() -> None:
+    case = Case()
+    mail = case.lead.hand_over(case.mail(MailState.QUEUED), "smtp.example", until=NOON + DAY)
+    assert "is on its way to smtp.example (try 1); if nothing is heard by Tue" in case.told(About.MAIL)[0]
+    case.lead.try_later(mail, NOON + DAY, "450 busy", soft=True)
+    assert case.told(About.MAIL)[0].endswith("waits after 1 try until Tue 2026-03-03 13:00: 450 busy.")
+
+
+def test_who_read_it_and_what_came_back_is_told() -> None:
+    case = Case()
+    case.mail(MailState.ACCEPTED, sent_at=NOON, opened_at=NOON + DAY, machine_clicked_at=NOON)
+    case.happened(MailBounced(hard=False, reason="mailbox full"), NOON + DAY)
+    assert case.told(About.MAIL)[1:] == [
+        "It was opened on Tue 2026-03-03 13:00, and clicked by a machine on Mon 2026-03-02 13:00.",
+        "After that, on Tue 2026-03-03 13:00, a mail to it came back: mailbox full.",
+    ]
+
+
+def test_one_mail_can_be_asked_about_alone() -> None:
+    case = Case()
+    case.mail(MailState.ACCEPTED, sent_at=NOON)
+    assert [fact.about for fact in case.facts(mail=7)] == [About.LEAD, About.MAIL]
+
+
+def test_a_resumed_wait_is_told_anew() -> None:
+    case = Case({**MAIL, "delay": "2 days"})
+    case.account = replace(ACCOUNT, sequences={"welcome": replace(WELCOME, resumed_at=NOON + DAY)})
+    advance(case.lead, 1, case.walk.flow, case.account, NOON + DAY)
+    assert "waits until Thu 2026-03-05 13:00: 2 days" in case.told(About.SEQUENCE, NOON + DAY)[1]
+
+
+# -- the command line --
+
+
+def test_why_reads_all_of_it_from_the_database(api: Api, cartwheel: Cartwheel, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CARTWHEEL_DATABASE", api.server.database.url)
+    api.create("ada@shop.example")
+    api.on("ada@shop.example", "subscribe_lead_to_sequence_at_step", sequence_name="Welcome", step="A2")
+    api.on("ada@shop.example", "unsubscribe_lead_from_sequence", sequence_name="Welcome")
+    account = api.server.application.batches.catalog.accounts[api.account_id].name
+    told = cartwheel("why", "ada@shop.example", "--account", account, "--json").json
+    texts = [fact["text"] for fact in told["facts"]]
+    assert texts[0].startswith(f"ada@shop.example is a lead of {account} since ")
+    assert any("left it at step A2 on" in text and "by App Website" in text for text in texts)
+    shown = cartwheel("why", "ada@shop.example", "welcome", "--account", account).out
+    assert "by App Website: from then on nothing of it is sent." in shown
+    assert "has no mail 77, and there is no such sequence, but Welcome" in (
+        cartwheel("why", "ada@shop.example", "77", "--account", account).trouble
+    )
+    nobody = cartwheel("why", "nobody@shop.example", "--account", account).out
+    assert nobody == (f"{account} has no lead nobody@shop.example: it was never added, or has another address now.\n")

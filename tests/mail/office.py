@@ -1,0 +1,67 @@
+"""A worker of the tests: the real one, in a thread of its own, whose rounds a test calls at the time that it has set."""
+
+import asyncio
+import threading
+from collections.abc import Callable, Coroutine
+from typing import Any, TypeVar
+
+from cartwheel import mailstore
+from cartwheel.config import Settings
+from cartwheel.mails import Mail, MailState
+from cartwheel.worker import Worker
+from harness import Api, Server
+
+T = TypeVar("T")
+
+
+class Office:
+    """Takes leads along and sends, on the database of a server and by its clock."""
+
+    def __init__(self, server: Server, **environment: str) -> None:
+        self.server = server
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="office", daemon=True)
+        self._thread.start()
+        settings = Settings.load({"CARTWHEEL_DATABASE": server.database.url, **environment})
+        self.worker = Worker(settings, server.database, base_url="https://mail.shop.example", clock=server.clock)
+        self._run(self.worker.batches.start)
+
+    def settle(self) -> None:
+        """Do everything that is due now."""
+        self._run(self._settle)
+
+    def take_along(self) -> None:
+        """Only decide what is due; send nothing."""
+        self._run(self._take_along)
+
+    async def _take_along(self) -> None:
+        await self.worker.engine.release()
+        while await self.worker.engine.round():
+            pass
+
+    async def _settle(self) -> None:
+        await self._take_along()
+        while await self.worker.sender.round():
+            pass
+        await self.worker.sender.finish()
+
+    def close(self) -> None:
+        self._run(self.worker.batches.stop)
+        self._run(self.worker.posts.close)
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+
+    def _run(self, what: Callable[[], Coroutine[Any, Any, T]]) -> T:
+        return asyncio.run_coroutine_threadsafe(what(), self._loop).result(60)
+
+
+def mails(api: Api, email: str) -> list[Mail]:
+    """The lead's mails in the ledger, oldest first."""
+    lead_id = int(api.lead(email)["id"])
+    with api.server.database.read() as connection:
+        return mailstore.mails_of(connection, (api.account_id, lead_id))
+
+
+def states(api: Api, email: str) -> list[tuple[str, MailState]]:
+    return [(mail.box, mail.state) for mail in mails(api, email)]

@@ -1,0 +1,235 @@
+"""The pages that the links in mails lead to: who may do what there, and that it is done."""
+
+import json
+import re
+
+import pytest
+from sentmail import FORM, SentMail, send_mail
+
+from cartwheel import schema
+from cartwheel.leadparts import Gdpr
+from cartwheel.links import Kind
+from harness import Api, new_api
+
+NASTY = "<script>alert('x')</script>\"{email}"
+
+
+@pytest.fixture
+def sent(api: Api) -> SentMail:
+    return send_mail(api)
+
+
+def hidden(page: str, name: str) -> str:
+    found = re.search(rf'name="{name}" value="([^"]*)"', page)
+    assert found, page
+    return found[1]
+
+
+# -- leaving --
+
+
+def test_one_click_stops_the_sequence(sent: SentMail) -> None:
+    answer = sent.api.server.http.post(sent.stop, content=b"List-Unsubscribe=One-Click", headers=FORM)
+    assert (answer.status_code, answer.headers.get("set-cookie")) == (200, None)
+    assert sent.status == "unsubscribed"
+    assert sent.kinds[-1] == "sequence_left"
+
+
+def test_one_click_comes_as_a_multipart_form_too(sent: SentMail) -> None:
+    files = {"List-Unsubscribe": (None, "One-Click")}
+    assert sent.api.server.http.post(sent.stop, files=files).status_code == 200
+    assert sent.status == "unsubscribed"
+
+
+def test_one_click_may_come_twice(sent: SentMail) -> None:
+    for _ in range(2):
+        assert sent.api.server.http.post(sent.stop, content=b"List-Unsubscribe=One-Click", headers=FORM).is_success
+    assert sent.kinds.count("sequence_left") == 1
+
+
+def test_looking_changes_nothing(sent: SentMail) -> None:
+    before = sent.kinds
+    for path in (sent.stop, sent.preferences):
+        for look in (sent.api.server.http.get, sent.api.server.http.head):
+            answer = look(path)
+            assert answer.status_code == 200
+            assert answer.headers["cache-control"] == "no-store, private"
+    assert (sent.kinds, sent.status, sent.suppression) == (before, "active", "")
+
+
+def test_the_page_asks_before_it_stops_anything(sent: SentMail) -> None:
+    page = sent.get(sent.stop).text
+    assert "Stop mails from Welcome?" in page
+    assert "a***@shop.example" in page
+    assert sent.email not in page
+
+
+def test_the_button_stops_the_sequence_and_can_be_undone(sent: SentMail) -> None:
+    page = sent.press(sent.stop, do="leave").text
+    assert sent.status == "unsubscribed"
+    assert "You are subscribed again" in sent.press(sent.stop, do="undo", sequence="1", left=hidden(page, "left")).text
+    assert sent.status == "active"
+    [run] = sent.api.rows(schema.enrolments)
+    assert (run["step"], run["ended_at"], run["due_at"] is not None) == ("1", None, True)
+
+
+def test_only_the_leaving_of_the_page_is_undone(sent: SentMail) -> None:
+    page = sent.press(sent.stop, do="leave").text
+    for left in (str(int(hidden(page, "left")) - 1), "", "x", "9" * 17, "9" * 18):
+        assert "Too late" in sent.press(sent.stop, do="undo", sequence="1", left=left).text
+    sent.api.server.clock.forward(days=2)
+    assert "Too late" in sent.press(sent.stop, do="undo", sequence="1", left=hidden(page, "left")).text
+    assert sent.status == "unsubscribed"
+
+
+def test_a_mail_that_nobody_knows_any_more_stops_everything(sent: SentMail) -> None:
+    token = sent.signer.token(Kind.UNSUBSCRIBE, sent.id._replace(mail_id=1))
+    assert sent.press(f"/u/{token}", do="leave").status_code == 200
+    assert sent.suppression == "do not contact"
+
+
+def test_a_lead_that_is_gone_has_nothing_to_stop(sent: SentMail) -> None:
+    token = sent.signer.token(Kind.UNSUBSCRIBE, sent.id._replace(lead_id=10**9))
+    assert sent.api.server.http.post(f"/u/{token}", content=b"List-Unsubscribe=One-Click", headers=FORM).is_success
+
+
+# -- tokens --
+
+
+def test_links_that_nobody_signed_lead_nowhere(sent: SentMail) -> None:
+    good = sent.token(Kind.UNSUBSCRIBE)
+    bad = [good[:-1], good[1:], good + "A", good.swapcase(), "A" * 30, "x", "%00", "é", "A" * 5000]
+    for token in bad:
+        for place in ("u", "p", "c"):
+            answer = sent.get(f"/{place}/{token}")
+            assert answer.status_code == 404
+            assert "This link is not valid" in answer.text
+        assert sent.press(f"/u/{token}", do="leave").status_code == 404
+    assert sent.status == "active"
+
+
+def test_a_link_is_good_for_its_purpose_only(sent: SentMail) -> None:
+    for kind, place in ((Kind.OPEN, "u"), (Kind.UNSUBSCRIBE, "p"), (Kind.PREFERENCES, "u"), (Kind.CLICK, "p")):
+        assert sent.press(f"/{place}/{sent.token(kind)}", do="leave").status_code == 404
+    assert sent.status == "active"
+
+
+# -- preferences --
+
+
+def test_the_preferences_show_lists_and_sequences_by_their_public_names(sent: SentMail) -> None:
+    page = sent.get(sent.preferences).text
+    assert "Our monthly letter" in page
+    assert "Newsletter" not in page
+    assert "Welcome" in page
+    assert page.count(" checked") == 2
+
+
+def test_a_list_is_left_and_joined_again(sent: SentMail) -> None:
+    sent.press(sent.preferences, do="save", shown_list="1")
+    assert sent.kinds[-1] == "list_left"
+    assert sent.status == "active"
+    sent.press(sent.preferences, do="save", shown_list="1", list="1")
+    assert sent.kinds[-1] == "list_joined"
+
+
+def test_nobody_joins_a_list_that_they_were_never_on(sent: SentMail) -> None:
+    before = sent.kinds
+    sent.press(sent.preferences, do="save", shown_list="2", list=["2", "77"])
+    assert sent.kinds == before
+
+
+def test_a_sequence_is_left_and_the_leaving_undone(sent: SentMail) -> None:
+    page = sent.press(sent.preferences, do="save", shown_sequence="1").text
+    assert "You have left Welcome." in page
+    assert sent.status == "unsubscribed"
+    sent.press(sent.preferences, do="undo", sequence="1", left=hidden(page, "left"))
+    assert sent.status == "active"
+
+
+@pytest.mark.parametrize(("button", "reason"), [("leave_all", ""), ("never", "do not contact"), ("spam", "complaint")])
+def test_everything_is_left(sent: SentMail, button: str, reason: str) -> None:
+    assert sent.press(sent.preferences, do=button).status_code == 200
+    assert sent.status == "unsubscribed"
+    assert sent.api.rows(schema.lead_lists)[0]["left_at"] is not None
+    assert sent.suppression == reason
+    assert sent.api.lead(sent.email)["blacklisted"] == int(bool(reason))
+
+
+def test_who_said_never_is_offered_no_lists(sent: SentMail) -> None:
+    sent.press(sent.preferences, do="never")
+    assert "checkbox" not in sent.get(sent.preferences).text.partition("Your data")[0]
+    sent.press(sent.preferences, do="save", shown_list="1", list="1")
+    assert sent.api.rows(schema.lead_lists)[0]["left_at"] is not None
+
+
+def test_the_data_comes_whole_and_without_what_is_internal(sent: SentMail) -> None:
+    sent.api.on(sent.email, "assign_tag", tag_name="Customer")
+    sent.api.on(sent.email, "give_points_to_lead", points=5)
+    before = sent.kinds
+    answer = sent.press(sent.preferences, do="data")
+    assert "attachment" in answer.headers["content-disposition"]
+    data = json.loads(answer.content)
+    assert data["email"] == sent.email
+    assert data["lists"][0]["name"] == "Our monthly letter"
+    assert data["sequences"][0]["name"] == "Welcome"
+    assert data["mails"][0]["state"] == "accepted"
+    assert data["events"][0]["what"] == "Started the sequence Welcome at step 1"
+    assert not re.search("Customer|point|Newsletter|tag", answer.text)
+    assert sent.kinds == before
+
+
+def test_deleting_asks_once_more(sent: SentMail) -> None:
+    assert "tick the box" in sent.press(sent.preferences, do="delete").text
+    assert sent.api.rows_of_leads()[0]["deleted_at"] is None
+
+
+def test_a_deleted_lead_is_gone_and_its_page_tells_nothing(sent: SentMail) -> None:
+    assert "Your data is deleted" in sent.press(sent.preferences, do="delete", sure="yes").text
+    [row] = sent.api.rows_of_leads()
+    assert row["deleted_at"] is not None
+    assert (row["gdpr_status"], row["gdpr_communications"]) == (Gdpr.NOT_ACCEPTED.value, False)
+    assert (sent.suppression, sent.status) == ("do not contact", "unsubscribed")
+    for path in (sent.preferences, sent.stop):
+        assert "shop.example" not in sent.get(path).text
+    assert sent.press(sent.preferences, do="data").headers["content-type"].startswith("text/html")
+    assert sent.press(sent.preferences, do="save", shown_list="1", list="1").is_success
+    assert sent.kinds[-1] == "lead_deleted"
+
+
+def test_what_no_button_says_changes_nothing(sent: SentMail) -> None:
+    before = sent.kinds
+    for fields in ({}, {"do": "explode"}, {"do": ""}, {"do": "save", "shown_list": ["x", "-1", "²", "9" * 30]}):
+        assert sent.press(sent.preferences, **fields).status_code == 200
+    assert sent.kinds == before
+
+
+def test_a_form_that_is_too_large_is_refused(sent: SentMail) -> None:
+    answer = sent.api.server.http.post(sent.preferences, content=b"do=never&x=" + b"x" * 300_000, headers=FORM)
+    assert answer.status_code == 413
+    assert sent.suppression == ""
+
+
+# -- the pages themselves --
+
+
+def test_hostile_names_are_shown_as_they_are(api: Api) -> None:
+    hostile = new_api(api.server, account={"name": NASTY, "mail": {"address": NASTY}})
+    sent = send_mail(hostile, "b+x'y@shop.example", first_name=NASTY)
+    for answer in (sent.get(sent.stop), sent.get(sent.preferences), sent.press(sent.stop, do="leave")):
+        assert "<script" not in answer.text
+        assert "&lt;script&gt;" in answer.text
+        assert "{email}" in answer.text
+
+
+def test_pages_run_nothing_and_tell_nobody_where_they_were(sent: SentMail) -> None:
+    headers = sent.get(sent.preferences).headers
+    assert "default-src 'none'" in headers["content-security-policy"]
+    assert headers["referrer-policy"] == "no-referrer"
+    assert "<script" not in sent.get(sent.preferences).text
+
+
+def test_the_account_shows_who_it_is(api: Api) -> None:
+    sent = send_mail(new_api(api.server, account={"mail": {"address": "1 Long Road, Springfield"}}))
+    for path in (sent.stop, sent.preferences):
+        assert "1 Long Road, Springfield" in sent.get(path).text

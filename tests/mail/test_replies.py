@@ -1,0 +1,133 @@
+"""What servers say, and what it means for the message, the address and the server."""
+
+import pytest
+
+from cartwheel.replies import Fate, Phase, Reply, broken_off, classify
+
+MAIL, RCPT, DATA, DOT = Phase.MAIL, Phase.RCPT, Phase.DATA, Phase.DOT
+ACCEPTED, LATER, NEVER, TROUBLE = Fate.ACCEPTED, Fate.LATER, Fate.NEVER, Fate.SERVER_TROUBLE
+
+HARD, QUOTA = "nobody is there", "enough for hours"
+
+SAID: list[tuple[Phase, str, Fate, str]] = [
+    (DOT, "250 2.0.0 Ok: queued as 4ZkQ1x2Yz", ACCEPTED, ""),
+    (DOT, "250 OK id=1tXyZ-0001-AB", ACCEPTED, ""),
+    (DOT, "251 forwarded", ACCEPTED, ""),
+    (DOT, "250 your daily limit is 10000 messages", ACCEPTED, ""),
+    # not this time
+    (RCPT, "450 4.2.0 <ada@shop.example>: Recipient address rejected: Greylisted", LATER, ""),
+    (RCPT, "450 greylisted, try again in 300 seconds", LATER, ""),
+    (RCPT, "451 4.7.1 Greylisting in action, please come back later", LATER, ""),
+    (RCPT, "452 4.2.2 The email account that you tried to reach is over quota", LATER, ""),
+    (RCPT, "452 4.2.2 mailbox has too many messages", LATER, ""),
+    (RCPT, "452 4.5.3 Too many recipients", LATER, ""),
+    (RCPT, "452 4.3.1 Insufficient system storage", LATER, ""),
+    (RCPT, "450 4.2.1 The user you are trying to contact is receiving mail too quickly", LATER, ""),
+    (DOT, "451 4.3.0 Temporary lookup failure", LATER, ""),
+    (DOT, "421 4.7.0 Try again later, closing connection", LATER, ""),
+    (MAIL, "421 4.4.2 mail.example Error: timeout exceeded", LATER, ""),
+    (DATA, "250 2.0.0 what?", LATER, ""),
+    # never, because there is nobody
+    (
+        RCPT,
+        "550 5.1.1 <ada@shop.example>: Recipient address rejected: User unknown in local recipient table",
+        NEVER,
+        HARD,
+    ),
+    (RCPT, "550-5.1.1 The email account that you tried to reach does not exist.\n550 5.1.1 Check it.", NEVER, HARD),
+    (RCPT, "550 No such user here", NEVER, HARD),
+    (RCPT, "550 5.4.1 Recipient address rejected: Access denied.", NEVER, HARD),
+    (RCPT, "550 5.5.0 Requested action not taken: mailbox unavailable", NEVER, HARD),
+    (RCPT, "550 5.1.10 RESOLVER.ADR.RecipientNotFound; Recipient not found", NEVER, HARD),
+    (RCPT, "550 5.2.1 The email account that you tried to reach is disabled.", NEVER, HARD),
+    (RCPT, "551 not local", NEVER, HARD),
+    (RCPT, "553 sorry, that is no mailbox", NEVER, HARD),
+    (RCPT, "556 5.1.10 the domain takes no mail", NEVER, HARD),
+    (DOT, "554 delivery error: dd This user doesn't have a shop.example account", NEVER, HARD),
+    (DOT, "550 5.1.1 unknown user", NEVER, HARD),
+    # never, for another reason
+    (RCPT, "550 5.7.1 Service unavailable; client host blocked using an RBL", NEVER, ""),
+    (RCPT, "550 5.7.1 The sender's domain does not exist", NEVER, ""),
+    (RCPT, "550 blocked, see our policy", NEVER, ""),
+    (RCPT, "554 5.7.1 <ada@shop.example>: Recipient address rejected: Access denied", NEVER, ""),
+    (RCPT, "552 5.2.2 The email account that you tried to reach is over quota", NEVER, ""),
+    (RCPT, "552 mailbox is full", NEVER, ""),
+    (RCPT, "550 5.2.1 The user is receiving mail at a rate that prevents additional messages", NEVER, ""),
+    (RCPT, "550 5.1.8 Sender address rejected: Domain not found", NEVER, ""),
+    (DOT, "552 5.3.4 Message size exceeds fixed limit", NEVER, ""),
+    (DOT, "554 5.6.0 no such thing as this message", NEVER, ""),
+    (DOT, "550 5.7.26 This mail has been blocked because the sender is unauthenticated", NEVER, ""),
+    (
+        DOT,
+        "550-5.7.1 Unauthenticated email from acme.example is not accepted due to\n550 5.7.1 its DMARC policy",
+        NEVER,
+        "",
+    ),
+    (DOT, "554 Message rejected: Email address is not verified.", NEVER, ""),
+    (DOT, "550 no", NEVER, ""),
+    (MAIL, "550 5.1.1 no such sender", NEVER, ""),
+    (MAIL, "553 5.7.1 Sender address rejected: not owned by user", NEVER, ""),
+    # the server's own affairs
+    (MAIL, "452 4.3.1 Insufficient system storage", TROUBLE, ""),
+    (MAIL, "530 5.7.0 Must issue a STARTTLS command first", TROUBLE, ""),
+    (MAIL, "530 5.7.57 Client not authenticated to send mail", TROUBLE, ""),
+    (MAIL, "550 5.7.1 Authentication required", TROUBLE, ""),
+    (MAIL, "450 4.7.1 Error: too much mail from 192.0.2.1", TROUBLE, ""),
+    (RCPT, "554 5.7.1 <ada@shop.example>: Relay access denied", TROUBLE, ""),
+    (RCPT, "550 relay not permitted", TROUBLE, ""),
+    (DOT, "454 Throttling failure: Maximum sending rate exceeded.", TROUBLE, ""),
+    (DOT, "454 Throttling failure: Daily message quota exceeded.", TROUBLE, QUOTA),
+    (RCPT, "550 5.4.5 Daily user sending limit exceeded.", TROUBLE, QUOTA),
+    (DOT, "550-5.4.5 Daily SMTP relay sending\n550 5.4.5 limit exceeded for user.", TROUBLE, QUOTA),
+    (RCPT, "450 4.2.1 Peak SMTP relay limit exceeded for customer.", TROUBLE, QUOTA),
+    (DOT, "554 5.2.0 STOREDRV.Submission.Exception:SubmissionQuotaExceededException", TROUBLE, QUOTA),
+    (RCPT, "550 You have exceeded the limit of 500 messages per hour", TROUBLE, QUOTA),
+    (Phase.AUTH, "451 Authentication failed: Maximum credits exceeded", TROUBLE, QUOTA),
+    (Phase.AUTH, "535 5.7.8 Error: authentication failed", TROUBLE, ""),
+    (Phase.GREETING, "421 4.3.2 Too many concurrent connections", TROUBLE, ""),
+    (Phase.GREETING, "554 5.7.1 No SMTP service here", TROUBLE, ""),
+    (Phase.STARTTLS, "454 4.7.0 TLS not available due to local problem", TROUBLE, ""),
+]
+
+
+def read(said: str) -> Reply:
+    lines = said.split("\n")
+    return Reply(int(said[:3]), "\n".join(line[4:] for line in lines))
+
+
+@pytest.mark.parametrize(("phase", "said", "fate", "how"), SAID, ids=lambda value: str(value)[:40])
+def test_what_servers_say_is_understood(phase: Phase, said: str, fate: Fate, how: str) -> None:
+    outcome = classify(phase, read(said))
+    assert (outcome.fate, outcome.hard, outcome.quota) == (fate, how == HARD, how == QUOTA)
+    assert (outcome.phase, outcome.code) == (phase, int(said[:3]))
+
+
+def test_several_lines_are_read_as_one_sentence() -> None:
+    outcome = classify(RCPT, read("550-5.1.1 The account\n550-5.1.1 does not exist.\n550 5.1.1 Check it."))
+    assert outcome.text == "5.1.1 The account does not exist. Check it."
+    assert outcome.enhanced == "5.1.1"
+
+
+@pytest.mark.parametrize("phase", Phase)
+def test_only_the_answer_to_the_final_dot_accepts_or_leaves_doubt(phase: Phase) -> None:
+    for code in range(200, 600):
+        outcome = classify(phase, Reply(code, "something"))
+        assert (outcome.fate is ACCEPTED) == (phase is DOT and code < 300)
+        assert (outcome.fate is Fate.IN_DOUBT) == (phase is DOT and 300 <= code < 400)
+        assert not (outcome.hard and outcome.fate is not NEVER)
+
+
+@pytest.mark.parametrize("phase", Phase)
+def test_a_broken_line_leaves_doubt_only_after_the_final_dot(phase: Phase) -> None:
+    outcome = broken_off(phase, "the connection was lost")
+    opening = {Phase.CONNECT, Phase.GREETING, Phase.HELLO, Phase.STARTTLS, Phase.AUTH}
+    expected = Fate.IN_DOUBT if phase is DOT else TROUBLE if phase in opening else LATER
+    assert (outcome.fate, outcome.text) == (expected, f"at {phase}: the connection was lost")
+
+
+@pytest.mark.parametrize(
+    ("text", "queue_id"),
+    [("2.0.0 Ok: queued as 4ZkQ1x2Yz", "4ZkQ1x2Yz"), ("OK id=1tXyZ-0001-AB", "1tXyZ-0001-AB"), ("2.0.0 Ok", "")],
+)
+def test_the_servers_own_name_for_a_message_is_found(text: str, queue_id: str) -> None:
+    assert classify(DOT, Reply(250, text)).queue_id == queue_id

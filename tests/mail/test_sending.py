@@ -1,0 +1,251 @@
+"""A lead in a sequence really gets its mail, at the right time, once; and the ledger says what became of each."""
+
+import email
+import email.policy
+from collections.abc import Iterator
+
+import dkim as dkimpy
+import pytest
+import sqlalchemy as sa
+from office import Office, mails, states
+from sink import DROP, TAKE_AND_DROP, Act, Sink
+
+from cartwheel import dkim, schema
+from cartwheel.mails import MailState
+from cartwheel.times import to_micros
+from conftest import Databases
+from harness import DEMO, Api, Server, new_api
+
+SENDER = {"mail": {"sender": "The Shop <hello@shop.example>", "address": "1 Example Road, London"}}
+
+
+@pytest.fixture
+def server(engine: str, databases: Databases) -> Iterator[Server]:
+    """One of its own: offices do everything that is due in a database."""
+    running = Server(databases.new(engine))
+    yield running
+    running.stop()
+
+
+@pytest.fixture
+def api(server: Server) -> Api:
+    return new_api(server)
+
+
+@pytest.fixture
+def shop(server: Server) -> Api:
+    return new_api(server, account=SENDER)
+
+
+@pytest.fixture
+def sink() -> Iterator[Sink]:
+    with Sink() as running:
+        yield running
+
+
+@pytest.fixture
+def office(server: Server, sink: Sink) -> Iterator[Office]:
+    running = Office(server, CARTWHEEL_SMTP=sink.url())
+    yield running
+    running.close()
+
+
+def start(api: Api, address: str = "ada@shop.example", step: str = "1") -> None:
+    api.create(address, first_name="Ada")
+    answer = api.on(address, "subscribe_lead_to_sequence_at_step", sequence_name="Welcome", step=step)
+    assert answer["actions"][0]["subscribe_lead_to_sequence_at_step"]["type"] == "107"
+
+
+def test_a_lead_that_is_subscribed_gets_the_mail_of_its_step(shop: Api, office: Office, sink: Sink) -> None:
+    start(shop)
+    office.settle()
+    [taken] = sink.messages
+    message = email.message_from_bytes(taken.data, policy=email.policy.default)
+    assert taken.rcpt == "TO:<ada@shop.example>"
+    assert message["Subject"] == "Welcome, Ada"
+    assert message["From"] == "The Shop <hello@shop.example>"
+    assert message["List-Unsubscribe-Post"] == "List-Unsubscribe=One-Click"
+    text = message.get_body(("plain",))
+    html = message.get_body(("html",))
+    assert text is not None
+    assert html is not None
+    assert "Hello Ada, good to have you." in text.get_content()
+    assert "1 Example Road, London" in text.get_content()
+    assert "<p>Hello Ada, good to have you.</p>" in html.get_content()
+    assert states(shop, "ada@shop.example") == [("1", MailState.ACCEPTED)]
+
+
+def test_the_second_step_waits_for_its_delay_and_window(server: Server, shop: Api, office: Office, sink: Sink) -> None:
+    start(shop)  # on Sunday, March 1st, at 14:15 UTC
+    office.settle()
+    server.clock.forward(days=2, minutes=-1)
+    office.settle()
+    assert len(sink.messages) == 1
+    server.clock.forward(minutes=1)  # Tuesday 9:15 in New York: the window is open
+    office.settle()
+    assert len(sink.messages) == 2
+
+
+def test_nothing_is_sent_twice_however_often_is_looked(shop: Api, office: Office, sink: Sink) -> None:
+    start(shop)
+    for _ in range(3):
+        office.settle()
+    assert len(sink.messages) == 1
+
+
+def test_two_offices_on_one_database_send_each_mail_once(server: Server, shop: Api, office: Office, sink: Sink) -> None:
+    for number in range(30):
+        start(shop, f"lead{number}@shop.example")
+    other = Office(server, CARTWHEEL_SMTP=sink.url())
+    office.take_along()
+    other.settle()
+    office.settle()
+    other.close()
+    assert sorted(taken.rcpt for taken in sink.messages) == sorted(f"TO:<lead{n}@shop.example>" for n in range(30))
+
+
+def test_who_leaves_the_sequence_gets_none_of_its_waiting_mails(shop: Api, office: Office, sink: Sink) -> None:
+    start(shop)
+    office.take_along()
+    shop.on("ada@shop.example", "unsubscribe_lead_from_sequence", sequence_name="Welcome")
+    office.settle()
+    assert sink.messages == []
+    [mail] = mails(shop, "ada@shop.example")
+    assert (mail.state, mail.reply) == (MailState.SUPPRESSED, "the lead has left the sequence")
+
+
+def test_a_lead_of_a_test_app_stays_in_the_test_mailbox(server: Server, office: Office, sink: Sink) -> None:
+    api = new_api(server, account=SENDER, app={"mode": "test"})
+    start(api)
+    office.settle()
+    assert sink.messages == []
+    [kept] = api.rows(schema.test_mailbox)
+    assert kept["subject"] == "Welcome, Ada"
+
+
+def test_without_a_sender_the_mail_waits_and_says_why(api: Api, office: Office) -> None:
+    start(api)
+    office.settle()
+    [mail] = mails(api, "ada@shop.example")
+    assert mail.state is MailState.QUEUED
+    assert "sender" in mail.reply
+
+
+@pytest.mark.parametrize(
+    ("act", "state", "suppressed"),
+    [
+        ("550 5.1.1 no such user", MailState.FAILED, "hard bounce"),
+        ("550 5.7.1 we do not like this", MailState.FAILED, ""),
+        ("450 4.2.0 greylisted", MailState.QUEUED, ""),
+        ("452 4.2.2 mailbox full", MailState.QUEUED, ""),
+        (DROP, MailState.QUEUED, ""),
+    ],
+)
+def test_what_the_recipients_server_says_counts(
+    shop: Api, office: Office, sink: Sink, act: Act, state: MailState, suppressed: str
+) -> None:
+    sink.script["rcpt"] = [act]
+    start(shop)
+    office.settle()
+    [mail] = mails(shop, "ada@shop.example")
+    assert mail.state is state
+    assert [row["reason"] for row in shop.rows(schema.suppressions) if row["reason"]] == [suppressed] * bool(suppressed)
+    assert shop.lead("ada@shop.example")["blacklisted"] in {"1" if suppressed else "0", int(bool(suppressed))}
+
+
+def test_a_temporary_refusal_is_tried_again_later(server: Server, shop: Api, office: Office, sink: Sink) -> None:
+    sink.script["rcpt"] = ["450 4.2.0 greylisted"]
+    start(shop)
+    office.settle()
+    server.clock.forward(minutes=4)
+    office.settle()
+    assert sink.messages == []
+    server.clock.forward(minutes=2)
+    office.settle()
+    assert len(sink.messages) == 1
+    assert states(shop, "ada@shop.example") == [("1", MailState.ACCEPTED)]
+
+
+def test_after_the_final_dot_without_an_answer_the_mail_is_in_doubt_and_held(
+    server: Server, shop: Api, office: Office, sink: Sink
+) -> None:
+    sink.script["dot"] = [TAKE_AND_DROP]
+    start(shop)
+    office.settle()
+    server.clock.forward(days=9)
+    office.settle()
+    assert len(sink.messages) <= 2  # the second step's is another one
+    assert states(shop, "ada@shop.example")[0] == ("1", MailState.IN_DOUBT)
+
+
+def test_in_doubt_is_sent_again_where_the_account_says_so(server: Server, office: Office, sink: Sink) -> None:
+    api = new_api(server, account={"mail": {**SENDER["mail"], "in_doubt": "resend"}})
+    sink.script["dot"] = [TAKE_AND_DROP]
+    start(api)
+    office.settle()
+    server.clock.forward(minutes=20)
+    office.settle()
+    assert states(api, "ada@shop.example")[0] == ("1", MailState.ACCEPTED)
+
+
+def test_who_sends_and_vanishes_leaves_a_mail_in_doubt(server: Server, shop: Api, office: Office) -> None:
+    start(shop)
+    office.take_along()
+    table = schema.mails
+    with server.database.write() as connection:  # as a worker does that dies right after it
+        connection.execute(
+            sa.update(table)
+            .where(table.c.account_id == shop.account_id)
+            .values(state="handed over", next_at=to_micros(server.clock()) + 1, attempts=1)
+        )
+    server.clock.forward(seconds=1)
+    office.settle()
+    [mail] = mails(shop, "ada@shop.example")
+    assert (mail.state, mail.reply) == (MailState.IN_DOUBT, "whoever was sending it vanished")
+
+
+def test_mail_is_signed_with_the_key_of_the_senders_domain(
+    server: Server, shop: Api, office: Office, sink: Sink
+) -> None:
+    pem = dkim.new_key(dkim.Algorithm.RSA)
+    with server.database.write() as connection:
+        values = {"domain": "shop.example", "selector": "s1", "private_key": pem.decode(), "created_at": 0}
+        connection.execute(sa.insert(schema.sender_domains).values(account_id=shop.account_id, **values))
+    records = dkim.dns_records("shop.example", "s1", dkim.Signer("shop.example", "s1", pem).public_key)
+    [published] = [record.value for record in records if record.name.startswith("s1._domainkey")]
+    start(shop)
+    office.settle()
+    [taken] = sink.messages
+    assert dkimpy.verify(taken.data, dnsfunc=lambda _name, timeout=5: published.encode())  # noqa: ARG005
+
+
+CONDITIONAL = (
+    DEMO
+    + """
+[[sequences]]
+name = "Patient"
+[[sequences.steps]]
+box = "1"
+type = "wait_until"
+condition = { type = "has_tag", tag = "Customer" }
+[[sequences.steps]]
+box = "2"
+type = "email"
+subject = "Thank you"
+html = "<p>Thank you</p>"
+"""
+)
+
+
+def test_a_call_wakes_a_lead_that_waits_for_it(server: Server, office: Office, sink: Sink) -> None:
+    api = new_api(server, account=SENDER, file=CONDITIONAL)
+    api.create("ada@shop.example")
+    api.on("ada@shop.example", "subscribe_lead_to_sequence_at_step", sequence_name="Patient", step="1")
+    office.settle()
+    assert sink.messages == []
+    api.on("ada@shop.example", "assign_tag", tag_name="Trial user")
+    office.settle()
+    assert sink.messages == []
+    api.on("ada@shop.example", "assign_tag", tag_name="Customer")
+    office.settle()
+    assert len(sink.messages) == 1

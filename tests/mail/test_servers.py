@@ -1,0 +1,306 @@
+"""Which server a message leaves by, when a server is left in peace, and how fast messages leave."""
+
+import asyncio
+from bisect import bisect_left
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from posting import LETTER
+from sink import AS_USUAL, DROP, STALL, Sink
+
+from cartwheel.outgoing import Outgoing
+from cartwheel.replies import Fate, Outcome, Phase
+from cartwheel.servers import Breaker, Limits, LocalLimits, Post, Servers
+from cartwheel.smtpurl import Server, parse_routes
+
+pytestmark = pytest.mark.anyio
+
+START = datetime(2026, 3, 1, 14, 15, tzinfo=UTC)
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+class Clock:
+    """Stands still until a test moves it."""
+
+    def __init__(self) -> None:
+        self.now = START
+
+    def __call__(self) -> datetime:
+        return self.now
+
+    def forward(self, seconds: float) -> None:
+        self.now += timedelta(seconds=seconds)
+
+
+def servers_of(text: str, clock: Clock, limits: Limits | None = None) -> Servers:
+    return Servers(parse_routes(text), clock=clock, limits=limits or LocalLimits())
+
+
+# -- which --
+
+
+async def test_the_senders_domain_decides_which_server_is_taken() -> None:
+    servers = servers_of(
+        "smtp://a.example shop.example=smtp://b.example *.shop.example=smtp://c.example other.example=smtp://b.example",
+        Clock(),
+    )
+    senders = ["x@acme.example", "x@Shop.example", "x@mail.shop.example", "x@myshop.example", "", "x@other.example"]
+    assert [servers.for_sender(sender).server.host[0] for sender in senders] == ["a", "b", "c", "a", "a", "b"]
+    assert servers.for_sender("x@shop.example") is servers.for_sender("x@other.example")
+    assert servers.named("b.example:25") is servers.for_sender("x@shop.example")
+    assert servers.named("gone.example:25") is None
+    assert ([post.name[0] for post in servers], servers.at_once) == (["b", "c", "a"], 30)
+    await servers.close()
+
+
+async def test_messages_really_leave_by_their_server() -> None:
+    async with Sink() as one, Sink() as two:
+        servers = servers_of(f"{one.url()} shop.example={two.url()}", Clock())
+        for sender in ("a@acme.example", "b@shop.example"):
+            outcome = await servers.for_sender(sender).send(Outgoing(sender, LETTER.to, LETTER.data))
+            assert outcome.fate is Fate.ACCEPTED
+        await servers.close()
+        assert "a@acme.example" in one.messages[0].mail
+        assert "b@shop.example" in two.messages[0].mail
+
+
+# -- whether --
+
+TROUBLE = Outcome(Fate.SERVER_TROUBLE, Phase.CONNECT, "cannot be reached")
+QUOTA = Outcome(Fate.SERVER_TROUBLE, Phase.RCPT, "5.4.5 daily limit exceeded", 550, "5.4.5", quota=True)
+LOST = Outcome(Fate.LATER, Phase.RCPT, "the connection was lost")
+DOUBT = Outcome(Fate.IN_DOUBT, Phase.DOT, "the connection was lost")
+BUSY = Outcome(Fate.LATER, Phase.MAIL, "4.3.2 shutting down", 421, "4.3.2")
+GREYLISTED = Outcome(Fate.LATER, Phase.RCPT, "greylisted", 450)
+REFUSED = Outcome(Fate.NEVER, Phase.RCPT, "unknown user", 550, hard=True)
+ACCEPTED = Outcome(Fate.ACCEPTED, Phase.DOT, "ok", 250)
+UNSENDABLE = Outcome(Fate.NEVER, Phase.CHECK, "the address has characters that cannot be sent")
+
+
+class Bench:
+    """A breaker, and messages that meet what a test wants."""
+
+    def __init__(self) -> None:
+        self.breaker = Breaker()
+        self.clock = Clock()
+
+    def meet(self, *outcomes: Outcome) -> None:
+        for outcome in outcomes:
+            ticket = self.breaker.enter(self.clock())
+            assert ticket is not None
+            self.breaker.report(outcome, ticket, self.clock())
+
+    def wait(self) -> float:
+        return self.breaker.wait_s(self.clock())
+
+
+@pytest.mark.parametrize(
+    ("met", "parked"),
+    [
+        ([TROUBLE], True),
+        ([QUOTA], True),
+        ([LOST, LOST], False),
+        ([LOST, DOUBT, BUSY], True),
+        ([LOST, LOST, GREYLISTED, LOST, LOST], False),
+        ([LOST, LOST, REFUSED, LOST, LOST], False),
+        ([LOST, LOST, UNSENDABLE, LOST], True),
+        ([ACCEPTED, GREYLISTED, REFUSED, UNSENDABLE], False),
+    ],
+)
+def test_a_server_is_parked_when_it_is_in_trouble_and_not_for_what_it_says(met: list[Outcome], parked: bool) -> None:  # noqa: FBT001
+    bench = Bench()
+    bench.meet(*met)
+    assert (bench.wait() > 0) is parked
+    assert (bench.breaker.enter(START) is None) is parked
+
+
+def test_pauses_grow_and_a_success_ends_them() -> None:
+    bench, pauses = Bench(), []
+    for _ in range(10):
+        bench.meet(TROUBLE)
+        pauses.append(bench.wait())
+        bench.clock.forward(bench.wait())
+    assert pauses == [5, 10, 20, 40, 80, 160, 320, 640, 900, 900]
+    bench.meet(ACCEPTED, TROUBLE)
+    assert bench.wait() == 5
+
+
+def test_a_server_that_has_had_enough_for_today_is_left_in_peace_at_once() -> None:
+    bench = Bench()
+    bench.meet(QUOTA)
+    assert bench.wait() == 900
+
+
+def test_one_message_tries_whether_the_server_is_back() -> None:
+    bench = Bench()
+    bench.meet(TROUBLE)
+    bench.clock.forward(4.9)
+    assert bench.breaker.enter(bench.clock()) is None
+    bench.clock.forward(0.1)
+    trial = bench.breaker.enter(bench.clock())
+    assert trial is not None
+    assert bench.breaker.enter(bench.clock()) is None
+    assert bench.wait() == 1
+    bench.breaker.report(LOST, trial, bench.clock())
+    assert bench.wait() == 10
+
+
+@pytest.mark.parametrize("how", ["called off", "not sendable"])
+def test_a_trial_that_told_nothing_is_made_again(how: str) -> None:
+    bench = Bench()
+    bench.meet(TROUBLE)
+    bench.clock.forward(5)
+    trial = bench.breaker.enter(bench.clock())
+    assert trial is not None
+    if how == "called off":
+        bench.breaker.give_back(trial)
+    else:
+        bench.breaker.report(UNSENDABLE, trial, bench.clock())
+    assert bench.wait() == 0
+    bench.meet(ACCEPTED)
+    assert bench.breaker.parked_until is None
+
+
+def test_messages_that_set_out_before_the_trouble_neither_end_nor_worsen_it() -> None:
+    bench = Bench()
+    early = [bench.breaker.enter(START) or 0 for _ in range(3)]
+    assert all(early)
+    bench.meet(TROUBLE)
+    bench.breaker.report(ACCEPTED, early[0], START)
+    assert bench.wait() == 5
+    bench.clock.forward(1)
+    bench.breaker.report(TROUBLE, early[1], bench.clock())
+    assert bench.wait() == 4
+    bench.clock.forward(4)
+    trial = bench.breaker.enter(bench.clock())
+    bench.breaker.report(TROUBLE, early[2], bench.clock())
+    assert bench.wait() == 1
+    assert trial is not None
+    bench.breaker.report(ACCEPTED, trial, bench.clock())
+    assert bench.wait() == 0
+
+
+async def test_a_parked_server_is_not_called_and_says_why() -> None:
+    clock = Clock()
+    async with Sink(connect=["421 4.3.2 too busy"]) as sink:
+        servers = servers_of(sink.url(), clock)
+        [post] = servers
+        outcomes = [await post.send(LETTER), await post.send(LETTER)]
+        assert [outcome.fate for outcome in outcomes] == [Fate.SERVER_TROUBLE] * 2
+        assert (sink.connections, outcomes[1].phase) == (1, Phase.CHECK)
+        assert "4.3.2 too busy" in outcomes[1].text
+        assert (post.breaker.last_error, post.breaker.last_error_at) == ("4.3.2 too busy", START)
+        assert post.open_until(clock()) == START + timedelta(seconds=5)
+        assert await post.wait_s(LETTER.to) == 5
+        clock.forward(5)
+        assert post.open_until(clock()) is None
+        assert (await post.send(LETTER)).fate is Fate.ACCEPTED
+        await servers.close()
+
+
+async def test_losses_in_a_row_park_a_server_that_can_be_reached() -> None:
+    async with Sink(rcpt=[DROP, DROP, AS_USUAL, DROP, DROP, DROP]) as sink:
+        servers = servers_of(sink.url(connections=1), Clock())
+        [post] = servers
+        fates = [(await post.send(LETTER)).fate for _ in range(7)]
+        assert fates == [Fate.LATER] * 2 + [Fate.ACCEPTED] + [Fate.LATER] * 3 + [Fate.SERVER_TROUBLE]
+        await servers.close()
+
+
+async def test_a_trial_that_is_called_off_leaves_the_server_to_the_next_one() -> None:
+    clock = Clock()
+    async with Sink(connect=["421 4.3.2 too busy"], dot=[STALL]) as sink:
+        servers = servers_of(sink.url(), clock)
+        [post] = servers
+        await post.send(LETTER)
+        clock.forward(5)
+        dot = asyncio.Event()
+        trial = asyncio.create_task(post.send(LETTER, dot.set))
+        await dot.wait()
+        assert (await post.send(LETTER)).fate is Fate.SERVER_TROUBLE
+        trial.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await trial
+        assert (await post.send(LETTER)).fate is Fate.ACCEPTED
+        await servers.close()
+
+
+# -- how fast --
+
+
+def server_with(**limits: int) -> Server:
+    return Server(host="mail.example", port=25, **limits)  # type: ignore[arg-type] # numbers only
+
+
+async def leave(limits: Limits, server: Server, domains: Callable[[int], str], until_s: float) -> list[float]:
+    """When messages leave that all wait for nothing but their turn."""
+    clock, times = Clock(), list[float]()
+    while (passed := (clock() - START).total_seconds()) < until_s:
+        wait_s = await limits.take(server, domains(len(times)), clock())
+        if wait_s == 0:
+            times.append(passed)
+        else:
+            clock.forward(wait_s)
+    return times
+
+
+def most_in(times: list[float], seconds: float) -> int:
+    return max(bisect_left(times, start + seconds) - first for first, start in enumerate(times))
+
+
+@settings(deadline=None, max_examples=40)
+@given(most=st.integers(1, 400))
+def test_no_second_sees_more_messages_than_allowed(most: int) -> None:
+    times = asyncio.run(leave(LocalLimits(), server_with(per_second=most), lambda _: "shop.example", 2.5))
+    assert most_in(times, 1) == most
+    assert len(times) >= 2.4 * most - most / 10
+
+
+@pytest.mark.parametrize("most", [1, 7, 10, 500])
+async def test_no_hour_sees_more_messages_than_allowed(most: int) -> None:
+    times = await leave(LocalLimits(), server_with(per_hour=most), lambda _: "shop.example", 9000)
+    assert most_in(times, 3600) == most
+    assert len(times) >= 2 * most
+
+
+async def test_all_limits_hold_at_the_same_time() -> None:
+    server = server_with(per_second=10, per_hour=60, domain_per_second=1, domain_per_hour=30)
+    domains = ["a.example", "b.example", "c.example"]
+    times = await leave(LocalLimits(), server, lambda count: domains[count % 3], 3600)
+    assert (most_in(times, 1), most_in(times, 3600)) == (3, 60)
+    times = await leave(LocalLimits(), server, lambda _: "a.example", 3600)
+    assert (most_in(times, 1), most_in(times, 3600)) == (1, 30)
+
+
+async def test_who_has_to_wait_for_one_limit_takes_no_place_in_another() -> None:
+    limits, server = LocalLimits(), server_with(per_hour=2, domain_per_hour=1)
+    assert await limits.take(server, "a.example", START) == 0
+    later = START + timedelta(hours=0.5)
+    assert [await limits.take(server, "a.example", later) for _ in range(9)] == [1800] * 9
+    assert await limits.take(server, "b.example", later) == 0
+
+
+async def test_servers_and_domains_are_counted_apart() -> None:
+    limits = LocalLimits()
+    one, two = server_with(domain_per_hour=1), Server(host="other.example", port=25, domain_per_hour=1)
+    for server, domain in ((one, "a.example"), (one, "b.example"), (two, "a.example")):
+        assert await limits.take(server, domain, START) == 0
+    assert await limits.take(one, "a.example", START) == 3600
+
+
+async def test_a_message_that_may_go_has_its_place() -> None:
+    clock = Clock()
+    servers = servers_of("smtp://mail.example?domain_per_second=1", clock)
+    [post] = servers
+    assert isinstance(post, Post)
+    assert [await post.wait_s("a@shop.example"), await post.wait_s("b@Shop.example")] == [0, 1]
+    clock.forward(1)
+    assert await post.wait_s("b@shop.example") == 0
+    await servers.close()

@@ -1,0 +1,88 @@
+"""`cartwheel serve` sends by itself: its worker is a process beside it, and comes and goes with it."""
+
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+from sink import Sink
+
+from cartwheel import accountfile
+from cartwheel.db import Database
+from cartwheel.times import now
+from conftest import Databases
+from test_serving import Cartwheel, until
+
+ACCOUNT = """
+[account]
+name = "Shop"
+api_key = "the-key-of-the-shop"
+api_password = "the-password-of-the-shop"
+mail = { sender = "Shop <hello@shop.example>" }
+[[apps]]
+name = "Website"
+app_id = "the-app-of-the-shop"
+[[sequences]]
+name = "Welcome"
+[[sequences.steps]]
+box = "1"
+type = "email"
+subject = "Welcome"
+html = "<p>Hello</p>"
+"""
+
+
+@pytest.fixture
+def shop(engine: str, databases: Databases) -> str:
+    """A database with an account."""
+    url = databases.new(engine)
+    database = Database(url)
+    database.migrate()
+    accountfile.apply(database, accountfile.read_text(ACCOUNT, Path()), now())
+    database.close()
+    return url
+
+
+@pytest.fixture
+def sink() -> Iterator[Sink]:
+    with Sink() as running:
+        yield running
+
+
+def subscribe(url: str, email: str) -> None:
+    call = {
+        "app_id": "the-app-of-the-shop",
+        "api_key": "the-key-of-the-shop",
+        "api_password": "the-password-of-the-shop",
+        "lead[email]": email,
+        "actions[0][cmd]": "create_lead",
+        "actions[1][cmd]": "subscribe_lead_to_sequence_at_step",
+        "actions[1][sequence_name]": "Welcome",
+        "actions[1][step]": "1",
+    }
+    assert '"type":"107"' in httpx.post(f"{url}/api", data=call).text
+
+
+def children(pid: int) -> list[int]:
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+@pytest.mark.skipif(not Path(f"/proc/self/task/{os.getpid()}/children").exists(), reason="needs /proc")
+def test_the_worker_sends_is_replaced_when_it_dies_and_ends_with_the_server(shop: str, sink: Sink) -> None:
+    with Cartwheel("serve", "--port", 0, database=shop, smtp=sink.url(), worker="yes") as server:
+        url = server.wait_for_url()
+        subscribe(url, "ada@shop.example")
+        until(lambda: len(sink.messages) == 1)
+        before = children(server.process.pid)
+        for child in before:
+            if "spawn_main" in Path(f"/proc/{child}/cmdline").read_text():
+                os.kill(child, signal.SIGKILL)
+        server.wait_for("was replaced")
+        subscribe(url, "grace@shop.example")
+        until(lambda: len(sink.messages) == 2)
+        workers = children(server.process.pid)
+        assert server.stop() == 0
+        until(lambda: not any(Path(f"/proc/{child}").exists() for child in workers))
+    assert [taken.rcpt for taken in sink.messages] == ["TO:<ada@shop.example>", "TO:<grace@shop.example>"]
