@@ -149,6 +149,7 @@ class _Session:
         while fault == CHATTER:
             self.say("* OK still thinking")
             await self.writer.drain()
+            await asyncio.sleep(0)  # `drain` alone lets nobody else have a turn
         if fault == SAY_NO:
             self.say(f"{tag} NO [CANNOT] not today")
         elif isinstance(fault, bytes):
