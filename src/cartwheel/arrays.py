@@ -35,6 +35,10 @@ class TextArray(Array):
     element, oid = 25, 1009
 
 
+class BytesArray(Array):
+    element, oid = 17, 1001
+
+
 def bigint_array(values: Sequence[int | None]) -> BigIntArray:
     if None in values:
         return BigIntArray(
@@ -55,6 +59,10 @@ def boolean_array(values: Sequence[bool | None]) -> BooleanArray:
 
 def text_array(values: Sequence[str | None]) -> TextArray:
     return TextArray(_join(TextArray, values, (None if v is None else v.encode() for v in values)))
+
+
+def bytes_array(values: Sequence[bytes | None]) -> BytesArray:
+    return BytesArray(_join(BytesArray, values, values))
 
 
 def _join(kind: Any, values: Sequence[object], encoded: Iterable[bytes | None]) -> bytes:
@@ -78,5 +86,5 @@ class _ArrayDumper(Dumper):
 
 def dumpers() -> Iterable[tuple[type[Array], type[Dumper]]]:
     """What a connection has to know to take these arrays."""
-    for kind in (BigIntArray, IntArray, BooleanArray, TextArray):
+    for kind in (BigIntArray, IntArray, BooleanArray, TextArray, BytesArray):
         yield kind, type(f"{kind.__name__}Dumper", (_ArrayDumper,), {"oid": kind.oid})

@@ -18,7 +18,7 @@ from cartwheel.accounts import Account, CustomField
 from cartwheel.catalog import Catalog
 from cartwheel.db import Database
 from cartwheel.errors import CartwheelError, Conflict, LeadIsDeleted, LeadNotFound, Overloaded, Unavailable
-from cartwheel.lanes import LOCK_WAIT_S, Insert, Lane, Select
+from cartwheel.lanes import LOCK_WAIT_S, Insert, Lane, Row, Select, Write
 from cartwheel.leadparts import Parts
 from cartwheel.leads import Lead
 from cartwheel.leadstore import RUN_WOKEN, Flush, Loaded, Recorded, RowIds, Wanted, load
@@ -84,6 +84,7 @@ class Desk:
         self._mine: dict[tuple[int, int], Lead] = {}
         self._new_fields: list[tuple[int, CustomField]] = []
         self._answer: tuple[IdempotencyKey, str] | None = None
+        self._rows: dict[tuple[Write, Row], Row] = {}
         self.catalog = batch.catalog
         self.now = batch.now
 
@@ -128,6 +129,10 @@ class Desk:
     def store_answer(self, key: IdempotencyKey, answer: str) -> None:
         self._answer = (key, answer)
 
+    def put(self, statement: Write, row: Row) -> None:
+        """Something beside the leads is stored with them. Of the rows with one key the batch writes the last."""
+        self._rows[statement, row[: len(statement.table.primary_key)]] = row
+
     def keep(self, origin: str) -> None:
         """The piece has succeeded: make its changes the batch's."""
         batch = self._batch
@@ -144,6 +149,7 @@ class Desk:
             if account.hears and not account.hears.isdisjoint(event.kind for event in lead.events):
                 batch.woken |= woken_runs(lead, account)
         batch.catalog = self.catalog
+        batch.rows |= self._rows
         batch.new_fields += self._new_fields
         if self._answer is not None:
             key_, answer = self._answer
@@ -200,6 +206,8 @@ class _Batch:
         self.events: list[Recorded] = []
         self.woken: set[tuple[int, int, int]] = set()
         """(account, lead, sequence): runs that wait for something that has perhaps just happened."""
+        self.rows: dict[tuple[Write, Row], Row] = {}
+        """What is written beside the leads, by statement and key."""
         self.new_fields: list[tuple[int, CustomField]] = []
         self.answers: dict[tuple[int, str, str], tuple[str, str]] = {}
         self.new_answers: list[tuple[IdempotencyKey, str]] = []
@@ -232,6 +240,8 @@ class _Batch:
         at = to_micros(self.now)
         for run in self.woken:
             flush.add(RUN_WOKEN, (at, *run))
+        for (statement, _), row in self.rows.items():
+            flush.add(statement, row)
         for key, answer in self.new_answers:
             flush.add(_ANSWER, (*key, answer, at))
         for account_id, field in self.new_fields:

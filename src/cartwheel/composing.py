@@ -121,7 +121,7 @@ class Composer:
             pixel=f"{self._base_url}/o/{self._signer.token(Kind.OPEN, number)}" if track_opens else None,
         )
         envelope_from = self._signer.bounce_address(number, self._bounce_mailbox) if self._bounce_mailbox else sender
-        return Outgoing(envelope_from, lead.email, _signed(built, sender, signers, now), (*number[:2], mail))
+        return Outgoing(envelope_from, lead.email, _signed(built, sender, signers, now))
 
     def _sender(self, account: Account, step: EmailStep, *, nobody_outside: bool) -> tuple[str, str]:
         told = step.sender or account.mail.sender

@@ -17,9 +17,9 @@ from urllib.parse import quote
 
 import psycopg
 from psycopg.types.numeric import Int8BinaryDumper
-from sqlalchemy import BigInteger, Boolean, Integer, Table, Text
+from sqlalchemy import BigInteger, Boolean, Integer, LargeBinary, Table, Text
 
-from cartwheel.arrays import Array, bigint_array, boolean_array, dumpers, int_array, text_array
+from cartwheel.arrays import Array, bigint_array, boolean_array, bytes_array, dumpers, int_array, text_array
 from cartwheel.errors import Conflict, Unavailable
 
 Row = tuple[Any, ...]
@@ -32,8 +32,9 @@ _PACKERS: dict[type, Callable[[Sequence[Any]], Array]] = {
     Integer: int_array,
     Boolean: boolean_array,
     Text: text_array,
+    LargeBinary: bytes_array,
 }
-_POSTGRESQL_TYPES = {BigInteger: "bigint", Integer: "int", Boolean: "boolean", Text: "text"}
+_POSTGRESQL_TYPES = {BigInteger: "bigint", Integer: "int", Boolean: "boolean", Text: "text", LargeBinary: "bytea"}
 
 
 class Statement:
@@ -330,9 +331,10 @@ class SqliteLane:
 
 def _sqlite_trouble(error: sqlite3.Error) -> Exception:
     """Which of our errors it is. A full or failing disk, a lock and a vanished file mean that nothing can be written."""
-    if isinstance(error, sqlite3.IntegrityError):
+    code: int = getattr(error, "sqlite_errorcode", 0)  # what the driver itself objects to has none
+    if code in {sqlite3.SQLITE_CONSTRAINT_UNIQUE, sqlite3.SQLITE_CONSTRAINT_PRIMARYKEY}:
         return Conflict(str(error))
-    if isinstance(error, sqlite3.OperationalError | sqlite3.DatabaseError) and error.sqlite_errorcode & 0xFF in {
+    if code & 0xFF in {
         sqlite3.SQLITE_BUSY,
         sqlite3.SQLITE_LOCKED,
         sqlite3.SQLITE_FULL,

@@ -151,7 +151,7 @@ class Lead:
         if loaded & Part.POINTS:
             twin.grants = self.grants.copy()
         twin.outgoing = self.outgoing.copy()
-        if loaded & Part.MAILS:
+        if loaded & (Part.QUEUE | Part.MAILS):
             twin.mails = self.mails.copy()
         return twin
 

@@ -1,16 +1,15 @@
 """The test mailbox: what would have been sent, kept whole in the database instead of leaving the machine."""
 
-import asyncio
 from collections.abc import Callable, Sequence
 from datetime import datetime
-from email import message_from_bytes, policy
+from email import policy
+from email.parser import BytesHeaderParser
 from typing import NamedTuple
 
 import sqlalchemy as sa
 
 from cartwheel import schema
-from cartwheel.db import Database
-from cartwheel.errors import Unavailable
+from cartwheel.lanes import Insert, Row
 from cartwheel.mails import Mail
 from cartwheel.outgoing import Outgoing
 from cartwheel.replies import Fate, Outcome, Phase
@@ -23,41 +22,25 @@ SERVER = Server(host=MAILBOX, port=0, connections=50)
 
 
 class MailboxTransport:
-    """Takes every mail."""
+    """Takes every mail. It is stored by whoever settles it, in the same transaction."""
 
-    def __init__(self, database: Database, *, clock: Callable[[], datetime]) -> None:
-        self._database = database
-        self._clock = clock
-
-    async def send(self, message: Outgoing, on_final_dot: Callable[[], None] | None = None) -> Outcome:
-        try:
-            await asyncio.to_thread(self._keep, message)
-        except Unavailable as trouble:
-            return Outcome(Fate.SERVER_TROUBLE, Phase.CONNECT, str(trouble))
+    async def send(self, _message: Outgoing, on_final_dot: Callable[[], None] | None = None) -> Outcome:
         if on_final_dot is not None:
             on_final_dot()
         return Outcome(Fate.ACCEPTED, Phase.DOT, "kept in the test mailbox", 250)
 
-    def _keep(self, message: Outgoing) -> None:
-        mail: Mail
-        account_id, lead_id, mail = message.tag
-        table = schema.test_mailbox
-        key = {"account_id": account_id, "lead_id": lead_id, "mail": mail.key}
-        with self._database.write() as connection:
-            connection.execute(sa.delete(table).filter_by(**key))
-            connection.execute(
-                sa.insert(table).values(
-                    **key,
-                    at=to_micros(self._clock()),
-                    sender=message.envelope_from,
-                    recipient=message.to,
-                    subject=str(message_from_bytes(message.data, policy=policy.default)["Subject"]),
-                    message=message.data,
-                )
-            )
-
     async def close(self) -> None:
         """Nothing to close."""
+
+
+KEPT = Insert(schema.test_mailbox, update=("at", "sender", "recipient", "subject", "message"))
+
+
+def row_of(account_id: int, lead_id: int, mail: Mail, message: Outgoing, now: datetime) -> Row:
+    """What is stored of a mail that stays here."""
+    head = message.data.partition(b"\r\n\r\n")[0]
+    subject = str(BytesHeaderParser(policy=policy.default).parsebytes(head)["Subject"])
+    return (account_id, lead_id, mail.key, to_micros(now), message.envelope_from, message.to, subject, message.data)
 
 
 class Kept(NamedTuple):

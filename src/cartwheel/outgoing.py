@@ -5,7 +5,6 @@ The message goes out to the byte as it was made, so that its signature holds: wh
 
 import re
 from collections.abc import Mapping
-from typing import Any
 
 import msgspec
 from email_validator import EmailNotValidError, validate_email
@@ -26,12 +25,11 @@ _SIZE = "SIZE"
 
 
 class Outgoing(msgspec.Struct, frozen=True):
-    """One message to one recipient. The lines of `data` end with CRLF; `tag` is the sender's own."""
+    """One message to one recipient. The lines of `data` end with CRLF."""
 
     envelope_from: str
     to: str
     data: bytes
-    tag: Any = None
 
 
 class Refused(Exception):

@@ -389,16 +389,6 @@ sender_domains = _table(
 send_limits = _table("send_limits", _text("name"), _number("until"), key=("name",))
 """How far ahead of the clock a mail server or a receiving domain has been used (microseconds since 1970)."""
 
-mail_servers = _table(
-    "mail_servers",
-    _text("name"),
-    _number("failures"),
-    _number("open_until"),
-    _text("trouble"),
-    key=("name",),
-)
-"""Mail servers that are left alone for a while, and why."""
-
 test_mailbox = Table(
     "test_mailbox",
     metadata,

@@ -7,24 +7,27 @@ its way. Who dies after that leaves it handed over; when its time is up, it is i
 import asyncio
 import logging
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
-from cartwheel import schema
+from cartwheel import mailbox, schema
 from cartwheel.accounts import Account, DoubtPolicy
-from cartwheel.batches import Batches, Desk
+from cartwheel.batches import Batches, Desk, Work
 from cartwheel.composing import Composer, Unsendable, read_sender
 from cartwheel.due import DueLeads
 from cartwheel.errors import Overloaded, Unavailable
 from cartwheel.flows import Flow
 from cartwheel.flowstore import Flows
-from cartwheel.lanes import Lane
+from cartwheel.lanes import Lane, Row, Select
 from cartwheel.leadparts import Part
 from cartwheel.leads import Lead
 from cartwheel.leadstore import LeadKey
 from cartwheel.leadwork import OneLead
 from cartwheel.mails import Mail, MailState
 from cartwheel.replies import Fate, Outcome, Phase
+from cartwheel.sendlimits import USED, Limit, SendLimits, limits_of
 from cartwheel.servers import Post, Servers
 from cartwheel.signingkeys import SigningKeys
 from cartwheel.steps import EmailStep
@@ -60,11 +63,13 @@ class Letter:
 class HandOverWork(OneLead):
     """Decide about one mail that is due, and take it."""
 
-    def __init__(self, key: LeadKey, mail_key: int, flow: Flow | None, posts: "Posts") -> None:
+    def __init__(self, key: LeadKey, mail_key: int, flow: Flow | None, posts: "Posts", limits: SendLimits) -> None:
         super().__init__(key, Part.QUEUE | Part.PROFILE | Part.SEQUENCES | Part.SUPPRESSION, "sequence")
+        self.key = key
         self.mail_key = mail_key
         self._flow = flow
         self._posts = posts
+        self._limits = limits
 
     def decide(self, desk: Desk) -> Letter | None:
         """The mail, if it is to be sent now."""
@@ -74,22 +79,35 @@ class HandOverWork(OneLead):
             return None  # somebody was here since it was found
         account = desk.account(lead.account_id)
         if mail.state is MailState.HANDED_OVER:
-            doubt(lead, mail, account, now, "whoever was sending it vanished")
+            if mail.server == mailbox.MAILBOX:  # where it would be by now, if it had been sent
+                lead.try_later(mail, now, "whoever was sending it vanished", soft=False)
+            else:
+                doubt(lead, mail, account, now, "whoever was sending it vanished")
             return None
-        step = self._flow.by_box.get(mail.box) if self._flow else None
-        if not isinstance(step, EmailStep):
+        step = self.step(mail.box)
+        if step is None:
             lead.not_sent(mail, MailState.FAILED, f"the sequence has no mail {mail.box} any more")
             return None
         reason = why_not_mailed(lead, mail, account)
         if reason:
             lead.not_sent(mail, MailState.SUPPRESSED, reason)
             return None
-        post = self._posts.for_mail(lead, step.sender or account.mail.sender)
+        post = self._posts.for_mail(step.sender or account.mail.sender, test=lead.test)
         closed_until = post.open_until(now)
         if closed_until is not None:
             lead.try_later(mail, closed_until, f"{post.name}: {post.breaker.last_error}", soft=False)
             return None
+        turn = self._limits.take(limits_of(post.server, lead.email), now)
+        if turn.put_off is not None:
+            lead.try_later(mail, turn.put_off, f"waits for its turn at {post.name}", soft=False)
+            return None
+        for row in turn.used:
+            desk.put(USED, row)
         return Letter(account, lead, lead.hand_over(mail, post.name, until=now + LEASE), step)
+
+    def step(self, box: str) -> EmailStep | None:
+        step = self._flow.by_box.get(box) if self._flow else None
+        return step if isinstance(step, EmailStep) else None
 
 
 def why_not_mailed(lead: Lead, mail: Mail, account: Account) -> str:
@@ -117,12 +135,15 @@ def doubt(lead: Lead, mail: Mail, account: Account, now: datetime, reason: str) 
 class SettleWork(OneLead):
     """Store what became of a mail that was handed over."""
 
-    def __init__(self, letter: Letter, outcome: Outcome, next_try: Callable[[datetime], datetime]) -> None:
+    def __init__(
+        self, letter: Letter, outcome: Outcome, next_try: Callable[[datetime], datetime], *, kept: Row | None = None
+    ) -> None:
         mail, lead = letter.mail, letter.lead
         super().__init__((lead.account_id, lead.id), Part.MAILS | Part.PROFILE | Part.SUPPRESSION, "sequence")
         self._mail = mail
         self._outcome = outcome
         self._next_try = next_try
+        self._kept = kept
 
     def decide(self, desk: Desk) -> None:
         lead, now = self.lead(desk), desk.now
@@ -133,6 +154,8 @@ class SettleWork(OneLead):
         account, outcome = desk.account(lead.account_id), self._outcome
         if outcome.fate is Fate.ACCEPTED:
             lead.accepted(mail, outcome.text, now)
+            if self._kept is not None:
+                desk.put(mailbox.KEPT, self._kept)
         elif outcome.fate is Fate.IN_DOUBT:
             doubt(lead, mail, account, now, outcome.text)
         elif outcome.fate is Fate.SERVER_TROUBLE:
@@ -148,9 +171,25 @@ class SettleWork(OneLead):
             lead.try_later(mail, now + PAUSES[min(mail.soft, len(PAUSES) - 1)], outcome.text, soft=True)
 
 
+class PutOffWork(OneLead):
+    """Look at a mail again later."""
+
+    def __init__(self, key: LeadKey, mail_key: int, reason: str) -> None:
+        super().__init__(key, Part.QUEUE, "sequence")
+        self._mail_key = mail_key
+        self._reason = reason
+
+    def decide(self, desk: Desk) -> None:
+        lead = self.lead(desk)
+        mail = lead.mails.get(self._mail_key)
+        if mail is not None and mail.state is MailState.QUEUED:
+            lead.try_later(mail, desk.now + SEES_TO_IT, self._reason, soft=False)
+
+
 _DUE_MAILS = DueLeads(
-    schema.mails, ("account_id", "lead_id", "id", "sequence_id", "version"), "next_at", most=MOST_AT_ONCE
+    schema.mails, ("account_id", "lead_id", "id", "sequence_id", "version", "box"), "next_at", most=MOST_AT_ONCE
 )
+_WHO = Select(schema.leads, ("account_id", "id", "email", "test"), by=("account_id", "id"))
 
 
 class Posts:
@@ -160,13 +199,18 @@ class Posts:
         self._servers = servers
         self.mailbox = mailbox
 
-    def for_mail(self, lead: Lead, sender: str) -> Post:
-        if lead.test or self._servers is None:
+    def for_mail(self, sender: str, *, test: bool) -> Post:
+        """Where a mail from `sender` goes; `test` for a lead of a test-mode App. Raises `Unsendable`."""
+        if test or self._servers is None:
             return self.mailbox
         return self._servers.for_sender(read_sender(sender)[1] if sender else "")
 
     def named(self, name: str) -> Post | None:
         return self.mailbox if name == self.mailbox.name or self._servers is None else self._servers.named(name)
+
+    @property
+    def have_limits(self) -> bool:
+        return self._servers is not None and any(limits_of(post.server, "") for post in self._servers)
 
     @property
     def at_once(self) -> int:
@@ -197,6 +241,7 @@ class Sender:
         self._keys = keys
         self._posts = posts
         self._clock = clock
+        self._limits = SendLimits()
         self._under_way: set[asyncio.Task[None]] = set()
         self.sent = 0
         """How many mails servers have taken from this process."""
@@ -206,13 +251,13 @@ class Sender:
         while len(self._under_way) >= self._posts.at_once:
             await asyncio.wait(self._under_way, return_when=asyncio.FIRST_COMPLETED)
         handed = await self._batches.sweep(self._find)
-        for _, result in handed:
+        for work, result in handed:
             if isinstance(result, Letter):
                 task = asyncio.create_task(self._send(result))
                 self._under_way.add(task)
                 task.add_done_callback(self._under_way.discard)
             elif isinstance(result, Exception):
-                log.error("a mail could not be handed over", exc_info=result)
+                await self._put_off(work, result)
         return len(handed) == MOST_AT_ONCE
 
     async def finish(self) -> None:
@@ -223,10 +268,34 @@ class Sender:
     async def _find(self, lane: Lane, now: datetime) -> Sequence[HandOverWork]:
         rows = await lane.fetch(_DUE_MAILS, [(to_micros(now),)])
         await self._flows.learn({(row[0], row[3], row[4]) for row in rows})
-        return [
-            HandOverWork((account_id, lead_id), key, self._flows.get((account_id, sequence_id, version)), self._posts)
-            for account_id, lead_id, key, sequence_id, version in rows
-        ]
+        works = []
+        for account_id, lead_id, key, sequence_id, version, _ in rows:
+            flow = self._flows.get((account_id, sequence_id, version))
+            works.append(HandOverWork((account_id, lead_id), key, flow, self._posts, self._limits))
+        if self._posts.have_limits:
+            await self._lock_limits(lane, works, [row[-1] for row in rows])
+        return works
+
+    async def _lock_limits(self, lane: Lane, works: Sequence[HandOverWork], boxes: Sequence[str]) -> None:
+        """Those of the servers that these mails will go to, as far as can be told before the leads are loaded."""
+        leads = {(row[0], row[1]): row[2:] for row in await lane.fetch(_WHO, [work.key for work in works])}
+        limits: set[Limit] = set()
+        for work, box in zip(works, boxes, strict=True):
+            step = work.step(box)
+            if step is not None and work.key in leads:
+                email, test = leads[work.key]
+                account = self._batches.catalog.accounts[work.key[0]]
+                with suppress(Unsendable):  # the piece itself will say so
+                    post = self._posts.for_mail(step.sender or account.mail.sender, test=test)
+                    limits.update(limits_of(post.server, email))
+        await self._limits.lock(lane, limits)
+
+    async def _put_off(self, work: Work[Any], trouble: Exception) -> None:
+        """One that the program failed on, or that an owner has to see to, must not be tried again at once."""
+        log.error("a mail could not be handed over", exc_info=trouble)
+        assert isinstance(work, HandOverWork)
+        reason = str(trouble) if isinstance(trouble, Unsendable) else f"Cartwheel failed: {type(trouble).__name__}"
+        await self._batches.submit(PutOffWork(work.key, work.mail_key, reason))
 
     async def _send(self, letter: Letter) -> None:
         """A handed over mail goes out, and what became of it is stored, however long the database is away."""
@@ -249,14 +318,12 @@ class Sender:
             outcome = Outcome(Fate.SERVER_TROUBLE, Phase.CHECK, str(trouble_))
             await self._settle(SettleWork(letter, outcome, lambda now: now + SEES_TO_IT))
             return
-        wait_s = await post.wait_s(outgoing.to)
-        if wait_s:
-            outcome = Outcome(Fate.SERVER_TROUBLE, Phase.CHECK, f"waits for its turn at {post.name}")
-            await self._settle(SettleWork(letter, outcome, lambda now: now + timedelta(seconds=wait_s)))
-            return
         outcome = await post.send(outgoing)
         self.sent += outcome.fate is Fate.ACCEPTED
-        await self._settle(SettleWork(letter, outcome, lambda now: post.open_until(now) or now + PAUSES[0]))
+        kept = None
+        if post is self._posts.mailbox:
+            kept = mailbox.row_of(letter.account.id, letter.lead.id, letter.mail, outgoing, self._clock())
+        await self._settle(SettleWork(letter, outcome, lambda now: post.open_until(now) or now + PAUSES[0], kept=kept))
 
     async def _settle(self, work: SettleWork) -> None:
         while True:

@@ -1,15 +1,13 @@
-"""Several mail servers: which one a sender's mail leaves by, whether it may be used just now, and how fast.
+"""Several mail servers: which one a sender's mail leaves by, and whether it may be used just now.
 
-All that is known here of a server's health is this process's own; the limits may be shared.
+What is known of a server's health is this process's own: another may reach it by another way.
 """
 
 import asyncio
 from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime, timedelta
-from typing import NamedTuple, Protocol
 
 from cartwheel.outgoing import Outgoing
-from cartwheel.ratelimits import SECOND, Pace
 from cartwheel.replies import Fate, Outcome, Phase
 from cartwheel.smtp import Pool, Transport
 from cartwheel.smtpurl import Route, Server
@@ -20,7 +18,7 @@ LONGEST_PAUSE = timedelta(minutes=15)
 LOSSES_IN_A_ROW = 3
 """So many lost connections open the breaker; a server that cannot be reached opens it at once."""
 
-TRIAL_WAIT_S = 1.0
+TRIAL_WAIT_S = 5.0
 """When to ask again while another message tries whether the server is back."""
 
 
@@ -95,82 +93,17 @@ class Breaker:
         self._era += 1
 
 
-# -- how fast --
-
-
-class Limits(Protocol):
-    """How many messages may leave, by a server and for a receiving domain."""
-
-    async def take(self, server: Server, domain: str, now: datetime) -> float:
-        """Seconds to wait before a message may go; at 0 it may go now, and its place is taken."""
-        ...
-
-
-class Quota(NamedTuple):
-    """At most `most` messages in any `seconds`, for those with the same key."""
-
-    key: tuple[str, ...]
-    most: int
-    seconds: int
-
-    @property
-    def burst(self) -> int:
-        """How many may come at once: some, so that nobody waits for single ones, but not all, which would be a jolt."""
-        return max(1, self.most // 10)
-
-    @property
-    def each(self) -> int:
-        """Microseconds from one to the next, once the burst is spent: then no stretch of time sees more than `most`."""
-        return -(-self.seconds * SECOND // (self.most - self.burst + 1))
-
-
-def quotas(server: Server, domain: str) -> list[Quota]:
-    """All that a message has to find a place in."""
-    here, there = (server.name, ""), (server.name, domain)
-    all_ = (
-        Quota((*here, "second"), server.per_second, 1),
-        Quota((*here, "hour"), server.per_hour, 3600),
-        Quota((*there, "second"), server.domain_per_second, 1),
-        Quota((*there, "hour"), server.domain_per_hour, 3600),
-    )
-    return [quota for quota in all_ if quota.most]
-
-
-class LocalLimits:
-    """For a single process, from its start on."""
-
-    def __init__(self) -> None:
-        self._pace = Pace()
-
-    async def take(self, server: Server, domain: str, now: datetime) -> float:
-        taken: list[Quota] = []
-        for quota in quotas(server, domain):
-            verdict = self._pace.take(quota.key, now, rate=_rate(quota), burst=quota.burst)
-            if not verdict.allowed:
-                for other in taken:
-                    self._pace.give_back(other.key, rate=_rate(other))
-                return verdict.wait_s
-            taken.append(quota)
-        return 0
-
-
-def _rate(quota: Quota) -> float:
-    """As `Pace` wants it, which makes microseconds of it again and drops what is beyond the point."""
-    return SECOND / (quota.each + 0.5)
-
-
 # -- which --
 
 
 class Post:
     """One server and all that belongs to it."""
 
-    def __init__(self, server: Server, transport: Transport, *, clock: Callable[[], datetime], limits: Limits) -> None:
+    def __init__(self, server: Server, transport: Transport, *, clock: Callable[[], datetime]) -> None:
         self.server = server
         self.breaker = Breaker()
         self.transport = transport
         self._clock = clock
-        self._limits = limits
 
     @property
     def name(self) -> str:
@@ -180,11 +113,6 @@ class Post:
         """When to ask again, if no message may go there now."""
         wait_s = self.breaker.wait_s(now)
         return now + timedelta(seconds=wait_s) if wait_s else None
-
-    async def wait_s(self, to: str) -> float:
-        """Seconds to wait before a message may go to this address; at 0 it may go now, and has its place."""
-        now = self._clock()
-        return self.breaker.wait_s(now) or await self._limits.take(self.server, domain_of(to), now)
 
     async def send(self, message: Outgoing, on_final_dot: Callable[[], None] | None = None) -> Outcome:
         """A message for a server that is parked comes back untouched."""
@@ -209,14 +137,13 @@ class Servers:
         routes: Sequence[Route],
         *,
         clock: Callable[[], datetime],
-        limits: Limits,
         transport: Callable[[Server], Transport] = Pool,
     ) -> None:
         posts: dict[str, Post] = {}
         for route in routes:
             server = route.server
             if server.name not in posts:
-                posts[server.name] = Post(server, transport(server), clock=clock, limits=limits)
+                posts[server.name] = Post(server, transport(server), clock=clock)
         self._routes = [(route, posts[route.server.name]) for route in routes]
         self._posts = posts
 

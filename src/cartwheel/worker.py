@@ -27,7 +27,7 @@ from cartwheel.flowstore import Flows
 from cartwheel.loops import Loop
 from cartwheel.mailbox import MailboxTransport
 from cartwheel.sending import Posts, Sender
-from cartwheel.servers import LocalLimits, Post, Servers
+from cartwheel.servers import Post, Servers
 from cartwheel.signingkeys import SigningKeys
 
 log = logging.getLogger(__name__)
@@ -43,11 +43,9 @@ class Worker:
         self, settings: Settings, database: Database, *, base_url: str, clock: Callable[[], datetime] = times.now
     ) -> None:
         self.batches = Batches(database, clock=clock, most_waiting=settings.queue)
-        limits = LocalLimits()
-        transport = MailboxTransport(database, clock=clock)
         self.posts = Posts(
-            Servers(settings.smtp, clock=clock, limits=limits) if settings.smtp else None,
-            Post(mailbox.SERVER, transport, clock=clock, limits=limits),
+            Servers(settings.smtp, clock=clock) if settings.smtp else None,
+            Post(mailbox.SERVER, MailboxTransport(), clock=clock),
         )
         flows = Flows(database)
         self.engine = Engine(self.batches, flows, database, clock=clock)

@@ -1,20 +1,16 @@
-"""Which server a message leaves by, when a server is left in peace, and how fast messages leave."""
+"""Which server a message leaves by, and when a server is left in peace."""
 
 import asyncio
-from bisect import bisect_left
-from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from posting import LETTER
 from sink import AS_USUAL, DROP, STALL, Sink
 
 from cartwheel.outgoing import Outgoing
 from cartwheel.replies import Fate, Outcome, Phase
-from cartwheel.servers import Breaker, Limits, LocalLimits, Post, Servers
-from cartwheel.smtpurl import Server, parse_routes
+from cartwheel.servers import TRIAL_WAIT_S, Breaker, Servers
+from cartwheel.smtpurl import parse_routes
 
 pytestmark = pytest.mark.anyio
 
@@ -39,8 +35,8 @@ class Clock:
         self.now += timedelta(seconds=seconds)
 
 
-def servers_of(text: str, clock: Clock, limits: Limits | None = None) -> Servers:
-    return Servers(parse_routes(text), clock=clock, limits=limits or LocalLimits())
+def servers_of(text: str, clock: Clock) -> Servers:
+    return Servers(parse_routes(text), clock=clock)
 
 
 # -- which --
@@ -147,7 +143,7 @@ def test_one_message_tries_whether_the_server_is_back() -> None:
     trial = bench.breaker.enter(bench.clock())
     assert trial is not None
     assert bench.breaker.enter(bench.clock()) is None
-    assert bench.wait() == 1
+    assert bench.wait() == TRIAL_WAIT_S
     bench.breaker.report(LOST, trial, bench.clock())
     assert bench.wait() == 10
 
@@ -181,7 +177,7 @@ def test_messages_that_set_out_before_the_trouble_neither_end_nor_worsen_it() ->
     bench.clock.forward(4)
     trial = bench.breaker.enter(bench.clock())
     bench.breaker.report(TROUBLE, early[2], bench.clock())
-    assert bench.wait() == 1
+    assert bench.wait() == TRIAL_WAIT_S
     assert trial is not None
     bench.breaker.report(ACCEPTED, trial, bench.clock())
     assert bench.wait() == 0
@@ -198,7 +194,6 @@ async def test_a_parked_server_is_not_called_and_says_why() -> None:
         assert "4.3.2 too busy" in outcomes[1].text
         assert (post.breaker.last_error, post.breaker.last_error_at) == ("4.3.2 too busy", START)
         assert post.open_until(clock()) == START + timedelta(seconds=5)
-        assert await post.wait_s(LETTER.to) == 5
         clock.forward(5)
         assert post.open_until(clock()) is None
         assert (await post.send(LETTER)).fate is Fate.ACCEPTED
@@ -230,77 +225,3 @@ async def test_a_trial_that_is_called_off_leaves_the_server_to_the_next_one() ->
             await trial
         assert (await post.send(LETTER)).fate is Fate.ACCEPTED
         await servers.close()
-
-
-# -- how fast --
-
-
-def server_with(**limits: int) -> Server:
-    return Server(host="mail.example", port=25, **limits)  # type: ignore[arg-type] # numbers only
-
-
-async def leave(limits: Limits, server: Server, domains: Callable[[int], str], until_s: float) -> list[float]:
-    """When messages leave that all wait for nothing but their turn."""
-    clock, times = Clock(), list[float]()
-    while (passed := (clock() - START).total_seconds()) < until_s:
-        wait_s = await limits.take(server, domains(len(times)), clock())
-        if wait_s == 0:
-            times.append(passed)
-        else:
-            clock.forward(wait_s)
-    return times
-
-
-def most_in(times: list[float], seconds: float) -> int:
-    return max(bisect_left(times, start + seconds) - first for first, start in enumerate(times))
-
-
-@settings(deadline=None, max_examples=40)
-@given(most=st.integers(1, 400))
-def test_no_second_sees_more_messages_than_allowed(most: int) -> None:
-    times = asyncio.run(leave(LocalLimits(), server_with(per_second=most), lambda _: "shop.example", 2.5))
-    assert most_in(times, 1) == most
-    assert len(times) >= 2.4 * most - most / 10
-
-
-@pytest.mark.parametrize("most", [1, 7, 10, 500])
-async def test_no_hour_sees_more_messages_than_allowed(most: int) -> None:
-    times = await leave(LocalLimits(), server_with(per_hour=most), lambda _: "shop.example", 9000)
-    assert most_in(times, 3600) == most
-    assert len(times) >= 2 * most
-
-
-async def test_all_limits_hold_at_the_same_time() -> None:
-    server = server_with(per_second=10, per_hour=60, domain_per_second=1, domain_per_hour=30)
-    domains = ["a.example", "b.example", "c.example"]
-    times = await leave(LocalLimits(), server, lambda count: domains[count % 3], 3600)
-    assert (most_in(times, 1), most_in(times, 3600)) == (3, 60)
-    times = await leave(LocalLimits(), server, lambda _: "a.example", 3600)
-    assert (most_in(times, 1), most_in(times, 3600)) == (1, 30)
-
-
-async def test_who_has_to_wait_for_one_limit_takes_no_place_in_another() -> None:
-    limits, server = LocalLimits(), server_with(per_hour=2, domain_per_hour=1)
-    assert await limits.take(server, "a.example", START) == 0
-    later = START + timedelta(hours=0.5)
-    assert [await limits.take(server, "a.example", later) for _ in range(9)] == [1800] * 9
-    assert await limits.take(server, "b.example", later) == 0
-
-
-async def test_servers_and_domains_are_counted_apart() -> None:
-    limits = LocalLimits()
-    one, two = server_with(domain_per_hour=1), Server(host="other.example", port=25, domain_per_hour=1)
-    for server, domain in ((one, "a.example"), (one, "b.example"), (two, "a.example")):
-        assert await limits.take(server, domain, START) == 0
-    assert await limits.take(one, "a.example", START) == 3600
-
-
-async def test_a_message_that_may_go_has_its_place() -> None:
-    clock = Clock()
-    servers = servers_of("smtp://mail.example?domain_per_second=1", clock)
-    [post] = servers
-    assert isinstance(post, Post)
-    assert [await post.wait_s("a@shop.example"), await post.wait_s("b@Shop.example")] == [0, 1]
-    clock.forward(1)
-    assert await post.wait_s("b@shop.example") == 0
-    await servers.close()
