@@ -23,6 +23,8 @@ class Copies(Protocol):
     """Makes copies of one filled database; `database_pid` is the engine's own process, if it has one here."""
 
     database_pid: int | None
+    server_url: str | None
+    """Of the PostgreSQL server that it is on."""
 
     def new(self, name: str) -> str:
         """A fresh copy; returns its URL."""
@@ -56,6 +58,7 @@ def copies(engine: str, leads: int, keep: Path | None, url: str | None) -> Itera
 
 class _SqliteCopies:
     database_pid: int | None = None
+    server_url: str | None = None
 
     def __init__(self, leads: int, shelf: Path, folder: Path) -> None:
         self._folder = folder
@@ -110,6 +113,7 @@ def _own_postgresql(folder: Path) -> Iterator[tuple[str, int | None]]:
 class _PostgresCopies:
     def __init__(self, url: str, pid: int | None, filled: str) -> None:
         self.database_pid = pid
+        self.server_url: str | None = url
         self._url = url
         self._filled = filled
         self.made: list[str] = []

@@ -1,8 +1,9 @@
 """A mail server that takes everything, counts it and forgets it, as fast as Python can: what senders are measured with.
 
-    python bench/mailsink.py [--port 2525]
+    python bench/mailsink.py [--port 2525] [--keep FILE]
 
-Prints its port; when its standard input ends, one JSON object: connections, messages and bytes.
+Prints its port. To every line on its standard input, and to its end, it answers with one JSON object: connections,
+messages, bytes, and how many different recipients there were. With a file, the first thousand messages go into it.
 """
 
 import argparse
@@ -10,7 +11,8 @@ import asyncio
 import json
 import sys
 from collections.abc import Callable
-from typing import cast
+from pathlib import Path
+from typing import BinaryIO, cast
 
 import uvloop
 
@@ -26,6 +28,7 @@ REPLIES = {
     b"QUIT": b"221 2.0.0 Bye\r\n",
 }
 END = b"\r\n.\r\n"
+MOST_KEPT = 1000
 
 
 class Counts:
@@ -35,6 +38,18 @@ class Counts:
         self.connections = 0
         self.messages = 0
         self.bytes = 0
+        self.recipients: set[bytes] = set()
+        self.kept: BinaryIO | None = None
+
+    def __str__(self) -> str:
+        return json.dumps(
+            {
+                "connections": self.connections,
+                "messages": self.messages,
+                "bytes": self.bytes,
+                "recipients": len(self.recipients),
+            }
+        )
 
 
 class Session(asyncio.Protocol):
@@ -70,6 +85,8 @@ class Session(asyncio.Protocol):
             return None
         del self._buffer[: len(line) + 2]
         verb = bytes(line[:4]).upper()
+        if verb == b"RCPT":
+            self._counts.recipients.add(bytes(line))
         # The line end before an empty message's dot is DATA's own.
         self._in_message = verb == b"DATA"
         if self._in_message:
@@ -82,22 +99,33 @@ class Session(asyncio.Protocol):
             return None
         self._counts.messages += 1
         self._counts.bytes += max(0, at - 2)
+        if self._counts.kept is not None and self._counts.messages <= MOST_KEPT:
+            self._counts.kept.write(self._buffer[2 : at + len(END)])
         del self._buffer[: at + len(END)]
         self._in_message = False
         return b"250 2.0.0 Ok: queued as %X\r\n" % self._counts.messages
 
 
-async def main(port: int) -> None:
+async def main(port: int, keep: Path | None) -> None:
     counts = Counts()
+    if keep is not None:
+        counts.kept = keep.open("wb")
     loop = asyncio.get_running_loop()
     server = await loop.create_server(lambda: Session(counts), "127.0.0.1", port)
     print(server.sockets[0].getsockname()[1], flush=True)
-    await loop.run_in_executor(None, sys.stdin.read)
+    while True:
+        asked = await loop.run_in_executor(None, sys.stdin.readline)
+        if counts.kept is not None:
+            counts.kept.flush()
+        print(counts, flush=True)
+        if not asked:
+            break
     server.close()
-    print(json.dumps(vars(counts)))
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--port", type=int, default=0, help="any free one, if it is not given")
-    uvloop.run(main(parser.parse_args().port))
+    parser.add_argument("--keep", type=Path)
+    options = parser.parse_args()
+    uvloop.run(main(options.port, options.keep))

@@ -15,14 +15,14 @@ errors
 -- pure: what there is and what can happen --
 times network events mails leadparts leads emails bodies accounts schedule conditions steps flows
 -- pure: mail --
-plaintext merge inert splice mailhtml mime render replies outgoing smtpurl links dkim composing
+replies outgoing plaintext merge inert splice mailhtml mime render smtpurl links dkim composing
 reports mailparts bounces proofs providers boxurl
 -- pure: telling --
 stories telling whatifs
 -- data --
 config schema arrays lanes checkpoints db catalog mailstore leadstore due flowstore signingkeys mailbox
 -- edges --
-observe batches leadwork credentials ratelimits conversations smtp servers engine sending loops worker housekeeping wire
+observe batches leadwork credentials ratelimits conversations smtp servers engine sendlimits sending loops worker housekeeping wire
 registry commands gate calls dispatch sequencefile accountfile accountexport doctor leadcard terminal views examples
 openapi reference tracking publicdata public bouncebox app serving demo cli_shared cli_work cli_accounts cli_leads
 simulator why storyviews worlds testing cli_sequences cli __main__

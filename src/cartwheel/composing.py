@@ -4,6 +4,7 @@ from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from email.utils import format_datetime, parseaddr
+from functools import lru_cache
 from urllib.parse import quote
 
 from cartwheel import dkim
@@ -25,6 +26,9 @@ MOST_COMPILED = 500
 
 TEST_SENDER = "no-reply@cartwheel.invalid"
 """Whom mails come from as long as an account has not said, where nothing leaves the machine."""
+
+
+_NO_PROFILE = dict.fromkeys(PROFILE_FIELDS, "")
 
 
 class Unsendable(CartwheelError):
@@ -60,7 +64,7 @@ def known_names(account: Account) -> frozenset[str]:
 def values_of(lead: Lead, account: Account) -> dict[str, str]:
     """What stands for the names in a mail to the lead, its links left out."""
     joined = lead.created_at.astimezone(account.zone)
-    values = {name: lead.profile.get(name, "") for name in PROFILE_FIELDS}
+    values = _NO_PROFILE | lead.profile
     values |= {
         "email": lead.email,
         "email_address": lead.email,
@@ -76,6 +80,7 @@ def values_of(lead: Lead, account: Account) -> dict[str, str]:
     return values
 
 
+@lru_cache(maxsize=1000)
 def read_sender(text: str) -> tuple[str, str]:
     """(name, address) of `Name <address>`; raises `Unsendable`."""
     name, email = parseaddr(text)
@@ -121,7 +126,7 @@ class Composer:
             pixel=f"{self._base_url}/o/{self._signer.token(Kind.OPEN, number)}" if track_opens else None,
         )
         envelope_from = self._signer.bounce_address(number, self._bounce_mailbox) if self._bounce_mailbox else sender
-        return Outgoing(envelope_from, lead.email, _signed(built, sender, signers, now))
+        return Outgoing(envelope_from, lead.email, _signed(built, sender, signers, now), built.lines)
 
     def _sender(self, account: Account, step: EmailStep, *, nobody_outside: bool) -> tuple[str, str]:
         told = step.sender or account.mail.sender

@@ -31,9 +31,7 @@ MOST_AT_ONCE = 200
 """Runs in one transaction: the lock of SQLite's one writer is held no longer than for some 50 ms."""
 
 
-_DUE_RUNS = DueLeads(
-    schema.enrolments, ("account_id", "lead_id", "sequence_id", "version"), "due_at", most=MOST_AT_ONCE
-)
+DUE_RUNS = DueLeads(schema.enrolments, ("account_id", "lead_id", "sequence_id", "version"), "due_at", most=MOST_AT_ONCE)
 
 
 class StepWork(OneLead):
@@ -91,7 +89,7 @@ class Engine:
         found: dict[int, tuple[LeadKey, int]] = {}
 
         async def find(lane: Lane, now: datetime) -> Sequence[StepWork]:
-            rows = await lane.fetch(_DUE_RUNS, [(to_micros(now),)])
+            rows = await lane.fetch(DUE_RUNS, [(to_micros(now),)])
             await self._flows.learn({(row[0], row[2], row[3]) for row in rows})
             works = []
             for account_id, lead_id, sequence_id, version in rows:

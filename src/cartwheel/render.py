@@ -38,6 +38,7 @@ from cartwheel.mime import (
     quoted,
     text_entity,
 )
+from cartwheel.outgoing import Lines
 from cartwheel.plaintext import as_text
 from cartwheel.splice import HtmlReader, Rewrite, Segment, text_segments
 
@@ -61,6 +62,8 @@ class Built(msgspec.Struct, frozen=True):
 
     headers: list[Header]
     body: bytes
+    lines: Lines
+    """Of all of it: no header begins with a dot."""
 
     def as_bytes(self) -> bytes:
         return b"".join([b"%b: %b\r\n" % line for line in self.headers]) + b"\r\n" + self.body
@@ -96,6 +99,11 @@ Preferences: {preferences_link}
 _CID = re.compile(r"\b(?:src|background)=[\"']?cid:([^\"'\s>]*)|url\([\"']?cid:([^\"'\s)]*)", re.IGNORECASE)
 
 
+def _has_dots(piece: bytes) -> bool:
+    """Whether a line of it begins with one: every piece begins at the start of a line."""
+    return piece.startswith(b".") or b"\n." in piece
+
+
 class CompiledMail:
     """A mail that lacks only its reader."""
 
@@ -128,6 +136,7 @@ class CompiledMail:
                 if not isinstance(piece, bytes):
                     self._holes.append((len(self._pieces), numbers[piece]))
                     self._pieces.append(b"")
+        self._dots = any(map(_has_dots, self._pieces))
 
     def unknown(self, known: Collection[str]) -> list[str]:
         """The names that stand for nothing."""
@@ -147,7 +156,9 @@ class CompiledMail:
             pieces[piece] = encoded[slot]
         subject = header_text(self._subject.fill(values, one_line), len("Subject: "))
         lines = [header(name, value) for name, value in headers]
-        return Built([*lines, (b"Subject", subject.encode()), *self._headers], b"".join(pieces))
+        dots = self._dots or any(map(_has_dots, encoded))
+        lines_ = Lines.DOTS if dots else Lines.NO_DOTS
+        return Built([*lines, (b"Subject", subject.encode()), *self._headers], b"".join(pieces), lines_)
 
     def fill(self, values: Mapping[str, str], rewrite: Rewrite | None = None, pixel: str | None = None) -> Filled:
         """The same, before it is encoded."""

@@ -133,24 +133,38 @@ def doubt(lead: Lead, mail: Mail, account: Account, now: datetime, reason: str) 
 
 
 class SettleWork(OneLead):
-    """Store what became of a mail that was handed over."""
+    """Store what became of a mail that was handed over. `kept` is its row in the test mailbox, if it goes there."""
 
     def __init__(
-        self, letter: Letter, outcome: Outcome, next_try: Callable[[datetime], datetime], *, kept: Row | None = None
+        self,
+        letter: Letter,
+        outcome: Outcome,
+        next_try: Callable[[datetime], datetime],
+        kept: Row | None = None,
+        *,
+        of_all_mails: bool,
     ) -> None:
-        mail, lead = letter.mail, letter.lead
-        super().__init__((lead.account_id, lead.id), Part.MAILS | Part.PROFILE | Part.SUPPRESSION, "sequence")
-        self._mail = mail
+        lead = letter.lead
+        parts = Part.MAILS | Part.PROFILE if of_all_mails else Part.QUEUE
+        super().__init__((lead.account_id, lead.id), parts | Part.SUPPRESSION, "sequence")
+        self._mail = letter.mail
         self._outcome = outcome
         self._next_try = next_try
         self._kept = kept
+        self._of_all_mails = of_all_mails
 
-    def decide(self, desk: Desk) -> None:
-        lead, now = self.lead(desk), desk.now
+    def decide(self, desk: Desk) -> bool:
+        """False when the mail has left the queue meanwhile, so that it has to be looked for among all."""
+        lead = self.lead(desk)
         mail = lead.mails.get(self._mail.key)
         under_way = {MailState.HANDED_OVER, MailState.IN_DOUBT}
         if mail is None or mail.state not in under_way or mail.attempts != self._mail.attempts:
-            return  # it took too long: the mail has been decided about since
+            return self._of_all_mails  # it took too long: the mail has been decided about since
+        self._settle(lead, mail, desk)
+        return True
+
+    def _settle(self, lead: Lead, mail: Mail, desk: Desk) -> None:
+        now = desk.now
         account, outcome = desk.account(lead.account_id), self._outcome
         if outcome.fate is Fate.ACCEPTED:
             lead.accepted(mail, outcome.text, now)
@@ -302,7 +316,7 @@ class Sender:
         post = self._posts.named(letter.mail.server)
         if post is None:
             trouble = Outcome(Fate.SERVER_TROUBLE, Phase.CHECK, f"{letter.mail.server} is no longer in the settings")
-            await self._settle(SettleWork(letter, trouble, lambda now: now))
+            await self._settle(letter, trouble, lambda now: now)
             return
         try:
             outgoing = self._composer.compose(
@@ -316,21 +330,26 @@ class Sender:
             )
         except Unsendable as trouble_:
             outcome = Outcome(Fate.SERVER_TROUBLE, Phase.CHECK, str(trouble_))
-            await self._settle(SettleWork(letter, outcome, lambda now: now + SEES_TO_IT))
+            await self._settle(letter, outcome, lambda now: now + SEES_TO_IT)
             return
         outcome = await post.send(outgoing)
         self.sent += outcome.fate is Fate.ACCEPTED
         kept = None
         if post is self._posts.mailbox:
             kept = mailbox.row_of(letter.account.id, letter.lead.id, letter.mail, outgoing, self._clock())
-        await self._settle(SettleWork(letter, outcome, lambda now: post.open_until(now) or now + PAUSES[0], kept=kept))
+        await self._settle(letter, outcome, lambda now: post.open_until(now) or now + PAUSES[0], kept)
 
-    async def _settle(self, work: SettleWork) -> None:
+    async def _settle(
+        self, letter: Letter, outcome: Outcome, next_try: Callable[[datetime], datetime], kept: Row | None = None
+    ) -> None:
+        of_all_mails = outcome.fate is not Fate.ACCEPTED  # which may be long, and mostly one waits alone
+        while not await self._store(SettleWork(letter, outcome, next_try, kept, of_all_mails=of_all_mails)):
+            of_all_mails = True
+
+    async def _store(self, work: SettleWork) -> bool:
         while True:
             try:
-                await self._batches.submit(work)
+                return await self._batches.submit(work)
             except (Unavailable, Overloaded) as trouble:
                 log.warning("what became of a mail waits to be stored: %s", trouble)
                 await asyncio.sleep(1)
-            else:
-                return
