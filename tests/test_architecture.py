@@ -24,8 +24,8 @@ config schema arrays lanes checkpoints db catalog mailstore leadstore due flowst
 -- edges --
 observe batches leadwork credentials ratelimits conversations smtp servers engine sendlimits sending loops worker housekeeping wire
 registry commands gate calls dispatch sequencefile accountfile accountexport doctor leadcard terminal views examples
-openapi reference tracking publicdata public bouncebox app serving demo cli_shared cli_work cli_accounts cli_leads
-simulator why storyviews worlds testing cli_sequences cli __main__
+openapi reference tracking publicdata public bouncebox app serving cli_shared cli_work cli_accounts cli_leads
+simulator why storyviews worlds testing demo cli_sequences cli __main__
 """
 """A module may import those before it. Within `commands`, modules do not import each other."""
 

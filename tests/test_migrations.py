@@ -1,6 +1,7 @@
 """The tables that the migrations make are the tables that the code speaks of, on both engines."""
 
 import sqlite3
+import stat
 import threading
 from contextlib import closing
 from pathlib import Path
@@ -92,6 +93,8 @@ def test_a_sqlite_database_is_copied_before_it_is_changed(
     assert database.migrate() == ["9999_more"]
     assert (tables_of(str(database.path)) - before, tables_in_pool(database) - before) == ({"more"}, {"more"})
     assert tables_of(f"{database.path}.before-9999_more") == before
+    for path in (str(database.path), f"{database.path}.before-9999_more"):
+        assert stat.S_IMODE(Path(path).stat().st_mode) == 0o600, "all leads are in it"
     database.close()
 
 

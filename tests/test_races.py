@@ -137,6 +137,7 @@ def test_a_piece_that_cannot_be_written_costs_each_neighbour_one_transaction(wat
 
     class Unwritable:
         idempotency: IdempotencyKey | None = None
+        may_make_lead = False
         origin = "tests"
         wanted = (Wanted(api.account_id, None, ADA, Part.PROFILE),)
 

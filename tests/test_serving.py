@@ -373,7 +373,11 @@ def test_the_demo_tells_its_story_and_leaves_nothing_behind(demo: Cartwheel, tmp
     for part in (
         '{"create_lead": {"status": "Success", "message": "Lead created"',
         "Tag does not exist",
+        "Subject: Welcome, Ada",
+        f"Unsubscribe: {url}/u/",
+        "Completed the sequence First month after step 7",
         "ada@shop.example   score 10",
+        "Was sent the mail of step 1 of First month",
         "Got the tag Trial user",
         "by App Website",
         f"+ $url = '{url}/api';",

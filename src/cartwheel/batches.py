@@ -71,6 +71,9 @@ class Work(Protocol[R_co]):
         """Who does it; kept with every event."""
         ...
 
+    @property
+    def may_make_lead(self) -> bool: ...
+
     def decide(self, desk: "Desk") -> R_co:
         """Do it in memory. An exception undoes everything that this piece did, and is the submitter's result."""
         ...
@@ -364,7 +367,9 @@ class Batches:
     async def _run(self, lane: Lane, taken: list[_Waiting]) -> None:
         """Give every one of these its result, whatever happens."""
         try:
-            results = await self._insist(lane, _just([waiting.work for waiting in taken]), alone=len(taken) == 1)
+            works = [waiting.work for waiting in taken]
+            most_new = MOST_IN_BATCH if any(work.may_make_lead for work in works) else 0
+            results = await self._insist(lane, _just(works), alone=len(taken) == 1, most_new=most_new)
         except Unavailable as trouble:
             log.error("the database cannot be used: %s", trouble)  # noqa: TRY400 - a line, not a stack
             taken += self._take_tired()
@@ -396,16 +401,16 @@ class Batches:
             tired.append(self._waiting.popleft())
         return tired
 
-    async def _insist(self, lane: Lane, find: _Find, *, alone: bool = False) -> list[Any]:
+    async def _insist(self, lane: Lane, find: _Find, *, alone: bool = False, most_new: int = 0) -> list[Any]:
         for _ in range(TRIES_ALONE if alone else TRIES_TOGETHER):
             try:
-                return await self._transaction(lane, find)
+                return await self._transaction(lane, find, most_new)
             except Conflict as conflict:
                 log.info("run again after a conflict: %s", conflict)
-        return await self._transaction(lane, find)
+        return await self._transaction(lane, find, most_new)
 
-    async def _transaction(self, lane: Lane, find: _Find) -> list[Any]:
-        lead_ids = await self._reserve_ids(lane)
+    async def _transaction(self, lane: Lane, find: _Find, most_new: int) -> list[Any]:
+        lead_ids = await self._reserve_ids(lane, most_new)
         try:
             await lane.begin()
             works = await find(lane)
@@ -433,12 +438,12 @@ class Batches:
         if version != self.catalog.version:
             await self.refresh()
 
-    async def _reserve_ids(self, lane: Lane) -> deque[int]:
-        """As many ids as a batch can need at the most; what it leaves goes back into the pool."""
-        if len(self._lead_ids) < MOST_IN_BATCH:
+    async def _reserve_ids(self, lane: Lane, most: int) -> deque[int]:
+        """So many ids for new leads; what a batch leaves goes back into the pool."""
+        if len(self._lead_ids) < most:
             first = await lane.take("leads", ID_BLOCK)
             self._lead_ids.extend(range(first, first + ID_BLOCK))
-        return deque(self._lead_ids.popleft() for _ in range(MOST_IN_BATCH))
+        return deque(self._lead_ids.popleft() for _ in range(most))
 
     async def _give_ids_back(self, lane: Lane) -> None:
         ids = sorted(self._lead_ids)

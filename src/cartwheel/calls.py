@@ -103,9 +103,9 @@ class CallWork:
         self.told: list[tuple[str, str]] = []
         """What was answered: (command, reply number), for the metrics."""
         first = envelope.actions[0].command if envelope.actions else None
-        self._makes_lead = first is not None and first.makes_lead
+        self.may_make_lead = first is not None and first.makes_lead
         needs_lead, self._parts = self._needs()
-        self._lead = self._reference(envelope.lead, by_email=self._makes_lead) if needs_lead else NO_LEAD
+        self._lead = self._reference(envelope.lead, by_email=self.may_make_lead) if needs_lead else NO_LEAD
         self._get_lead = None if envelope.get_lead is None else self._reference(envelope.get_lead)
         renames = first is not None and first.first and not first.makes_lead
         self._new_email = self._email(envelope.lead.get("new_email")) if renames else None
@@ -128,7 +128,7 @@ class CallWork:
                 needs_lead = True
         if self._envelope.get_lead is not None and not app.may(GET_LEAD.name, GET_LEAD.scope):
             raise Refused(wire.COMMAND_NOT_PERMITTED)
-        return needs_lead, Part.NONE if self._makes_lead else parts
+        return needs_lead, Part.NONE if self.may_make_lead else parts
 
     def _reference(self, sent: Tree, *, by_email: bool = False) -> LeadReference:
         number = "" if by_email else _given(sent.get("id"))
@@ -179,7 +179,7 @@ class CallWork:
         elements: list[dict[str, Any]] = []
         beside: dict[str, Any] = {}
         lead = None
-        if self._lead is not NO_LEAD and not self._makes_lead:
+        if self._lead is not NO_LEAD and not self.may_make_lead:
             lead = self._find(desk, self._lead, self._parts)
         for position, action in enumerate(self._envelope.actions):
             command = action.command
@@ -188,7 +188,7 @@ class CallWork:
                 self.told.append((command.name, ""))
             else:
                 elements.append({action.cmd: self._element(desk, position, action, lead)})
-            if self._makes_lead and lead is None:
+            if self.may_make_lead and lead is None:
                 lead = self._find(desk, self._lead, Part.ALL)
         if self._get_lead is not None:
             beside |= self._run_get_lead(desk, self._get_lead)

@@ -127,6 +127,7 @@ def _copy(file: SqliteFile, suffix: str) -> None:
     """Beside the file, under its name and the suffix; a copy under that name is a whole one."""
     unfinished = Path(f"{file.path}{suffix}.unfinished")
     unfinished.unlink(missing_ok=True)
+    unfinished.touch(mode=0o600)
     with closing(file.connect(timeout_s=COLD_LOCK_WAIT_S)) as original:
         original.execute("VACUUM INTO ?", (str(unfinished),))
     unfinished.replace(f"{file.path}{suffix}")

@@ -1,6 +1,7 @@
 """`cartwheel demo`: a server with an account to try, and a short story of real calls.
 
-The calls go over HTTP to the server that runs in this very process; what is printed is what was sent and answered.
+The calls go over HTTP to the server that runs in this very process; what is printed is what was sent and answered. A
+worker beside it sends the mail, into the test mailbox.
 """
 
 import asyncio
@@ -10,9 +11,14 @@ import logging
 import os
 import signal
 import threading
+import time
 import tomllib
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
+from datetime import timedelta
+from email import message_from_bytes, policy
+from email.message import EmailMessage
 from importlib.metadata import version
 from importlib.resources import files
 from pathlib import Path
@@ -24,17 +30,36 @@ from rich.highlighter import JSONHighlighter
 from rich.markup import escape
 from rich.text import Text
 
-from cartwheel import accountfile, catalog, leadcard, observe, serving, terminal, times, views
+from cartwheel import (
+    accountfile,
+    cli_work,
+    leadcard,
+    mailbox,
+    observe,
+    serving,
+    simulator,
+    storyviews,
+    terminal,
+    times,
+    views,
+    whatifs,
+    worlds,
+)
 from cartwheel.app import Application
 from cartwheel.config import Settings
 from cartwheel.db import Database
 from cartwheel.errors import CannotServe
 from cartwheel.leadstore import find_lead
+from cartwheel.worker import Child
 
 log = logging.getLogger(__name__)
 
 PORT = 8080
 MARGIN = "     "
+ACCOUNT = 1
+HERO = "ada@shop.example"
+SEQUENCE = "First month"
+MAIL_PATIENCE_S = 60
 CREDENTIALS = {"app_id": "demo-app", "api_key": "demo-key", "api_password": "demo-password"}
 
 
@@ -53,7 +78,7 @@ STORY = [
     Call(
         "A visitor signs up. One call makes the lead, puts it on a list and tags it.",
         {
-            "lead[email]": "ada@shop.example",
+            "lead[email]": HERO,
             "lead[first_name]": "Ada",
             "actions[0][cmd]": "create_lead",
             "actions[1][cmd]": "subscribe_lead_to_list",
@@ -65,19 +90,19 @@ STORY = [
     Call(
         "She earns points that expire in 30 days, and starts a sequence.",
         {
-            "lead[email]": "ada@shop.example",
+            "lead[email]": HERO,
             "actions[0][cmd]": "give_points_to_lead",
             "actions[0][points]": "10",
             "actions[0][expiration]": "30",
             "actions[1][cmd]": "subscribe_lead_to_sequence_at_step",
-            "actions[1][sequence_name]": "Welcome",
+            "actions[1][sequence_name]": SEQUENCE,
             "actions[1][step]": "1",
         },
     ),
     Call(
         "A mistake gets Kartra's words and number, with HTTP status 200.",
         {
-            "lead[email]": "ada@shop.example",
+            "lead[email]": HERO,
             "actions[0][cmd]": "assign_tag",
             "actions[0][tag_name]": "Tryal user",
         },
@@ -94,7 +119,7 @@ STORY = [
         },
         as_json=True,
     ),
-    Call("Everything about a lead (here without what is empty).", {"get_lead[email]": "ada@shop.example"}, brief=True),
+    Call("Everything about a lead (here without what is empty).", {"get_lead[email]": HERO}, brief=True),
 ]
 
 FIRST_TRY = {"lead[email]": "grace@shop.example", "actions[0][cmd]": "assign_tag", "actions[0][tag_name]": "Customer"}
@@ -103,36 +128,44 @@ FIRST_TRY = {"lead[email]": "grace@shop.example", "actions[0][cmd]": "assign_tag
 def run(port: int | None) -> None:
     """Serve until a signal comes, and tell the story meanwhile."""
     with TemporaryDirectory(prefix="cartwheel-demo-") as folder:
-        settings = _settings(Path(folder), port)
+        environment = _environment(Path(folder), port)
+        settings = Settings.load(environment)
         listening = serving.listen(settings)
-        database = Database(settings.database)
-        try:
+        with ExitStack() as stack:
+            database = Database(settings.database)
+            stack.callback(database.close)
             observe.start_logging(settings.log_level)
             database.migrate()
             accountfile.apply(database, _account(), times.now())
-            teller = _Teller(serving.url(settings, listening), database)
+            url = serving.url(settings, listening)
+            stack.callback(Child(url, environment).stop)
+            teller = _Teller(url, database)
             serving.run_alone(serving.uvicorn_config(settings, Application(settings)), listening, teller.start)
             teller.join()
-        finally:
-            database.close()
     if teller.failed:
         raise CannotServe("the demo's story failed: see above")
 
 
-def _settings(folder: Path, port: int | None) -> Settings:
-    """A free port, preferably the usual one."""
+def _environment(folder: Path, port: int | None) -> dict[str, str]:
+    """The settings; a free port, preferably the usual one."""
     environment = {"CARTWHEEL_DATABASE": f"sqlite:///{folder / 'demo.db'}", "CARTWHEEL_LOG_LEVEL": "warning"}
     if port is not None:
-        return Settings.load(environment | {"CARTWHEEL_PORT": str(port)})
+        return environment | {"CARTWHEEL_PORT": str(port)}
+    usual = environment | {"CARTWHEEL_PORT": str(PORT)}
     try:
-        serving.listen(usual := Settings.load(environment | {"CARTWHEEL_PORT": str(PORT)})).close()
+        serving.listen(Settings.load(usual)).close()
     except CannotServe:
-        return Settings.load(environment | {"CARTWHEEL_PORT": "0"})
+        return environment | {"CARTWHEEL_PORT": "0"}
     return usual
 
 
 def _account() -> accountfile.AccountFile:
-    read = tomllib.loads(files("cartwheel").joinpath("demo.toml").read_text())
+    """The account of the examples, and the sequence that the story shows."""
+    read, month = (
+        tomllib.loads(files("cartwheel").joinpath(name).read_text()) for name in ("demo.toml", "demo_month.toml")
+    )
+    read["sequences"] += month["sequences"]
+    read["account"] |= month["account"]
     read["account"] |= {"api_key": CREDENTIALS["api_key"], "api_password": CREDENTIALS["api_password"]}
     read["apps"][0]["app_id"] = CREDENTIALS["app_id"]
     return accountfile.read_text(tomli_w.dumps(read), Path())
@@ -171,14 +204,62 @@ class _Teller(threading.Thread):
             _say(f"[bold cyan]{number}[/bold cyan]  [bold]{escape(call.shows)}[/bold]\n")
             _show(curl(self._url, call.sent, as_json=call.as_json))
             _show_json(_answer(self._url, call))
-        self._show_lead("ada@shop.example")
+        self._show_mail()
+        self._show_month()
+        self._show_lead(HERO)
         self._show_way_on()
 
-    def _show_lead(self, email: str) -> None:
+    def _show_mail(self) -> None:
+        _say(
+            "[bold cyan]6[/bold cyan]  [bold]The worker sends the sequence's first mail, here into the test mailbox.[/bold]\n"
+        )
+        mail = self._first_mail()
+        lines = [f"{name}: {mail[name]}" for name in ("From", "To", "Subject")]
+        text = mail.get_body(("plain",))
+        assert text is not None
+        _show("\n".join([*lines, "", *text.get_content().rstrip().splitlines()]))
+
+    def _first_mail(self) -> EmailMessage:
+        deadline = time.monotonic() + MAIL_PATIENCE_S
+        while True:
+            with self._database.read() as connection:
+                for kept in mailbox.kept(connection, ACCOUNT, 1):
+                    raw = mailbox.message(connection, ACCOUNT, kept.lead_id, kept.mail)
+                    return message_from_bytes(raw or b"", policy=policy.default)
+            if time.monotonic() > deadline:
+                raise CannotServe(f"no mail came within {MAIL_PATIENCE_S} s")
+            time.sleep(0.1)
+
+    def _show_month(self) -> None:
+        """The sequence by the simulator: what the next weeks would bring."""
+        _say(
+            "[bold cyan]7[/bold cyan]  [bold]The month ahead, simulated: she opens that mail, and buys after twelve days.[/bold]\n"
+        )
+        what_ifs = ["opened:1", "tag:Customer@12d"]
+        options = "".join(f" --what-if {text}" for text in what_ifs)
+        _show(f"cartwheel simulate '{SEQUENCE}' --lead {HERO} --for '30 days'{options}")
+        known = cli_work.load_catalog(self._database)
+        account = known.accounts[ACCOUNT]
+        key = (ACCOUNT, self._lead_id(HERO))
+        world, lead = worlds.stored(self._database, account, SEQUENCE, key, onward=False)
+        assert lead is not None
+        story = simulator.simulate(
+            world,
+            lead,
+            worlds.sequence_named(SEQUENCE, account).id,
+            times.now().replace(second=0, microsecond=0),
+            timedelta(days=30),
+            what_ifs=[whatifs.read(text) for text in what_ifs],
+        )
+        terminal.show(*terminal.indented(storyviews.lines(story)), Text())
+
+    def _lead_id(self, email: str) -> int:
         with self._database.read() as connection:
-            known = catalog.newer(connection)
-            [account] = known.accounts.values()
-            key = (account.id, find_lead(connection, account.id, email) or 0)
+            return find_lead(connection, ACCOUNT, email) or 0
+
+    def _show_lead(self, email: str) -> None:
+        known = cli_work.load_catalog(self._database)
+        key = (ACCOUNT, self._lead_id(email))
         card = asyncio.run(leadcard.read_card(self._database, known, key, most_events=100))
         _say(f"[bold]What Cartwheel knows about {email}[/bold]\n")
         terminal.show(*terminal.indented(views.card(card)), Text())
@@ -187,11 +268,14 @@ class _Teller(threading.Thread):
         _say("[bold]Your turn[/bold]\n")
         _say("  Give Grace a tag:\n")
         _show(curl(self._url, FIRST_TRY))
+        _say("  Ask the command line, from another terminal, as long as the demo runs:\n")
+        _show(f"CARTWHEEL_DATABASE={self._database.url} .venv/bin/cartwheel why {HERO}")
         _say("  In PHP, WordPress too, change the base URL and the three credentials:\n")
         _show(f"- $url = 'https://app.kartra.com/api';\n+ $url = '{self._url}/api';")
         for what, where in (
             ("All commands, answers and refusals", "docs/reference/api.md"),
             ("Your own account as a file", "docs/reference/account-file.md"),
+            ("Sequences: their steps, and tests", "docs/how-to/test-a-sequence.md"),
             ("A server that stays", "docs/reference/cli.md"),
         ):
             _say(f"  {what:36}[bold]{where}[/bold]")

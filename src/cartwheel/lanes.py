@@ -197,7 +197,7 @@ class SqliteFile:
         if not self.path.exists():
             if self.log.exists() and self.log.stat().st_size:
                 raise Unavailable(f"{self.log} is there, but not the database file that it belongs to")
-            self.path.touch()
+            self.path.touch(mode=0o600)  # all leads are in it; the log beside it gets the same rights
 
     def connect(self, *, timeout_s: float) -> sqlite3.Connection:
         """A connection to the file as it is, whose commits are durable; raises `Unavailable` rather than to make one."""

@@ -13,6 +13,7 @@ class OneLead:
     """Work on one lead, deleted or not."""
 
     idempotency: IdempotencyKey | None = None
+    may_make_lead = False
 
     def __init__(self, key: LeadKey, parts: Parts, origin: str) -> None:
         self._key = key

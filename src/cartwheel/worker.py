@@ -10,7 +10,7 @@ import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from datetime import datetime
 from multiprocessing.process import BaseProcess
@@ -94,8 +94,8 @@ async def _run(settings: Settings, base_url: str, until: Sequence[signal.Signals
 # -- as a child of the server --
 
 
-def _as_child(base_url: str) -> None:
-    settings = Settings.load()
+def _as_child(base_url: str, environment: Mapping[str, str]) -> None:
+    settings = Settings.load(environment)
     observe.start_logging(settings.log_level)
     parent = multiprocessing.parent_process()
     if parent is not None:
@@ -110,12 +110,13 @@ def _stop_after(parent: BaseProcess) -> None:
 
 
 class Child:
-    """A worker in a process of its own, started again when it dies."""
+    """A worker in a process of its own, started again when it dies. Its settings are those of `environment`."""
 
     LOOKS_EVERY_S = 1.0
 
-    def __init__(self, base_url: str) -> None:
+    def __init__(self, base_url: str, environment: Mapping[str, str] = os.environ) -> None:
         self._base_url = base_url
+        self._environment = dict(environment)
         self._stopping = threading.Event()
         self._process = self._spawn()
         self._watch = threading.Thread(target=self._keep_alive, name="worker's keeper", daemon=True)
@@ -129,7 +130,9 @@ class Child:
         self._process.join()
 
     def _spawn(self) -> BaseProcess:
-        process = multiprocessing.get_context("spawn").Process(target=_as_child, args=(self._base_url,), name="worker")
+        process = multiprocessing.get_context("spawn").Process(
+            target=_as_child, args=(self._base_url, self._environment), name="worker"
+        )
         process.start()
         return process
 

@@ -27,6 +27,7 @@ class Piece:
     """Work of our own on one lead: a few points, and then whatever the test wants."""
 
     idempotency: IdempotencyKey | None = None
+    may_make_lead = False
     origin = "tests"
 
     def __init__(self, account_id: int, email: str, decision: Decision) -> None:

@@ -75,6 +75,20 @@ def test_a_lead_that_is_subscribed_gets_the_mail_of_its_step(shop: Api, office: 
     assert states(shop, "ada@shop.example") == [("1", MailState.ACCEPTED)]
 
 
+def next_lead_id(server: Server) -> int:
+    with server.database.read() as connection:
+        return int(
+            connection.execute(sa.select(schema.counters.c.next).where(schema.counters.c.name == "leads")).scalar_one()
+        )
+
+
+def test_a_worker_uses_up_no_numbers_of_leads(server: Server, shop: Api, office: Office) -> None:
+    start(shop)
+    before = next_lead_id(server)
+    office.settle()
+    assert next_lead_id(server) == before
+
+
 def test_the_second_step_waits_for_its_delay_and_window(server: Server, shop: Api, office: Office, sink: Sink) -> None:
     start(shop)  # on Sunday, March 1st, at 14:15 UTC
     office.settle()
