@@ -424,6 +424,12 @@ class Lead:
         self.dirty.add(ROW)
         self.events.append(LeadSuppressed(reason))
 
+    def complain(self, details: str, now: datetime) -> None:
+        """It called a mail spam: it is mailed no more, and leaves every sequence."""
+        self.suppress(SuppressionReason.COMPLAINT, details, now)
+        for sequence_id in list(self.runs):
+            self.unenrol(sequence_id, now)
+
     def lift_suppression(self, now: datetime) -> None:
         """It may be mailed again."""
         if self.suppression.reason:

@@ -291,10 +291,13 @@ _TAKEN = {MailState.HANDED_OVER, MailState.ACCEPTED, MailState.IN_DOUBT}
 
 
 class BounceWork(OneLead):
-    """Somebody reports that a mail came back, or that the lead complains. Without a mail, it is the newest one."""
+    """Somebody reports that a mail came back, or that the lead complains, who then leaves every sequence.
+
+    Without a mail, it is the newest one.
+    """
 
     def __init__(self, key: LeadKey, mail_key: int | None, report: Report) -> None:
-        super().__init__(key, Part.MAILS | Part.PROFILE | Part.SUPPRESSION, BY_REPORT)
+        super().__init__(key, Part.MAILS | Part.PROFILE | Part.SEQUENCES | Part.SUPPRESSION, BY_REPORT)
         self._mail_key = mail_key
         self._report = report
 
@@ -305,7 +308,7 @@ class BounceWork(OneLead):
         if mail is None:
             return False
         if report.kind is Kind.COMPLAINT:
-            lead.suppress(SuppressionReason.COMPLAINT, report.diagnostic, now)
+            lead.complain(report.diagnostic, now)
         elif report.kind in _FAILURES and mail.state in _TAKEN:  # who reports it twice has said it once
             reason = one_line(f"{report.status} {report.diagnostic}") or "it came back"
             lead.came_back(mail, reason)

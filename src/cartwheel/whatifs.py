@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 from cartwheel.accounts import Account
 from cartwheel.conditions import FieldUnknown
 from cartwheel.errors import CartwheelError, DomainError
-from cartwheel.leadparts import PROFILE_FIELDS, CustomValue, SuppressionReason
+from cartwheel.leadparts import PROFILE_FIELDS, CustomValue
 from cartwheel.leads import Lead
 from cartwheel.schedule import At
 
@@ -108,7 +108,7 @@ _ACTS: dict[str, Act] = {
     "bounce": lambda lead, account, _name, _, now: lead.bounced(
         "no such address", now, hard=True, most_soft=account.mail.soft_bounces
     ),
-    "complaint": lambda lead, _account, _name, _, now: lead.suppress(SuppressionReason.COMPLAINT, "", now),
+    "complaint": lambda lead, _account, _name, _, now: lead.complain("", now),
     "delete": lambda lead, _account, _name, _, now: lead.delete(now),
 }
 _OF_MAIL = {"opened", "clicked"}

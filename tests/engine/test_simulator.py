@@ -181,7 +181,7 @@ def test_a_goal_is_jumped_to(shop: Shop) -> None:
 
 @pytest.mark.parametrize(
     ("what_if", "ended"),
-    [("leave@1d", Ended.LEFT), ("delete@1d", Ended.LEFT), ("complaint@1d", Ended.COMPLETED)],
+    [("leave@1d", Ended.LEFT), ("delete@1d", Ended.LEFT), ("complaint@1d", Ended.LEFT)],
 )
 def test_leaving_ends_it(shop: Shop, what_if: str, ended: Ended) -> None:
     story = shop.story(MAIL, {**MAIL, "delay": "2 days"}, what_if=[what_if])
