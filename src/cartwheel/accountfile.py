@@ -394,10 +394,8 @@ class _Changes:
         """The sequence without its steps; returns its id."""
         key = {"account_id": account_id, "name_key": name_key(wanted.name)}
         paused = self._connection.execute(sa.select(schema.sequences.c.paused).filter_by(**key)).scalar_one_or_none()
-        values = sequencefile.row_of(wanted)
-        if paused and not wanted.paused:
-            values["resumed_at"] = self._now
-        return self._put(schema.sequences, key, values)
+        pausing = sequencefile.pausing(was=bool(paused), wanted=wanted.paused, now=self._now)
+        return self._put(schema.sequences, key, sequencefile.row_of(wanted) | pausing)
 
     def steps(self, account_id: int, sequence_id: int, wanted: SequencePart) -> None:
         self.count += sequencefile.publish(self._connection, account_id, sequence_id, wanted, self._now)
@@ -412,9 +410,11 @@ class _Changes:
             return int(row["id"])
         self.count += 1
         number = key.get("id") or catalog.next_id(self._connection, table, key.get("account_id"))
-        dates = {"created_at": self._now} if dated else {}
+        dates: dict[str, Any] = {"created_at": self._now} if dated else {}
         if table in {schema.accounts, schema.sequences}:
             dates["version"] = 0  # `touch` and `publish` give them the right one
+        if table is schema.sequences:
+            dates["hears"] = "[]"  # as does `publish`
         self._connection.execute(sa.insert(table).values(**key | values | dates | {"id": number}))
         return int(number)
 

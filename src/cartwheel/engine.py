@@ -7,7 +7,7 @@ locked is passed by, and whatever a process that dies has not committed is due a
 import asyncio
 import logging
 from collections.abc import Callable, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import sqlalchemy as sa
 
@@ -30,6 +30,8 @@ log = logging.getLogger(__name__)
 MOST_AT_ONCE = 200
 """Runs in one transaction: the lock of SQLite's one writer is held no longer than for some 50 ms."""
 
+SLOWEST_BATCH = timedelta(seconds=30)
+"""So long after a sequence goes on again, another process may still hold a lead, because it read of the pause before."""
 
 DUE_RUNS = DueLeads(schema.enrolments, ("account_id", "lead_id", "sequence_id", "version"), "due_at", most=MOST_AT_ONCE)
 
@@ -81,6 +83,7 @@ class Engine:
         self._database = database
         self._clock = clock
         self._released_at_version = -1
+        self._release_again_at: datetime | None = None
         self.taken = 0
         """How many runs this process has looked at."""
 
@@ -111,9 +114,15 @@ class Engine:
     async def release(self) -> bool:
         """Wake those whom a pause held, where the sequence goes on again."""
         known = await self._batches.refresh()
+        now = self._clock()
         if known.version != self._released_at_version:
-            await asyncio.to_thread(self._release, known)
-            self._released_at_version = known.version
+            self._release_again_at = now + SLOWEST_BATCH
+        elif self._release_again_at is None or now < self._release_again_at:
+            return False
+        else:
+            self._release_again_at = None
+        await asyncio.to_thread(self._release, known)
+        self._released_at_version = known.version
         return False
 
     def _release(self, known: Catalog) -> None:

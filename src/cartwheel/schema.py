@@ -133,7 +133,7 @@ sequences = _table(
     Index("sequences_name", "account_id", "name_key", unique=True),
     key=("account_id", "id"),
 )
-"""`version` is the newest of its flows. `boxes`, `hears` and `entry` are JSON: what those need who start leads in it."""
+"""`version` is the newest of its flows. `boxes` (its), `hears` (of all versions) and `entry` are JSON."""
 
 flows = _table(
     "flows",

@@ -2,21 +2,24 @@
 
 import json
 from collections.abc import Iterator, Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any
 
 import msgspec
 import sqlalchemy as sa
 
-from cartwheel import flowstore, schema
+from cartwheel import catalog, flowstore, schema
 from cartwheel.accounts import LONGEST_BODY, Account
 from cartwheel.composing import content_of, known_names
+from cartwheel.db import Database
 from cartwheel.errors import BadAccountFile
 from cartwheel.flows import Flow
 from cartwheel.leadparts import ANY_TIME, Entry
 from cartwheel.merge import BadContent
 from cartwheel.render import compile_mail
 from cartwheel.steps import AnyStep, Attachment, EmailStep
+from cartwheel.times import to_micros
 
 _BODY_OF_SUFFIX = {".html": "html", ".htm": "html", ".mjml": "mjml", ".md": "markdown", ".markdown": "markdown"}
 _BODIES = ("html", "mjml", "markdown")
@@ -103,28 +106,46 @@ def check(part: SequencePart, account: Account) -> list[str]:
 
 
 def row_of(part: SequencePart) -> dict[str, Any]:
-    """What its row says beside its steps."""
-    flow = Flow(tuple(part.steps))
+    """What its row says, beside what follows from its past."""
     return {
         "name": part.name,
         "public_name": part.public_name,
-        "paused": part.paused,
         "entry": msgspec.json.encode(part.entry).decode(),
         "boxes": json.dumps([step.box for step in part.steps]),
-        "hears": json.dumps(sorted(flow.hears)),
     }
+
+
+def pausing(*, was: bool, wanted: bool, now: int) -> dict[str, Any]:
+    """The values of a row that is paused, or that goes on again: then its delays begin anew."""
+    return {"paused": wanted} | ({"resumed_at": now} if was and not wanted else {})
+
+
+def pause(database: Database, account_id: int, sequence_id: int, now: datetime, *, paused: bool) -> bool:
+    """Have everybody in the sequence wait where they are, or go on; whether that is a change."""
+    table = schema.sequences
+    here = (table.c.account_id == account_id) & (table.c.id == sequence_id)
+    with database.write() as connection:
+        catalog.lock(connection)
+        was = bool(connection.execute(sa.select(table.c.paused).where(here)).scalar_one())
+        if was is paused:
+            return False
+        values = pausing(was=was, wanted=paused, now=to_micros(now))
+        connection.execute(sa.update(table).where(here).values(**values))
+        catalog.touch(connection, account_id)
+    return True
 
 
 def publish(connection: sa.Connection, account_id: int, sequence_id: int, part: SequencePart, now: int) -> bool:
     """Make the steps the newest version, unless they are; whether they were not."""
     table = schema.sequences
     here = (table.c.account_id == account_id) & (table.c.id == sequence_id)
-    version = connection.execute(sa.select(table.c.version).where(here)).scalar_one()
+    version, hears = connection.execute(sa.select(table.c.version, table.c.hears).where(here)).one()
     flow = Flow(tuple(part.steps))
     if version and flowstore.read(connection, (account_id, sequence_id, version)) == flow:
         return False
     version = flowstore.publish(connection, account_id, sequence_id, flow, now)
-    connection.execute(sa.update(table).where(here).values(version=version))
+    heard = sorted(flow.hears.union(json.loads(hears)))  # whoever keeps to an older version has to be woken, too
+    connection.execute(sa.update(table).where(here).values(version=version, hears=json.dumps(heard)))
     return True
 
 
