@@ -13,19 +13,20 @@ TREES = [SOURCE, SOURCE.parent.parent / "tests", SOURCE.parent.parent / "bench"]
 ORDER = """
 errors
 -- pure: what there is and what can happen --
-times network events mails leadparts leads emails bodies accounts schedule conditions steps flows
+times network events mails leadparts leads emails bodies accounts schedule conditions steps flows moving
 -- pure: mail --
 replies outgoing plaintext merge inert splice mailhtml mime render smtpurl links dkim composing
 reports mailparts bounces proofs providers boxurl
 -- pure: telling --
 stories telling whatifs
 -- data --
-config schema arrays lanes checkpoints db catalog mailstore leadstore due flowstore signingkeys mailbox
+config schema arrays lanes checkpoints db catalog mailstore leadstore due flowstore runstore signingkeys mailbox
 -- edges --
-observe batches leadwork credentials ratelimits conversations smtp servers engine sendlimits sending loops worker housekeeping wire
+observe batches leadwork runwork credentials ratelimits conversations smtp servers engine sendlimits sending loops worker
+housekeeping wire
 registry commands gate calls dispatch sequencefile accountfile accountexport doctor leadcard terminal views examples
 openapi reference tracking publicdata public bouncebox app serving cli_shared cli_work cli_accounts cli_leads
-simulator why storyviews worlds testing demo cli_sequences cli __main__
+simulator why storyviews worlds testing demo moveplans runviews cli_sequences cli_runs cli __main__
 """
 """A module may import those before it. Within `commands`, modules do not import each other."""
 

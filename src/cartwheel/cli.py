@@ -15,6 +15,7 @@ from typer.exceptions import TyperException
 from cartwheel import cli_accounts, cli_sequences, config
 from cartwheel.cli_accounts import app_cli, key_cli
 from cartwheel.cli_leads import lead_cli
+from cartwheel.cli_runs import sequence_cli
 from cartwheel.cli_shared import TROUBLE, USAGE, AsJson
 from cartwheel.config import Settings
 from cartwheel.errors import BadAccountFile, BadSetting, CartwheelError, Unavailable
@@ -143,6 +144,7 @@ cli.command("export-account", rich_help_panel=ACCOUNTS)(cli_accounts.export_acco
 cli.add_typer(app_cli, name="app", rich_help_panel=ACCOUNTS)
 cli.add_typer(key_cli, name="key", rich_help_panel=ACCOUNTS)
 cli.add_typer(lead_cli, name="lead", rich_help_panel=LEADS)
+cli.add_typer(sequence_cli, name="sequence", rich_help_panel=LEADS)
 cli.command("why", rich_help_panel=LEADS)(cli_sequences.why)
 cli.command("simulate", rich_help_panel=LEADS)(cli_sequences.simulate)
 

@@ -3,10 +3,10 @@
 import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import TypeVar
 
 from cartwheel import catalog, leadstore, times
-from cartwheel.accounts import Account
+from cartwheel.accounts import Account, Sequence, name_key
 from cartwheel.batches import Batches, Work
 from cartwheel.catalog import Catalog
 from cartwheel.config import Settings
@@ -14,6 +14,8 @@ from cartwheel.db import Database
 from cartwheel.emails import EmailNotValid, read_email
 from cartwheel.errors import NoSuchName, Unavailable
 from cartwheel.leadstore import LeadKey
+
+R = TypeVar("R")
 
 
 @contextmanager
@@ -57,6 +59,14 @@ def find_account(known: Catalog, name: str | None) -> Account:
     return next(iter(known.accounts.values()))
 
 
+def find_sequence(account: Account, name: str) -> Sequence:
+    found = account.sequences.get(name_key(name))
+    if found is None:
+        names = ", ".join(account.sequence_names.values()) or "none"
+        raise NoSuchName(f"the account {account.name} has no sequence {name}; there are: {names}")
+    return found
+
+
 def find_lead(database: Database, account: Account, lead: str) -> LeadKey:
     """The lead of this e-mail address or id."""
     if lead.isascii() and lead.isdigit() and len(lead) <= _LONGEST_ID:
@@ -75,15 +85,15 @@ def find_lead(database: Database, account: Account, lead: str) -> LeadKey:
 _LONGEST_ID = 18
 
 
-def submit(database: Database, work: Work[Any]) -> None:
+def submit(database: Database, work: Work[R]) -> R:
     """One piece of work, through the batches like any other."""
-    asyncio.run(_submit(database, work))
+    return asyncio.run(_submit(database, work))
 
 
-async def _submit(database: Database, work: Work[Any]) -> None:
+async def _submit(database: Database, work: Work[R]) -> R:
     batches = Batches(database, clock=times.now, most_waiting=1)
     await batches.start()
     try:
-        await batches.submit(work)
+        return await batches.submit(work)
     finally:
         await batches.stop()

@@ -184,6 +184,28 @@ class SequenceParked(Event, frozen=True):
         )
 
 
+class SequenceUnparked(Event, frozen=True):
+    """The lead that was stuck in a sequence tries again where it stands."""
+
+    sequence_id: int
+    step: str
+
+    def told(self, names: Names) -> str:
+        return f"Tries again in the sequence {_called(names.sequences, self.sequence_id)} at step {self.step}"
+
+
+class SequenceMoved(Event, frozen=True):
+    """The lead was taken to the step with this box label in another version of a sequence's steps."""
+
+    sequence_id: int
+    step: str
+    version: int
+
+    def told(self, names: Names) -> str:
+        name = _called(names.sequences, self.sequence_id)
+        return f"Was moved to version {self.version} of the sequence {name}, to step {self.step}"
+
+
 class MailSent(Event, frozen=True):
     """A mail server has taken the mail of a step."""
 

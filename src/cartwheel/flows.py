@@ -94,7 +94,22 @@ class Flow:
 
     def unreachable(self) -> list[str]:
         """The boxes that nobody who starts at the first one ever comes to, goals not counted."""
-        waiting = [step.box for step in self.steps[:1]] + [goal.box for goal in self._goals]
+        reached = self._reached([step.box for step in self.steps[:1]] + [goal.box for goal in self._goals])
+        return [step.box for step in self.steps if step.box not in reached]
+
+    def ahead(self, box: str) -> set[str]:
+        """The boxes that a run at this one may ever come to, this one among them."""
+        reached = self._reached([box])
+        while goals := self._goals_after(reached) - reached:
+            reached |= self._reached(list(goals))
+        return reached
+
+    def _goals_after(self, boxes: set[str]) -> set[str]:
+        first = min((self._place[box] for box in boxes), default=len(self.steps))
+        return {goal.box for goal in self._goals if self._place[goal.box] > first}
+
+    def _reached(self, waiting: list[str]) -> set[str]:
+        """The boxes that those at these come to, goals not counted."""
         reached: set[str] = set()
         while waiting:
             box = waiting.pop()
@@ -104,7 +119,7 @@ class Flow:
             step = self.by_box[box]
             follower = self.follower(step)
             waiting += [*step.targets(), *([follower] if follower else [])]
-        return [step.box for step in self.steps if step.box not in reached]
+        return reached
 
 
 def advance(lead: Lead, sequence_id: int, flow: Flow, account: Account, now: datetime) -> None:

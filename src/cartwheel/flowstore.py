@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import msgspec
 import sqlalchemy as sa
@@ -34,6 +34,17 @@ def read(connection: sa.Connection, key: FlowKey) -> Flow | None:
     )
     text = connection.execute(query).scalar_one_or_none()
     return None if text is None else decode(text)
+
+
+def versions(connection: sa.Connection, account_id: int, sequence_id: int) -> Iterator[tuple[int, Flow]]:
+    """All that there are, oldest first; read one by one, because they may hold a lot of text."""
+    table = schema.flows
+    here = (table.c.account_id == account_id) & (table.c.sequence_id == sequence_id)
+    query = sa.select(table.c.version).where(here).order_by(table.c.version)
+    for version in connection.execute(query).scalars().all():
+        flow = read(connection, (account_id, sequence_id, version))
+        if flow is not None:
+            yield version, flow
 
 
 def publish(connection: sa.Connection, account_id: int, sequence_id: int, flow: Flow, now: int) -> int:

@@ -31,7 +31,9 @@ from cartwheel.events import (
     SequenceCompleted,
     SequenceJoined,
     SequenceLeft,
+    SequenceMoved,
     SequenceParked,
+    SequenceUnparked,
     SuppressionLifted,
     TagAssigned,
     TagUnassigned,
@@ -318,6 +320,12 @@ class Lead:
     def unpark(self, run: Enrolment, now: datetime) -> None:
         """Try again where it stands."""
         self._put_run(replace(run, status=RunStatus.ACTIVE, due_at=now, reason=""))
+        self.events.append(SequenceUnparked(run.sequence_id, run.step))
+
+    def move(self, run: Enrolment, version: int, step: str, now: datetime) -> None:
+        """Take the run to a step of another version. When it came to its step stays, so that no delay begins anew."""
+        self._put_run(replace(run, version=version, step=step, due_at=now if run.runs else run.due_at))
+        self.events.append(SequenceMoved(run.sequence_id, step, version))
 
     def _put_run(self, run: Enrolment) -> Enrolment:
         self.runs[run.sequence_id] = run

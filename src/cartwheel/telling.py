@@ -1,5 +1,6 @@
 """Moments, windows and what a run waits for, in words. Pure."""
 
+import shlex
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
@@ -28,6 +29,11 @@ def clock(at: datetime, account: ZoneInfo, lead: ZoneInfo | None = None) -> str:
     there = at.astimezone(lead)
     form = "%H:%M" if there.date() == here.date() else "%a %H:%M"
     return f"{told} ({there.strftime(form)} for the lead)"
+
+
+def command(*words: str) -> str:
+    """What to type, for whoever is told what helps."""
+    return f"`cartwheel {shlex.join(words)}`"
 
 
 def window(part: WindowPart) -> str:

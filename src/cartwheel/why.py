@@ -141,8 +141,7 @@ def _of_sequence(known: Known, sequence: accounts.Sequence, now: datetime) -> It
         earlier = f", after {len(run.earlier)} earlier times" if run.earlier else ""
         yield fact(f"It started the sequence {sequence.name} on {known.clock(run.started_at)}{earlier}.")
         yield fact(_standing(known, sequence, run, now), stops=run.status is not RunStatus.COMPLETED and not run.runs)
-        if run.runs and run.version != sequence.version:
-            yield fact(f"It keeps to version {run.version} of the steps; the newest is {sequence.version}.")
+        yield from map(fact, _helps(known, sequence, run))
     mails = [mail for mail in known.lead.mails.values() if mail.sequence_id == sequence.id]
     for mail in mails:
         yield from _of_mail(known, mail, now)
@@ -170,6 +169,22 @@ def _standing(known: Known, sequence: accounts.Sequence, run: Enrolment, now: da
     since = f" since {known.clock(run.arrived_at)}" if run.arrived_at else ""
     waits = telling.waits_for(run, step, known.lead, known.account)
     return f"It is at step {run.step}{since} and waits {waits}."
+
+
+def _helps(known: Known, sequence: accounts.Sequence, run: Enrolment) -> Iterator[str]:
+    """What an owner can do about it."""
+    name = sequence.name
+    if run.status is RunStatus.PARKED:
+        unpark = telling.command("sequence", "unpark", name, known.lead.email)
+        yield f"When the cause is mended, {unpark} has it try again where it stands."
+    elif run.runs and sequence.paused:
+        yield f"{telling.command('sequence', 'resume', name)} lets everybody in it go on."
+    if run.status in {RunStatus.ACTIVE, RunStatus.PARKED} and run.version != sequence.version:
+        move = telling.command("sequence", "move", name, "--from", str(run.version))
+        yield (
+            f"It keeps to version {run.version} of the steps; the newest is {sequence.version}. "
+            f"{move} shows where it would go there."
+        )
 
 
 def _unmailed(known: Known, sequence: accounts.Sequence, run: Enrolment, mailed: set[str]) -> Iterator[Fact]:

@@ -137,6 +137,7 @@ def test_a_paused_sequence_is_the_reason() -> None:
     account = replace(ACCOUNT, sequences={"welcome": replace(WELCOME, paused=True)})
     case = Case({**MAIL, "delay": "1 day"}, account=account)
     assert case.told(About.SEQUENCE)[1].startswith("It waits at step 1 because the sequence is paused")
+    assert case.told(About.SEQUENCE)[2] == "`cartwheel sequence resume Welcome` lets everybody in it go on."
 
 
 def test_who_left_was_taken_out_by_somebody() -> None:
@@ -167,12 +168,18 @@ def test_who_is_stuck_waits_for_an_owner() -> None:
     assert case.told(About.SEQUENCE)[1] == (
         "It is stuck at step 1 since Mon 2026-03-02 13:00, and an owner has to see to it: There is no tag of this name."
     )
+    assert case.told(About.SEQUENCE)[2] == (
+        "When the cause is mended, `cartwheel sequence unpark Welcome ada@shop.example` has it try again where it stands."
+    )
 
 
 def test_an_old_version_is_told() -> None:
     account = replace(ACCOUNT, sequences={"welcome": replace(WELCOME, version=3)})
     case = Case({**MAIL, "delay": "1 day"}, account=account)
-    assert case.told(About.SEQUENCE)[2] == "It keeps to version 1 of the steps; the newest is 3."
+    assert case.told(About.SEQUENCE)[2] == (
+        "It keeps to version 1 of the steps; the newest is 3. "
+        "`cartwheel sequence move Welcome --from 1` shows where it would go there."
+    )
 
 
 def test_steps_to_come_are_told() -> None:
