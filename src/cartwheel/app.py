@@ -25,7 +25,7 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
-from cartwheel import observe, openapi, times, wire
+from cartwheel import mailstore, observe, openapi, times, wire
 from cartwheel.batches import Batches
 from cartwheel.checkpoints import Checkpointer
 from cartwheel.config import LogLevel, Settings
@@ -59,6 +59,7 @@ CALLS_GO = "Calls go to POST /api (GET /api tells more)"
 class Application:
     """The ASGI application. Its parts live from the lifespan's start to its end."""
 
+    database: Database
     dispatcher: Dispatcher
     batches: Batches
     gate: Gate
@@ -66,7 +67,11 @@ class Application:
     def __init__(self, settings: Settings, clock: Callable[[], datetime] = times.now) -> None:
         self.settings = settings
         self._clock = clock
-        self._call_log = observe.CallLog() if settings.log_level in {LogLevel.DEBUG, LogLevel.INFO} else None
+        self._call_log = (
+            observe.LineLog("cartwheel.calls", "call")
+            if settings.log_level in {LogLevel.DEBUG, LogLevel.INFO}
+            else None
+        )
         self._request_ids = (f"{_PROCESS}-{number:x}" for number in count(1))
         self._arriving: set[asyncio.Timeout] = set()
         self.public = Public(settings, clock)
@@ -83,7 +88,7 @@ class Application:
 
     @asynccontextmanager
     async def _lifespan(self, _pages: Starlette) -> AsyncIterator[None]:
-        database = Database(self.settings.database)
+        database = self.database = Database(self.settings.database)
         await asyncio.to_thread(database.migrate)
         limits = app_limits(database)
         self.batches = Batches(database, clock=self._clock, most_waiting=self.settings.queue)
@@ -208,7 +213,16 @@ class Application:
         client = self._client(request.scope, _headers(request.scope))
         if not within(client.address, self.settings.metrics_allow):
             return PlainTextResponse("Not from your address: see CARTWHEEL_METRICS_ALLOW\n", status_code=403)
-        return Response(observe.metrics(), media_type=CONTENT_TYPE_LATEST)
+        try:
+            waiting = observe.BacklogMetrics(*await asyncio.to_thread(self._backlog)).as_text()
+        except Unavailable as trouble:
+            log.warning("metrics without what waits: %s", trouble)
+            waiting = b""
+        return Response(observe.metrics() + waiting, media_type=CONTENT_TYPE_LATEST)
+
+    def _backlog(self) -> mailstore.Backlog:
+        with self.database.read() as connection:
+            return mailstore.backlog(connection, self._clock())
 
 
 _PROCESS = secrets.token_hex(4)

@@ -2,11 +2,12 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
 from cartwheel import schema
+from cartwheel.db import Database
 from cartwheel.lanes import Insert, Lane, Row, Select, Update, Write
 from cartwheel.leadparts import Part, Suppression
 from cartwheel.leads import Lead
@@ -102,6 +103,17 @@ def _micros(at: datetime | None) -> int | None:
     return None if at is None else to_micros(at)
 
 
+def release(database: Database, reason: str, now: datetime) -> None:
+    """What waits for a reason that begins so is due now."""
+    table, at = schema.mails, to_micros(now)
+    waits = (table.c.next_at > at) & (table.c.state == MailState.QUEUED.value) & table.c.reply.startswith(reason)
+    with database.read() as connection:
+        if connection.execute(sa.select(table.c.id).where(waits).limit(1)).first() is None:
+            return
+    with database.write() as connection:
+        connection.execute(sa.update(table).where(waits).values(next_at=at))
+
+
 # -- looking --
 
 
@@ -110,6 +122,26 @@ def counted(connection: sa.Connection) -> dict[MailState, int]:
     table = schema.mails
     found = connection.execute(sa.select(table.c.state, sa.func.count()).group_by(table.c.state))
     return {MailState(state): count for state, count in found}
+
+
+class Backlog(NamedTuple):
+    """What waits to be done, and how many seconds the oldest of it has been waiting for longer than it should."""
+
+    mails: dict[str, int]
+    """By state."""
+    mails_late_s: float
+    runs_late_s: float
+
+
+def backlog(connection: sa.Connection, now: datetime) -> Backlog:
+    """Looks at what waits only, however many mails there were."""
+    mails, runs, at = schema.mails, schema.enrolments, to_micros(now)
+    waiting = sa.select(mails.c.state, sa.func.count()).where(mails.c.next_at.is_not(None)).group_by(mails.c.state)
+    counted = {MailState.QUEUED.value: 0, MailState.HANDED_OVER.value: 0}
+    counted |= {row[0]: row[1] for row in connection.execute(waiting)}
+    oldest = (connection.execute(sa.select(sa.func.min(due))).scalar_one() for due in (mails.c.next_at, runs.c.due_at))
+    late = [max(0, at - (due or at)) / 1e6 for due in oldest]
+    return Backlog(counted, *late)
 
 
 def mails_of(connection: sa.Connection, key: _LeadKey) -> list[Mail]:

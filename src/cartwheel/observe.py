@@ -7,7 +7,7 @@ import os
 import select
 import sys
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 
 import msgspec
@@ -20,6 +20,8 @@ from prometheus_client import (
     generate_latest,
     multiprocess,
 )
+from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
 
 from cartwheel import times
 
@@ -79,22 +81,24 @@ def _plain(value: object) -> object:
     return msgspec.to_builtins(value, enc_hook=str)
 
 
-class CallLog:
-    """A line for every API call, written a few times a second: a line at a time would cost as much as the call.
+class LineLog:
+    """A line for every API call, or mail, written a few times a second: a line at a time would cost as much as the call.
 
     What is not in it: query strings, headers and bodies, because credentials travel there.
     """
 
     EVERY_S = 0.2
 
-    def __init__(self) -> None:
+    def __init__(self, logger: str, message: str) -> None:
+        self._logger = logger
+        self._message = message
         self._lines: list[bytes] = []
 
     def write(self, fields: dict[str, object]) -> None:
         """Has to be called on the event loop."""
         if not self._lines:
             asyncio.get_running_loop().call_later(self.EVERY_S, self.flush)
-        line = _line(times.now(), "info", "cartwheel.calls", "call", fields)
+        line = _line(times.now(), "info", self._logger, self._message, fields)
         self._lines.append(msgspec.json.encode(line) + b"\n")
 
     def flush(self) -> None:
@@ -124,6 +128,28 @@ def metrics() -> bytes:
     registry = CollectorRegistry()
     multiprocess.MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
     return generate_latest(registry)
+
+
+class BacklogMetrics(Collector):
+    """What the ledger says waits: the same for all processes, so it is asked when somebody wants to know."""
+
+    def __init__(self, mails: Mapping[str, int], mails_late_s: float, runs_late_s: float) -> None:
+        self._mails = mails
+        self._late = {"mails": mails_late_s, "runs": runs_late_s}
+
+    def collect(self) -> Iterator[Metric]:
+        waiting = GaugeMetricFamily("cartwheel_mails_waiting", "Mails that are not settled", labels=["state"])
+        for state, number in self._mails.items():
+            waiting.add_metric([state], number)
+        yield waiting
+        for what, seconds in self._late.items():
+            name = f"cartwheel_{what}_late_seconds"
+            yield GaugeMetricFamily(name, f"For how long the oldest of the {what} that are due has been", seconds)
+
+    def as_text(self) -> bytes:
+        registry = CollectorRegistry()
+        registry.register(self)
+        return generate_latest(registry)
 
 
 def start_logging(level: str) -> None:

@@ -8,31 +8,13 @@ from typing import Any
 from cartwheel import leadstore, mailstore
 from cartwheel.accounts import Account, MailingList, Sequence
 from cartwheel.db import Database
-from cartwheel.events import (
-    Event,
-    Names,
-    PointsExpired,
-    PointsGiven,
-    PointsRemoved,
-    SequenceParked,
-    TagAssigned,
-    TagUnassigned,
-)
+from cartwheel.events import Names
 from cartwheel.leadcard import LeadCard
 from cartwheel.leads import Lead
 from cartwheel.leadstore import Happened
 from cartwheel.mails import Mail
 
 MOST_EVENTS = 10_000
-
-INTERNAL: tuple[type[Event], ...] = (
-    TagAssigned,
-    TagUnassigned,
-    PointsGiven,
-    PointsRemoved,
-    PointsExpired,
-    SequenceParked,
-)
 
 
 def public_name(entry: MailingList | Sequence) -> str:
@@ -111,7 +93,7 @@ def _events(feed: list[Happened], account: Account) -> Iterator[dict[str, Any]]:
         fields=account.names.fields,
     )
     for happened in feed:
-        if happened.event is not None and not isinstance(happened.event, INTERNAL):
+        if happened.event is not None and happened.event.public:
             yield {"at": _time(happened.at), "what": happened.event.told(names)}
 
 

@@ -12,10 +12,11 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from cartwheel import mailbox, schema
+from cartwheel import mailbox, mailstore, observe, schema
 from cartwheel.accounts import Account, DoubtPolicy
 from cartwheel.batches import Batches, Desk, Work
 from cartwheel.composing import Composer, Unsendable, read_sender
+from cartwheel.db import Database
 from cartwheel.due import DueLeads
 from cartwheel.errors import Overloaded, Unavailable
 from cartwheel.flows import Flow
@@ -47,7 +48,10 @@ PAUSES = tuple(timedelta(minutes=minutes) for minutes in (5, 15, 60, 120, 240, 4
 GIVEN_UP_AFTER = timedelta(days=4)
 
 SEES_TO_IT = timedelta(hours=1)
-"""When to look again at what an owner has to see to."""
+"""When to look again at what an owner has to see to, unless the account is changed before."""
+
+FOR_THE_OWNER = "an owner has to see to it: "
+"""So begins the reason of a mail that waits for a change of its account."""
 
 
 @dataclass(frozen=True)
@@ -206,6 +210,20 @@ _DUE_MAILS = DueLeads(
 _WHO = Select(schema.leads, ("account_id", "id", "email", "test"), by=("account_id", "id"))
 
 
+def _told(letter: Letter, outcome: Outcome) -> dict[str, object]:
+    """A line of the log; the address is not in it."""
+    mail = letter.mail
+    return {
+        "account": letter.account.id,
+        "lead": letter.lead.id,
+        "mail": mail.key,
+        "attempt": mail.attempts,
+        "server": mail.server,
+        "fate": outcome.fate.value,
+        "reply": outcome.text,
+    }
+
+
 class Posts:
     """Where mails go: the mail servers, and the test mailbox for leads of test-mode Apps, or for all."""
 
@@ -246,6 +264,7 @@ class Sender:
         composer: Composer,
         keys: SigningKeys,
         posts: Posts,
+        database: Database,
         *,
         clock: Callable[[], datetime],
     ) -> None:
@@ -255,7 +274,10 @@ class Sender:
         self._keys = keys
         self._posts = posts
         self._clock = clock
+        self._database = database
         self._limits = SendLimits()
+        self._released_at_version = -1
+        self._lines = observe.LineLog("cartwheel.mails", "mail")
         self._under_way: set[asyncio.Task[None]] = set()
         self.sent = 0
         """How many mails servers have taken from this process."""
@@ -273,6 +295,14 @@ class Sender:
             elif isinstance(result, Exception):
                 await self._put_off(work, result)
         return len(handed) == MOST_AT_ONCE
+
+    async def release(self) -> bool:
+        """An account was changed: try again what waits for that."""
+        known = await self._batches.refresh()
+        if known.version != self._released_at_version:
+            await asyncio.to_thread(mailstore.release, self._database, FOR_THE_OWNER, self._clock())
+            self._released_at_version = known.version
+        return False
 
     async def finish(self) -> None:
         """Wait for the mails that are under way."""
@@ -306,9 +336,13 @@ class Sender:
 
     async def _put_off(self, work: Work[Any], trouble: Exception) -> None:
         """One that the program failed on, or that an owner has to see to, must not be tried again at once."""
-        log.error("a mail could not be handed over", exc_info=trouble)
+        if not isinstance(trouble, Unsendable):
+            log.error("a mail could not be handed over", exc_info=trouble)
         assert isinstance(work, HandOverWork)
-        reason = str(trouble) if isinstance(trouble, Unsendable) else f"Cartwheel failed: {type(trouble).__name__}"
+        if isinstance(trouble, Unsendable):
+            reason = f"{FOR_THE_OWNER}{trouble}"
+        else:
+            reason = f"Cartwheel failed: {type(trouble).__name__}"
         await self._batches.submit(PutOffWork(work.key, work.mail_key, reason))
 
     async def _send(self, letter: Letter) -> None:
@@ -329,7 +363,7 @@ class Sender:
                 nobody_outside=post is self._posts.mailbox,
             )
         except Unsendable as trouble_:
-            outcome = Outcome(Fate.SERVER_TROUBLE, Phase.CHECK, str(trouble_))
+            outcome = Outcome(Fate.SERVER_TROUBLE, Phase.CHECK, f"{FOR_THE_OWNER}{trouble_}")
             await self._settle(letter, outcome, lambda now: now + SEES_TO_IT)
             return
         outcome = await post.send(outgoing)
@@ -342,6 +376,8 @@ class Sender:
     async def _settle(
         self, letter: Letter, outcome: Outcome, next_try: Callable[[datetime], datetime], kept: Row | None = None
     ) -> None:
+        if log.isEnabledFor(logging.INFO):
+            self._lines.write(_told(letter, outcome))
         of_all_mails = outcome.fate is not Fate.ACCEPTED  # which may be long, and mostly one waits alone
         while not await self._store(SettleWork(letter, outcome, next_try, kept, of_all_mails=of_all_mails)):
             of_all_mails = True

@@ -50,11 +50,12 @@ class Worker:
         flows = Flows(database)
         self.engine = Engine(self.batches, flows, database, clock=clock)
         composer = Composer(signingkeys.link_signer(database), base_url, bounce_mailbox=settings.bounce_address)
-        self.sender = Sender(self.batches, flows, composer, SigningKeys(database), self.posts, clock=clock)
+        self.sender = Sender(self.batches, flows, composer, SigningKeys(database), self.posts, database, clock=clock)
         self._loops = [
             Loop("taking leads along", self.engine.round, PAUSE_S),
             Loop("letting paused leads go on", self.engine.release, 1.0),
             Loop("sending", self.sender.round, PAUSE_S),
+            Loop("looking at what waits for an owner", self.sender.release, 1.0),
         ]
 
     async def start(self) -> None:

@@ -41,6 +41,7 @@ class Office:
 
     async def _settle(self) -> None:
         await self._take_along()
+        await self.worker.sender.release()
         while await self.worker.sender.round():
             pass
         await self.worker.sender.finish()

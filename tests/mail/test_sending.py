@@ -3,14 +3,17 @@
 import email
 import email.policy
 from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 import dkim as dkimpy
 import pytest
 import sqlalchemy as sa
+import tomli_w
 from office import Office, mails, states
 from sink import DROP, TAKE_AND_DROP, Act, Sink
 
-from cartwheel import dkim, schema
+from cartwheel import accountfile, dkim, schema
 from cartwheel.mails import MailState
 from cartwheel.times import to_micros
 from conftest import Databases
@@ -73,6 +76,21 @@ def test_a_lead_that_is_subscribed_gets_the_mail_of_its_step(shop: Api, office: 
     assert "1 Example Road, London" in text.get_content()
     assert "<p>Hello Ada, good to have you.</p>" in html.get_content()
     assert states(shop, "ada@shop.example") == [("1", MailState.ACCEPTED)]
+
+
+def change(api: Api, **account: Any) -> None:
+    """Apply the account's file again with these changes."""
+    with api.server.database.read() as connection:
+        name = connection.execute(
+            sa.select(schema.accounts.c.name).where(schema.accounts.c.id == api.account_id)
+        ).scalar_one()
+    file = {"account": {"name": name, **account}}
+    accountfile.apply(api.server.database, accountfile.read_text(tomli_w.dumps(file), Path()), api.server.clock())
+
+
+def metric(server: Server, name: str) -> float:
+    text = server.http.get("/metrics").text
+    return float(next(line for line in text.splitlines() if line.startswith(f"{name} ")).split()[-1])
 
 
 def next_lead_id(server: Server) -> int:
@@ -142,7 +160,27 @@ def test_without_a_sender_the_mail_waits_and_says_why(api: Api, office: Office) 
     office.settle()
     [mail] = mails(api, "ada@shop.example")
     assert mail.state is MailState.QUEUED
-    assert "sender" in mail.reply
+    assert mail.reply == "an owner has to see to it: the account has no sender: give `[account.mail] sender`"
+
+
+def test_what_waits_for_an_owner_goes_as_soon_as_the_account_is_changed(api: Api, office: Office, sink: Sink) -> None:
+    start(api)
+    office.settle()
+    assert sink.messages == []
+    change(api, **SENDER)
+    office.settle()
+    assert len(sink.messages) == 1
+
+
+def test_metrics_tell_what_waits_and_for_how_long(server: Server, api: Api, office: Office) -> None:
+    start(api)
+    server.clock.forward(minutes=2)
+    assert metric(server, "cartwheel_runs_late_seconds") == 120
+    office.settle()  # the account has no sender
+    server.clock.forward(hours=3)
+    assert metric(server, 'cartwheel_mails_waiting{state="queued"}') == 1
+    assert metric(server, "cartwheel_mails_late_seconds") == 2 * 3600
+    assert metric(server, "cartwheel_runs_late_seconds") == 0
 
 
 @pytest.mark.parametrize(
