@@ -22,7 +22,7 @@ run: setup ## the demo: a server with an account to try, and a story
 	$(BIN)/cartwheel demo
 
 test: check ## the whole suite, on SQLite and PostgreSQL
-	$(BIN)/pytest
+	$(BIN)/pytest --numprocesses=auto --maxprocesses=4 --dist=worksteal
 
 check: setup ## format, lint and types
 	$(BIN)/ruff format --check .
