@@ -29,7 +29,7 @@ DomainName = Annotated[
 ]
 MailNumber = Annotated[int, typer.Argument(metavar="NUMBER", help="The mail's number.", show_default=False)]
 MailNumbers = Annotated[
-    list[int] | None, typer.Argument(metavar="[NUMBER]...", help="The mails' numbers.", show_default=False)
+    list[int] | None, typer.Argument(metavar="NUMBER", help="The mails' numbers.", show_default=False)
 ]
 OfLead = Annotated[
     str | None, typer.Option("--lead", metavar="EMAIL", help="Only mails to this lead.", show_default=False)
@@ -106,7 +106,7 @@ def show_domain(
 ) -> None:
     """Show what the domain's DNS has to say, so that receivers believe its mail. Nothing is taken from other senders.
 
-    cartwheel domain show shop.example --carrier include:spf.relay.example --spf "$(dig +short TXT shop.example)"
+    cartwheel domain show shop.example --carrier include:spf.relay.example --spf "v=spf1 mx ~all"
     """
     from cartwheel import signingkeys
 
