@@ -27,7 +27,6 @@ MOST_COMPILED = 500
 TEST_SENDER = "no-reply@cartwheel.invalid"
 """Whom mails come from as long as an account has not said, where nothing leaves the machine."""
 
-
 ECHOED_DOMAIN = "cartwheel.invalid"
 """Behind the token that a provider gives back: they take 80 characters, which a sender's domain may not fit."""
 
