@@ -15,18 +15,18 @@ errors
 -- pure: what there is and what can happen --
 times network events mails leadparts leads emails bodies accounts schedule conditions steps flows moving
 -- pure: mail --
-replies outgoing plaintext merge inert splice mailhtml mime render smtpurl links dkim composing
-reports mailparts bounces proofs providers boxurl
+replies outgoing plaintext merge inert splice mailhtml mime render smtpurl links dkim
+reports mailparts bounces proofs providers composing boxurl
 -- pure: telling --
 stories telling whatifs
 -- data --
 config schema arrays lanes checkpoints db catalog mailstore leadstore due flowstore runstore signingkeys mailbox
 -- edges --
-observe batches leadwork runwork credentials ratelimits conversations smtp servers engine sendlimits sending loops worker
-housekeeping wire
+observe batches leadwork runwork tracking bouncebox bouncereader credentials ratelimits conversations smtp servers engine
+sendlimits sending loops worker housekeeping wire
 registry commands gate calls dispatch sequencefile accountfile accountexport doctor leadcard terminal views examples
-openapi reference tracking publicdata public bouncebox app serving cli_shared cli_work cli_accounts cli_leads
-simulator why storyviews worlds testing demo moveplans runviews cli_sequences cli_runs cli __main__
+openapi reference publicdata public app serving cli_shared cli_work cli_accounts cli_leads
+simulator why storyviews worlds testing demo moveplans runviews cli_sequences cli_runs mailviews cli_mail cli __main__
 """
 """A module may import those before it. Within `commands`, modules do not import each other."""
 

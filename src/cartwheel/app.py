@@ -112,6 +112,7 @@ class Application:
                 checkpointer.stop()
             await limits.close()
             self.gate.close()
+            await asyncio.get_running_loop().shutdown_default_executor()  # who still reads holds a connection
             database.close()
             if self._call_log:
                 self._call_log.flush()

@@ -12,9 +12,10 @@ import typer
 from typer.core import TyperGroup
 from typer.exceptions import TyperException
 
-from cartwheel import cli_accounts, cli_sequences, config
+from cartwheel import cli_accounts, cli_mail, cli_sequences, config
 from cartwheel.cli_accounts import app_cli, key_cli
 from cartwheel.cli_leads import lead_cli
+from cartwheel.cli_mail import domain_cli, mail_cli, mailbox_cli
 from cartwheel.cli_runs import sequence_cli
 from cartwheel.cli_shared import TROUBLE, USAGE, AsJson
 from cartwheel.config import Settings
@@ -30,7 +31,7 @@ cli = typer.Typer(
     epilog="Settings come from the environment: see `cartwheel config`. The tour is `cartwheel demo`.",
 )
 
-RUNNING, ACCOUNTS, LEADS, CARE = "Running", "Accounts", "Leads", "Care"
+RUNNING, ACCOUNTS, LEADS, MAIL, CARE = "Running", "Accounts", "Leads", "Mail", "Care"
 """The parts of the help."""
 
 
@@ -147,6 +148,10 @@ cli.add_typer(lead_cli, name="lead", rich_help_panel=LEADS)
 cli.add_typer(sequence_cli, name="sequence", rich_help_panel=LEADS)
 cli.command("why", rich_help_panel=LEADS)(cli_sequences.why)
 cli.command("simulate", rich_help_panel=LEADS)(cli_sequences.simulate)
+cli.add_typer(domain_cli, name="domain", rich_help_panel=MAIL)
+cli.add_typer(mail_cli, name="mail", rich_help_panel=MAIL)
+cli.add_typer(mailbox_cli, name="mailbox", rich_help_panel=MAIL)
+cli.command("bounce", rich_help_panel=MAIL)(cli_mail.bounce)
 
 
 @cli.command(rich_help_panel=CARE)

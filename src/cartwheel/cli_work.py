@@ -1,7 +1,7 @@
 """What the verbs of the command line work with: the database, the account, the lead, a piece of work."""
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from typing import TypeVar
 
@@ -15,7 +15,7 @@ from cartwheel.emails import EmailNotValid, read_email
 from cartwheel.errors import NoSuchName, Unavailable
 from cartwheel.leadstore import LeadKey
 
-R = TypeVar("R")
+T = TypeVar("T")
 
 
 @contextmanager
@@ -85,15 +85,20 @@ def find_lead(database: Database, account: Account, lead: str) -> LeadKey:
 _LONGEST_ID = 18
 
 
-def submit(database: Database, work: Work[R]) -> R:
+def submit(database: Database, work: Work[T]) -> T:
     """One piece of work, through the batches like any other."""
-    return asyncio.run(_submit(database, work))
+    return with_batches(database, lambda batches: batches.submit(work))
 
 
-async def _submit(database: Database, work: Work[R]) -> R:
-    batches = Batches(database, clock=times.now, most_waiting=1)
-    await batches.start()
-    try:
-        return await batches.submit(work)
-    finally:
-        await batches.stop()
+def with_batches(database: Database, use: Callable[[Batches], Awaitable[T]]) -> T:
+    """What comes of batches that submit one piece of work at a time."""
+
+    async def run() -> T:
+        batches = Batches(database, clock=times.now, most_waiting=1)
+        await batches.start()
+        try:
+            return await use(batches)
+        finally:
+            await batches.stop()
+
+    return asyncio.run(run())

@@ -1,13 +1,13 @@
 """From a mail of the ledger to the bytes that go out: what the step says, the lead's values, links, headers, signatures."""
 
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from email.utils import format_datetime, parseaddr
 from functools import lru_cache
 from urllib.parse import quote
 
-from cartwheel import dkim
+from cartwheel import dkim, providers
 from cartwheel.accounts import Account
 from cartwheel.emails import EmailNotValid, read_email
 from cartwheel.errors import CartwheelError
@@ -27,6 +27,8 @@ MOST_COMPILED = 500
 TEST_SENDER = "no-reply@cartwheel.invalid"
 """Whom mails come from as long as an account has not said, where nothing leaves the machine."""
 
+ECHOED_DOMAIN = "cartwheel.invalid"
+"""Behind the token that a provider gives back: they take 80 characters, which a sender's domain may not fit."""
 
 _NO_PROFILE = dict.fromkeys(PROFILE_FIELDS, "")
 
@@ -91,12 +93,13 @@ def read_sender(text: str) -> tuple[str, str]:
 
 
 class Composer:
-    """One for a process. `base_url` is where its links lead."""
+    """One for a process. `base_url` is where its links lead; `hooks` are the providers whose reports are heard."""
 
-    def __init__(self, signer: Signer, base_url: str, *, bounce_mailbox: str = "") -> None:
+    def __init__(self, signer: Signer, base_url: str, *, bounce_mailbox: str = "", hooks: Collection[str] = ()) -> None:
         self._signer = signer
         self._base_url = base_url.rstrip("/")
         self._bounce_mailbox = bounce_mailbox
+        self._echoing = [row for row in providers.of_hooks(hooks) if row.echo]
         self._compiled: OrderedDict[tuple[int, int, int, str], CompiledMail] = OrderedDict()
 
     def compose(
@@ -178,7 +181,13 @@ class Composer:
             ("List-Unsubscribe", f"<{links['unsubscribe_link']}>"),
             ("List-Unsubscribe-Post", "List-Unsubscribe=One-Click"),
             ("Feedback-ID", f"{mail.lead_id % 1000}:{account.id}:cartwheel"),
+            *self._asked_back(mail),
         )
+
+    def _asked_back(self, mail: MailId) -> Sequence[tuple[str, str]]:
+        if not self._echoing:
+            return ()
+        return providers.echo_headers(self._echoing, self._signer.message_id(mail, ECHOED_DOMAIN).strip("<>"))
 
 
 def _signed(built: Built, sender: str, signers: Sequence[dkim.Signer], now: datetime) -> bytes:

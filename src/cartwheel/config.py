@@ -8,6 +8,8 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
+from cartwheel import boxurl
+from cartwheel.boxurl import Box
 from cartwheel.errors import BadSetting
 from cartwheel.network import Network, read_network
 from cartwheel.smtpurl import Route, parse_routes
@@ -88,6 +90,23 @@ def _mail_servers(text: str) -> tuple[Route, ...]:
         raise ValueError(str(error)) from None
 
 
+def _bounce_box(text: str) -> Box | None:
+    try:
+        return boxurl.parse(text) if text else None
+    except BadSetting as error:
+        raise ValueError(f"cannot be read: {error}") from None
+
+
+_BOUNCE_ADDRESS = re.compile(r"[a-z0-9._-]{1,11}@[a-z0-9-]+(\.[a-z0-9-]+)+")
+"""With a longer name the mail's token would not fit behind it (`links.Signer.bounce_address`)."""
+
+
+def _bounce_address(text: str) -> str:
+    if text and not _BOUNCE_ADDRESS.fullmatch(text.lower()):
+        raise ValueError("has to be an address like bounces@shop.example, with at most 11 letters before the @")
+    return text.lower()
+
+
 def _secrets(text: str) -> Mapping[str, str]:
     pairs = [part.partition("=") for part in text.split(",") if part.strip()]
     secrets = {name.strip().lower(): secret.strip() for name, _, secret in pairs}
@@ -149,7 +168,24 @@ class Settings:
         secret=True,
     )
     bounce_address: str = setting(
-        "", "A mailbox that bounces come back to (`bounces@shop.example`). Empty: they go to the sender.", str.lower
+        "",
+        "Where bounces come back to, each to an address of its own: `bounces@shop.example` gets them at "
+        "`bounces+TOKEN@shop.example`. Empty: they go to the sender.",
+        _bounce_address,
+    )
+    bounce_mailbox: Box | None = setting(
+        "",
+        "The mailbox that bounces and complaints are read from, every minute: `imaps://user:password@host/INBOX`, or "
+        "`imap://…` for STARTTLS; `?done=Processed` moves there what was read. Empty: none is read.",
+        _bounce_box,
+        secret=True,
+    )
+    bounce_hooks: Mapping[str, str] = setting(
+        "",
+        "Whose reports of bounces and complaints are heard at `/hooks/NAME`, with the secret of each: "
+        "`postmark=SECRET, sendgrid=KEY`. Workers need it, too: their mails ask these providers to name them.",
+        _secrets,
+        secret=True,
     )
     log_level: LogLevel = setting(
         "info", "`debug`, `info` (a line for every call), `warning`, `error`.", _choice(LogLevel)
@@ -160,14 +196,6 @@ class Settings:
     max_actions: int = setting("100", "The most actions in one call.", _number(1, 10_000))
     queue: int = setting(
         "2000", "The most calls that wait at a time; one more is told to come again.", _number(1, 1_000_000)
-    )
-
-    bounce_hooks: Mapping[str, str] = setting(
-        "",
-        "Whose reports of bounces and complaints are heard at `/hooks/NAME`, with the secret of each: "
-        "`postmark=SECRET, sendgrid=KEY`.",
-        _secrets,
-        secret=True,
     )
 
     @classmethod
@@ -199,7 +227,7 @@ class Found:
         """The value for people's eyes: a password in a URL is not for them."""
         if not self.row.secret:
             return self.text
-        text = re.sub(r"(://[^:/@]*):.*@", r"\1:***@", self.text)
+        text = re.sub(r"(://[^:/\s]*):.*@", r"\1:***@", self.text)
         text = re.sub(r"(?<=password=)[^&]+", "***", text)
         return text if "://" in text else re.sub(r"=[^,]+", "=***", text)
 

@@ -113,9 +113,9 @@ class Signer:
         self.domain = domain.lower()
         self.selector = selector.lower()
         self._key = _read_key(private_key_pem)
-        algorithm = _algorithm_of(self._key)
+        self.algorithm = _algorithm_of(self._key)
         self._start = (
-            f"v=1; a={algorithm}-sha256; c=relaxed/relaxed;\r\n d={self.domain}; s={self.selector};\r\n".encode()
+            f"v=1; a={self.algorithm}-sha256; c=relaxed/relaxed;\r\n d={self.domain}; s={self.selector};\r\n".encode()
         )
 
     @property

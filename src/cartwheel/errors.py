@@ -152,5 +152,9 @@ class NameTaken(CartwheelError):
     """Something has this name already."""
 
 
+class NotInDoubt(CartwheelError):
+    """What became of the mail is known."""
+
+
 class CannotServe(CartwheelError):
     """The server cannot be started."""

@@ -3,10 +3,11 @@
 from collections.abc import Sequence
 
 from cartwheel.batches import Desk, IdempotencyKey
-from cartwheel.errors import LeadNotFound
+from cartwheel.errors import LeadNotFound, NotInDoubt
 from cartwheel.leadparts import Part, Parts
 from cartwheel.leads import Lead
 from cartwheel.leadstore import LeadKey, Wanted
+from cartwheel.mails import Mail, MailState
 
 
 class OneLead:
@@ -50,3 +51,25 @@ class DeletionWork(OneLead):
             lead.delete(desk.now)
         else:
             lead.restore()
+
+
+class DoubtWork(OneLead):
+    """Decide about a mail in doubt: `again` sends it once more, otherwise it is given up."""
+
+    def __init__(self, key: LeadKey, mail_key: int, *, again: bool, reason: str, origin: str) -> None:
+        super().__init__(key, Part.MAILS, origin)
+        self._mail_key = mail_key
+        self._again = again
+        self._reason = reason
+
+    def decide(self, desk: Desk) -> Mail:
+        """The mail as it is then. Raises `NotInDoubt`."""
+        lead = self.lead(desk)
+        mail = lead.mails.get(self._mail_key)
+        if mail is None or mail.state is not MailState.IN_DOUBT:
+            raise NotInDoubt(f"the mail {self._mail_key} is {mail.state if mail else 'gone'}, not in doubt")
+        if self._again:
+            lead.try_later(mail, desk.now, self._reason, soft=False)
+        else:
+            lead.not_sent(mail, MailState.FAILED, self._reason)
+        return lead.mails[mail.key]

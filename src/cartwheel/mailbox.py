@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from email import policy
-from email.parser import BytesHeaderParser
+from email.parser import BytesHeaderParser, BytesParser
 from typing import NamedTuple
 
 import sqlalchemy as sa
@@ -62,8 +62,38 @@ def kept(connection: sa.Connection, account_id: int, most: int) -> Sequence[Kept
     return [Kept(row[0], row[1], from_micros(row[2]), *row[3:]) for row in connection.execute(query)]
 
 
+def leads_of(connection: sa.Connection, account_id: int, mail: int) -> list[int]:
+    """To whom a mail of this number is kept: numbers differ within a lead, and rarely stand twice."""
+    table = schema.test_mailbox
+    return list(connection.execute(sa.select(table.c.lead_id).filter_by(account_id=account_id, mail=mail)).scalars())
+
+
 def message(connection: sa.Connection, account_id: int, lead_id: int, mail: int) -> bytes | None:
     """The whole mail."""
     table = schema.test_mailbox
     query = sa.select(table.c.message).filter_by(account_id=account_id, lead_id=lead_id, mail=mail)
     return connection.execute(query).scalar_one_or_none()
+
+
+def clear(connection: sa.Connection, account_id: int) -> int:
+    """Throw an account's mails away; returns how many there were."""
+    table = schema.test_mailbox
+    return connection.execute(sa.delete(table).where(table.c.account_id == account_id)).rowcount
+
+
+class Letter(NamedTuple):
+    """A mail as a mail program would show it."""
+
+    headers: list[tuple[str, str]]
+    text: str
+    html: str
+    attachments: list[str]
+    """Their names."""
+
+
+def read(raw: bytes) -> Letter:
+    parsed = BytesParser(policy=policy.default).parsebytes(raw)
+    bodies = (parsed.get_body((kind,)) for kind in ("plain", "html"))
+    text, html = ("" if body is None else str(body.get_content()).replace("\r\n", "\n") for body in bodies)
+    headers = [(name, str(value)) for name, value in parsed.items()]
+    return Letter(headers, text, html, [part.get_filename("") for part in parsed.iter_attachments()])

@@ -150,3 +150,35 @@ def mails_of(connection: sa.Connection, key: _LeadKey) -> list[Mail]:
     columns = [table.c[name] for name in _MAIL]
     query = sa.select(*columns).where(table.c.account_id == key[0], table.c.lead_id == key[1]).order_by(table.c.id)
     return [mail_of(row) for row in connection.execute(query)]
+
+
+class Listed(NamedTuple):
+    """A mail, and the lead that it is for."""
+
+    lead_id: int
+    email: str
+    mail: Mail
+
+
+def listed(
+    connection: sa.Connection,
+    account_id: int,
+    *,
+    state: MailState | None = None,
+    lead_id: int | None = None,
+    number: int | None = None,
+    most: int | None = None,
+) -> list[Listed]:
+    """The mails of an account, newest first: those in a state, of a lead, with a number, which differs within a lead."""
+    table, leads = schema.mails, schema.leads
+    of_lead = (leads.c.account_id == table.c.account_id) & (leads.c.id == table.c.lead_id)
+    query = (
+        sa.select(table.c.lead_id, leads.c.email, *(table.c[name] for name in _MAIL))
+        .join(leads, of_lead)
+        .where(table.c.account_id == account_id)
+        .order_by(table.c.id.desc(), table.c.lead_id)
+        .limit(most)
+    )
+    wanted = {table.c.state: state and state.value, table.c.lead_id: lead_id, table.c.id: number}
+    query = query.where(*(column == value for column, value in wanted.items() if value is not None))
+    return [Listed(row[0], row[1], mail_of(row[2:])) for row in connection.execute(query)]

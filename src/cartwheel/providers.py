@@ -1,7 +1,7 @@
 """What providers report over HTTP: a row for each, with how it proves itself and how its JSON is read. Pure."""
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 
 from cartwheel.bounces import read_report
+from cartwheel.errors import BadSetting
 from cartwheel.proofs import (
     Fetch,
     HookCall,
@@ -387,7 +388,14 @@ PROVIDERS: dict[str, Provider] = {
 """By the name in the hook's address."""
 
 
-def echo_header(provider: str, message_id: str) -> tuple[str, str] | None:
-    """What a message needs in its head so that the provider's reports name it by its Message-ID."""
-    echo = PROVIDERS[provider].echo
-    return (echo[0], echo[1].replace("{}", message_id)) if echo else None
+def of_hooks(names: Collection[str]) -> list[Provider]:
+    """Those whose reports are heard, as CARTWHEEL_BOUNCE_HOOKS names them; raises `BadSetting`."""
+    for name in names:
+        if name not in PROVIDERS:
+            raise BadSetting(f"CARTWHEEL_BOUNCE_HOOKS: no provider {name}; there are {', '.join(PROVIDERS)}")
+    return [PROVIDERS[name] for name in names]
+
+
+def echo_headers(providers: Iterable[Provider], message_id: str) -> list[tuple[str, str]]:
+    """What a message needs in its head so that the reports of these providers name it."""
+    return [(name, form.replace("{}", message_id)) for name, form in (row.echo for row in providers if row.echo)]

@@ -13,12 +13,13 @@ import typer
 from msgspec import inspect as types
 from typer.core import TyperCommand, TyperGroup
 
-from cartwheel import accounts, config, events, openapi, wire
+from cartwheel import accounts, config, events, openapi, smtpurl, wire
 from cartwheel.accountfile import AccountFile, Part
 from cartwheel.commands import COMMANDS
 from cartwheel.conditions import CONDITION_TYPES
 from cartwheel.examples import Examples, Provocation, Rung, Shown, form, run_examples
 from cartwheel.leadparts import PROFILE_FIELDS
+from cartwheel.providers import PROVIDERS
 from cartwheel.registry import Command, Scope
 from cartwheel.steps import STEP_TYPES, Step
 from cartwheel.terminal import compact_json
@@ -248,6 +249,25 @@ def _settings() -> Iterator[str]:
         for name, row in config.rows().items()
     ]
     yield from _table(["variable", "default", "what it is for"], rows)
+    yield "## Options of a mail server"
+    yield ""
+    yield "They stand behind the `?` of its URL in `CARTWHEEL_SMTP`: `smtp://relay.example?connections=5&per_hour=2000`."
+    yield ""
+    rows = [(_code(name), _option(default), about["help"]) for name, (default, about) in smtpurl.options().items()]
+    yield from _table(["option", "default", "what it is for"], rows)
+    yield "## Providers whose reports are heard"
+    yield ""
+    yield "These are the names in `CARTWHEEL_BOUNCE_HOOKS`. A provider calls `/hooks/NAME`, or `/hooks/NAME/SECRET`."
+    yield ""
+    rows = [(_code(name), row.title, row.secret) for name, row in PROVIDERS.items()]
+    yield from _table(["name", "provider", "its secret"], rows)
+
+
+def _option(default: object) -> str:
+    """As it would stand in the URL."""
+    if isinstance(default, bool):
+        return _code("yes" if default else "no")
+    return _code(f"{default:g}" if isinstance(default, float) else default) if default != "" else ""
 
 
 # -- account files --

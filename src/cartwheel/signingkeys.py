@@ -4,12 +4,16 @@ import asyncio
 import base64
 import secrets
 from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
 
 import sqlalchemy as sa
 
-from cartwheel import dkim, schema
+from cartwheel import catalog, dkim, schema
 from cartwheel.db import Database
+from cartwheel.errors import NameTaken
 from cartwheel.links import Signer
+from cartwheel.times import from_micros, to_micros
 
 _LINKS = "links"
 
@@ -42,7 +46,55 @@ class SigningKeys:
         return known[1]
 
     def _read(self, account_id: int) -> Sequence[dkim.Signer]:
-        table = schema.sender_domains
         with self._database.read() as connection:
-            rows = connection.execute(sa.select(table).where(table.c.account_id == account_id)).all()
-        return [dkim.Signer(row.domain, row.selector, row.private_key.encode()) for row in rows]
+            return [key.signer for key in stored(connection, account_id)]
+
+
+# -- looking and changing --
+
+
+@dataclass(frozen=True)
+class SenderKey:
+    """A key with which mail from a domain is signed."""
+
+    signer: dkim.Signer
+    created_at: datetime
+
+
+def stored(connection: sa.Connection, account_id: int, domain: str | None = None) -> list[SenderKey]:
+    """Those of an account, or of one of its domains, by their names."""
+    table = schema.sender_domains
+    query = sa.select(table).where(table.c.account_id == account_id).order_by(table.c.domain, table.c.selector)
+    if domain is not None:
+        query = query.where(table.c.domain == domain.lower())
+    return [
+        SenderKey(dkim.Signer(row.domain, row.selector, row.private_key.encode()), from_micros(row.created_at))
+        for row in connection.execute(query)
+    ]
+
+
+def add(
+    database: Database, account_id: int, domain: str, selector: str, algorithm: dkim.Algorithm, now: datetime
+) -> SenderKey:
+    """Make a key: from now on mail from the domain is signed with it. Raises `CannotSign` or `NameTaken`."""
+    pem = dkim.new_key(algorithm)
+    signer = dkim.Signer(domain, selector, pem)
+    place = {"account_id": account_id, "domain": signer.domain, "selector": signer.selector}
+    table = schema.sender_domains
+    with database.write() as connection:
+        catalog.touch(connection, account_id)
+        if connection.execute(sa.select(table.c.domain).filter_by(**place)).first() is not None:
+            raise NameTaken(f"there is a key {signer.selector} for {signer.domain}: give another --selector")
+        values = place | {"private_key": pem.decode(), "created_at": to_micros(now)}
+        connection.execute(sa.insert(table).values(values))
+    return SenderKey(signer, now)
+
+
+def remove(database: Database, account_id: int, domain: str, selector: str | None) -> int:
+    """Forget a domain's key, or all its keys; returns how many there were. Mail is not signed with them any more."""
+    place = {"account_id": account_id, "domain": domain.lower()}
+    if selector is not None:
+        place["selector"] = selector.lower()
+    with database.write() as connection:
+        catalog.touch(connection, account_id)
+        return connection.execute(sa.delete(schema.sender_domains).filter_by(**place)).rowcount

@@ -19,6 +19,7 @@ import uvloop
 
 from cartwheel import mailbox, observe, signingkeys, times
 from cartwheel.batches import Batches
+from cartwheel.bouncereader import BounceReader
 from cartwheel.composing import Composer
 from cartwheel.config import Settings
 from cartwheel.db import Database
@@ -35,6 +36,9 @@ log = logging.getLogger(__name__)
 PAUSE_S = 0.25
 """Time between two looks at what is due."""
 
+BOUNCES_PAUSE_S = 60.0
+"""Time between two visits of the mailbox for bounces. Each worker goes there: a mail that several read counts once."""
+
 
 class Worker:
     """All of it in one event loop. `base_url` is where links in mails lead."""
@@ -49,7 +53,8 @@ class Worker:
         )
         flows = Flows(database)
         self.engine = Engine(self.batches, flows, database, clock=clock)
-        composer = Composer(signingkeys.link_signer(database), base_url, bounce_mailbox=settings.bounce_address)
+        signer = signingkeys.link_signer(database)
+        composer = Composer(signer, base_url, bounce_mailbox=settings.bounce_address, hooks=settings.bounce_hooks)
         self.sender = Sender(self.batches, flows, composer, SigningKeys(database), self.posts, database, clock=clock)
         self._loops = [
             Loop("taking leads along", self.engine.round, PAUSE_S),
@@ -57,6 +62,10 @@ class Worker:
             Loop("sending", self.sender.round, PAUSE_S),
             Loop("looking at what waits for an owner", self.sender.release, 1.0),
         ]
+        self.bounces: BounceReader | None = None
+        if settings.bounce_mailbox is not None:
+            self.bounces = BounceReader(settings.bounce_mailbox, self.batches, database, signer)
+            self._loops.append(Loop("reading bounces", self.bounces.round, BOUNCES_PAUSE_S))
 
     async def start(self) -> None:
         await self.batches.start()

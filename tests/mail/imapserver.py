@@ -4,7 +4,9 @@ import asyncio
 import base64
 import re
 import ssl
-from collections.abc import Iterable
+import threading
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Self
 
@@ -107,6 +109,20 @@ class ImapServer:
     @property
     def uid_last(self) -> bool:
         return self._uid_last
+
+
+@contextmanager
+def in_a_thread(server: ImapServer) -> Iterator[ImapServer]:
+    """The server, running in a thread of its own."""
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever)
+    thread.start()
+    asyncio.run_coroutine_threadsafe(server.__aenter__(), loop).result(10)
+    yield server
+    asyncio.run_coroutine_threadsafe(server.__aexit__(), loop).result(10)
+    loop.call_soon_threadsafe(loop.stop)
+    thread.join()
+    loop.close()
 
 
 class _Session:

@@ -46,6 +46,11 @@ class Office:
             pass
         await self.worker.sender.finish()
 
+    def read_bounces(self) -> bool:
+        """Visit the mailbox for bounces once."""
+        assert self.worker.bounces is not None
+        return self._run(self.worker.bounces.round)
+
     def close(self) -> None:
         self._run(self.worker.batches.stop)
         self._run(self.worker.posts.close)

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from cartwheel.bounces import read_report
 from cartwheel.proofs import HookRefused
-from cartwheel.providers import PROVIDERS, echo_header
+from cartwheel.providers import PROVIDERS, echo_headers, of_hooks
 from cartwheel.reports import Kind
 
 quick = settings(max_examples=300, derandomize=True, deadline=None, database=None)
@@ -146,9 +146,10 @@ def test_whatever_a_provider_says_is_read_or_refused(data: st.DataObject) -> Non
 # -- what goes out for it --
 
 
-def test_a_message_can_ask_for_its_name_to_be_given_back() -> None:
-    assert echo_header("ses", MESSAGE_ID) is None
-    assert echo_header("postmark", MESSAGE_ID) == ("X-PM-Metadata-message_id", MESSAGE_ID)
-    asked = echo_header("sparkpost", MESSAGE_ID)
-    assert asked is not None
-    assert json.loads(asked[1]) == {"metadata": {"message_id": MESSAGE_ID}}
+def test_a_message_asks_only_for_what_somebody_gives_back() -> None:
+    assert echo_headers(of_hooks(["ses", "sendgrid", "mailgun", "signed"]), MESSAGE_ID) == []
+    asked = dict(echo_headers(of_hooks(["postmark", "sparkpost"]), MESSAGE_ID))
+    assert asked.pop("X-PM-Metadata-message_id") == MESSAGE_ID
+    assert {name: json.loads(value) for name, value in asked.items()} == {
+        "X-MSYS-API": {"metadata": {"message_id": MESSAGE_ID}}
+    }
