@@ -1,12 +1,14 @@
 """`cartwheel doctor`: it finds what is wrong, and nothing where all is well."""
 
 from collections.abc import Iterator
+from datetime import timedelta
 from typing import Any
 
 import pytest
 import sqlalchemy as sa
+from office import Office
 
-from cartwheel import doctor, schema
+from cartwheel import doctor, schema, times
 from cartwheel.db import Database
 from commandline import Cartwheel
 from harness import Api, Server, new_api
@@ -14,11 +16,15 @@ from harness import Api, Server, new_api
 EMAILS = ("ada@shop.example", "grace@shop.example")
 
 
+ODD_RUNS = [("active", ""), ("parked", ""), ("active", "the sequence is paused")]
+"""Statuses, and reasons."""
+
+
 @pytest.fixture
 def patient(url: str) -> Iterator[Api]:
     """A database with a bit of everything."""
     server = Server(url)
-    api = new_api(server)
+    api = new_api(server, account={"mail": {"sender": "hello@shop.example"}})
     for email in EMAILS:
         api.create(email, custom_fields=[{"field_identifier": "plan", "field_value": "612"}])
         api.on(email, "assign_tag", tag_name="Customer")
@@ -26,7 +32,11 @@ def patient(url: str) -> Iterator[Api]:
         api.on(email, "give_points_to_lead", points=10, expiration=30)
         api.on(email, "remove_points_from_lead", points=3)
         api.on(email, "subscribe_lead_to_sequence_at_step", sequence_name="Welcome", step="1")
+    office = Office(server)
+    office.settle()
     server.clock.forward(days=31)
+    office.settle()
+    office.close()
     assert [api.lead(email)["score"] for email in EMAILS] == [-3, -3]
     server.stop()
     yield api
@@ -37,10 +47,12 @@ def patient(url: str) -> Iterator[Api]:
 def test_the_doctor_finds_nothing_where_all_is_well(cartwheel: Cartwheel) -> None:
     ran = cartwheel("doctor")
     assert ran.code == 0
-    assert "All is well. 1 account, 2 leads, 14 events, 4 ledger rows." in ran.out
+    assert "All is well. 1 account, 2 leads, 18 events, 4 ledger rows, 4 mails." in ran.out
+    assert "4 due = 0 queued + 0 handed over + 4 accepted + 0 failed + 0 suppressed + 0 in doubt" in ran.out
     found = cartwheel("doctor", "--json").json
     assert found["healthy"] is True
-    assert len(found["checks"]) == len(doctor.CHECKS)
+    assert found["mails"]["accepted"] == found["counts"]["mails"] == 4
+    assert len(found["checks"]) == len(list(doctor.checks(times.now())))
 
 
 def test_every_broken_promise_is_found(cartwheel: Cartwheel, patient: Api) -> None:
@@ -52,10 +64,16 @@ def test_every_broken_promise_is_found(cartwheel: Cartwheel, patient: Api) -> No
             f"DELETE FROM events WHERE {here} AND kind = 'lead_created'",
             f"UPDATE leads SET email = 'Ada@shop.example' WHERE {here} AND email = 'grace@shop.example'",
             "UPDATE counters SET next = 1 WHERE name = 'leads'",
-            (
-                "INSERT INTO enrolments SELECT account_id, lead_id, id + 1, sequence_id, step, status, 0, NULL, 0 = 1, "
-                "version, NULL, NULL, 0, '', '[]' FROM enrolments"
+            *(
+                f"INSERT INTO enrolments SELECT account_id, lead_id, id + {number}, sequence_id, step, '{status}', 0, NULL, "
+                f"0 = 1, version, NULL, NULL, 0, '{reason}', '[]' FROM enrolments WHERE latest"
+                for number, (status, reason) in enumerate(ODD_RUNS, 1)
             ),
+            f"DELETE FROM events WHERE {here} AND kind = 'mail_sent'",
+            f"UPDATE mails SET state = 'handed over', next_at = 1 WHERE {here} AND box = '1'",
+            f"UPDATE mails SET next_at = 1 WHERE {here} AND box = '2'",
+            f"UPDATE mails SET run = 7 WHERE {here} AND address = 'grace@shop.example'",
+            f"INSERT INTO suppressions VALUES ({patient.account_id}, 'ada@shop.example', 'complaint', 0, '', 0)",
         ):
             connection.execute(sa.text(sql))
         for table in schema.metadata.tables.values():
@@ -66,6 +84,11 @@ def test_every_broken_promise_is_found(cartwheel: Cartwheel, patient: Api) -> No
     assert [name for name, result in results.items() if not result["found"]] == []
     assert results["score"]["found"] == 3
     assert results["first event"]["found"] == 3
+    assert results["mail time"]["found"] == 2
+    assert results["mail on its way"]["found"] == 2
+    assert results["mail run"]["found"] == 3
+    assert results["mail event"]["found"] == 3
+    assert results["suppressed mail"]["found"] == 2
     assert {"account_id": patient.account_id, "email": "ada@shop.example", "leads": 2} in results["address"]["examples"]
     shown = cartwheel("doctor").out
     assert "Something is wrong." in shown
@@ -79,6 +102,27 @@ def _odd(column: sa.Column[Any]) -> object:
     if column.name in {"lead_id", "tag_id", "list_id", "sequence_id", "field_id"}:
         return 1
     return {int: 987_654_321, bool: False, str: "odd", bytes: b"odd"}[column.type.python_type]
+
+
+def test_a_pause_that_is_just_over_and_a_mail_just_handed_over_are_no_findings(patient: Api) -> None:
+    database, at = patient.server.database, patient.server.clock()
+    moment = times.to_micros(at)
+    with database.write() as connection:
+        for sql in (
+            "UPDATE enrolments SET status = 'active', due_at = NULL, reason = 'the sequence is paused'",
+            f"UPDATE sequences SET resumed_at = {moment}",
+            f"UPDATE mails SET state = 'handed over', next_at = {moment}",
+        ):
+            connection.execute(sa.text(sql))
+    assert _found(database, at) == []
+    assert _found(database, at + timedelta(hours=2)) == ["held run", "mail on its way"]
+    with database.write() as connection:
+        connection.execute(sa.text("UPDATE sequences SET paused = 1 = 1"))
+    assert _found(database, at + timedelta(hours=2)) == ["mail on its way"]
+
+
+def _found(database: Database, now: Any) -> list[str]:
+    return [result.name for result in doctor.examine(database, now).results if result.found]
 
 
 def test_the_doctor_tells_a_newer_cartwheels_migration(cartwheel: Cartwheel, url: str) -> None:

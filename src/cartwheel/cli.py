@@ -189,13 +189,13 @@ def run_doctor(*, as_json: AsJson = False) -> None:
 
     It only reads, and a server may be at work meanwhile.
     """
-    from cartwheel import cli_work, doctor, terminal, views
+    from cartwheel import cli_work, doctor, terminal, times, views
     from cartwheel.db import Database
 
     database = Database(Settings.load().database)
     try:
         cli_work.check_there(database)
-        found = doctor.examine(database)
+        found = doctor.examine(database, times.now())
     finally:
         database.close()
     if as_json:

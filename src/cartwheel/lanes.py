@@ -271,7 +271,12 @@ class SqliteLane:
                 return
 
     async def commit(self) -> None:
-        await asyncio.get_running_loop().run_in_executor(self._disk, self._run, "COMMIT")
+        committing = asyncio.get_running_loop().run_in_executor(self._disk, self._run, "COMMIT")
+        try:
+            await asyncio.shield(committing)
+        except asyncio.CancelledError:  # whoever rolls back now must not meet a commit that goes on
+            await asyncio.wait([committing])
+            raise
 
     async def rollback(self) -> None:
         if self._connection.in_transaction:
@@ -443,6 +448,7 @@ def _postgresql_trouble(error: psycopg.Error) -> Exception:
         psycopg.errors.UniqueViolation | psycopg.errors.SerializationFailure | psycopg.errors.DeadlockDetected,
     ):
         return Conflict(str(error))
-    if isinstance(error, psycopg.OperationalError):
+    # The latter when this process was frozen in a transaction, see PATIENCE.
+    if isinstance(error, psycopg.OperationalError | psycopg.errors.IdleInTransactionSessionTimeout):
         return Unavailable(str(error))
     return error

@@ -6,11 +6,11 @@ its way. Who dies after that leaves it handed over; when its time is up, it is i
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, TypeVar
 
 from cartwheel import mailbox, mailstore, observe, schema
 from cartwheel.accounts import Account, DoubtPolicy
@@ -35,6 +35,8 @@ from cartwheel.steps import EmailStep
 from cartwheel.times import to_micros
 
 log = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 MOST_AT_ONCE = 100
 """Mails in one transaction."""
@@ -83,7 +85,7 @@ class HandOverWork(OneLead):
             return None  # somebody was here since it was found
         account = desk.account(lead.account_id)
         if mail.state is MailState.HANDED_OVER:
-            if mail.server == mailbox.MAILBOX:  # where it would be by now, if it had been sent
+            if mail.server == mailbox.SERVER.name:  # where it would be by now, if it had been sent
                 lead.try_later(mail, now, "whoever was sending it vanished", soft=False)
             else:
                 doubt(lead, mail, account, now, "whoever was sending it vanished")
@@ -278,7 +280,7 @@ class Sender:
         self._limits = SendLimits()
         self._released_at_version = -1
         self._lines = observe.LineLog("cartwheel.mails", "mail")
-        self._under_way: set[asyncio.Task[None]] = set()
+        self._under_way: set[asyncio.Task[Any]] = set()
         self.sent = 0
         """How many mails servers have taken from this process."""
 
@@ -286,13 +288,16 @@ class Sender:
         """Hand over what is due, unless enough is under way; true if there may be more."""
         while len(self._under_way) >= self._posts.at_once:
             await asyncio.wait(self._under_way, return_when=asyncio.FIRST_COMPLETED)
+        # A round may be broken off, but not between storing that mails are on their way and sending them.
+        return await asyncio.shield(self._begin(self._hand_over()))
+
+    async def _hand_over(self) -> bool:
         handed = await self._batches.sweep(self._find)
-        for work, result in handed:
+        for _, result in handed:
             if isinstance(result, Letter):
-                task = asyncio.create_task(self._send(result))
-                self._under_way.add(task)
-                task.add_done_callback(self._under_way.discard)
-            elif isinstance(result, Exception):
+                self._begin(self._send(result))
+        for work, result in handed:
+            if isinstance(result, Exception):
                 await self._put_off(work, result)
         return len(handed) == MOST_AT_ONCE
 
@@ -303,6 +308,12 @@ class Sender:
             await asyncio.to_thread(mailstore.release, self._database, FOR_THE_OWNER, self._clock())
             self._released_at_version = known.version
         return False
+
+    def _begin(self, what: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
+        task = asyncio.create_task(what)
+        self._under_way.add(task)
+        task.add_done_callback(self._under_way.discard)
+        return task
 
     async def finish(self) -> None:
         """Wait for the mails that are under way."""

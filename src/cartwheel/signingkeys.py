@@ -20,15 +20,25 @@ _LINKS = "links"
 
 def link_signer(database: Database) -> Signer:
     """The signer of links, whose secret is made when it is first needed; all processes find the same."""
+    with database.read() as connection:
+        found = _link_secret(connection)
+    return Signer(base64.b64decode(found or _make_link_secret(database)))
+
+
+def _link_secret(connection: sa.Connection) -> str | None:
     table = schema.secrets
+    return connection.execute(sa.select(table.c.value).where(table.c.name == _LINKS)).scalar_one_or_none()
+
+
+def _make_link_secret(database: Database) -> str:
     with database.write() as connection:
         if database.name == "postgresql":
             connection.execute(sa.text("LOCK TABLE secrets IN SHARE ROW EXCLUSIVE MODE"))
-        found = connection.execute(sa.select(table.c.value).where(table.c.name == _LINKS)).scalar_one_or_none()
+        found = _link_secret(connection)  # another process may have been quicker
         if found is None:
             found = base64.b64encode(secrets.token_bytes(32)).decode()
-            connection.execute(sa.insert(table).values(name=_LINKS, value=found))
-    return Signer(base64.b64decode(found))
+            connection.execute(sa.insert(schema.secrets).values(name=_LINKS, value=found))
+        return found
 
 
 class SigningKeys:

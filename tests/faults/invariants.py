@@ -9,7 +9,7 @@ from typing import Any
 import sqlalchemy as sa
 from callers import Attempt, Book, Outcome
 
-from cartwheel import doctor, schema
+from cartwheel import doctor, schema, times
 from cartwheel.db import Database
 
 
@@ -43,7 +43,7 @@ def read(url: str) -> Stored:
     """Everything about leads. Cartwheel's own examination has to find nothing, and every row has to have its lead."""
     database = Database(url)
     try:
-        report = doctor.examine(database)
+        report = doctor.examine(database, times.now())
         assert report.healthy, [result for result in report.results if result.found]
         with database.read() as connection:
             return _read(connection)

@@ -115,6 +115,7 @@ _FORKS.set_forkserver_preload(
         "cartwheel.cli",
         "cartwheel.cli_accounts",
         "cartwheel.serving",
+        "cartwheel.worker",
         "sqlalchemy.dialects.postgresql.psycopg",
         "typer._adapters",  # which typer imports when it reads its first argument
         "uvicorn.lifespan.on",

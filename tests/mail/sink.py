@@ -30,6 +30,8 @@ class Deed(Enum):
     DROP = "drop"
     RESET = "reset"
     STALL = "stall"
+    WAIT = "wait"
+    """As usual, but only after the sink was told to `go_on`."""
     DEAF = "deaf"
     """Stall, and read no more."""
     TAKE_AND_DROP = "take and drop"
@@ -42,6 +44,7 @@ AS_USUAL = Deed.AS_USUAL
 DROP = Deed.DROP
 RESET = Deed.RESET
 STALL = Deed.STALL
+WAIT = Deed.WAIT
 DEAF = Deed.DEAF
 TAKE_AND_DROP = Deed.TAKE_AND_DROP
 TAKE_AND_STALL = Deed.TAKE_AND_STALL
@@ -86,6 +89,7 @@ class Sink:
         tls: ssl.SSLContext | None = None,
         users: Mapping[str, str] = {},
         window: int = 0,
+        port: int = 0,
         **acts: Sequence[Act],
     ) -> None:
         self.script = {phase: list(acts) for phase, acts in {**script, **acts}.items()}
@@ -98,7 +102,10 @@ class Sink:
         self.violations: list[str] = []
         self.connections = 0
         self.pipelined = 0
-        self.port = 0
+        self.port = port
+        self.waiting = 0
+        """How many sessions are at a `WAIT`."""
+        self._gate = asyncio.Event()
         self._heard = asyncio.Event()
         self._sessions: dict[_Session, asyncio.Task[None]] = {}
         self._thread: threading.Thread | None = None
@@ -106,13 +113,20 @@ class Sink:
     def url(self, *, scheme: str = "smtp", credentials: str = "", **options: object) -> str:
         return f"{scheme}://{credentials}127.0.0.1:{self.port}?{urlencode(options)}"
 
-    def next_act(self, phase: str, usual: Act) -> Act:
+    async def next_act(self, phase: str, usual: Act) -> Act:
         acts = self.script.get(phase)
         act = acts.pop(0) if acts else AS_USUAL
-        return usual if act is AS_USUAL else act
+        if act is WAIT:
+            self.waiting += 1
+            await self._gate.wait()
+        return usual if act in {AS_USUAL, WAIT} else act
+
+    def go_on(self) -> None:
+        """Nobody waits any more. For a sink that runs in a thread."""
+        self._loop.call_soon_threadsafe(self._gate.set)
 
     async def __aenter__(self) -> Self:
-        listener = socket.create_server(("127.0.0.1", 0))
+        listener = socket.create_server(("127.0.0.1", self.port))
         if self.window:
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, self.window)
         self.port = listener.getsockname()[1]
@@ -236,7 +250,7 @@ class _Session(asyncio.Protocol):
 
     async def _answer(self, phase: str, usual: str) -> str:
         """What is said in this phase."""
-        act = self._sink.next_act(phase, usual)
+        act = await self._sink.next_act(phase, usual)
         if isinstance(act, Deed):
             raise _End(act)
         if act:
@@ -348,7 +362,7 @@ class _Session(asyncio.Protocol):
             raise _End(DROP)  # who answers before the end does not listen to the end
         data = await self._message()
         usual = f"250 2.0.0 Ok: queued as Q{len(self._sink.messages)}"
-        act = self._sink.next_act("dot", usual)
+        act = await self._sink.next_act("dot", usual)
         if act in TAKING or (isinstance(act, str) and act.startswith("2")):
             self._take(data)
         self._transaction = _Transaction()
