@@ -17,7 +17,7 @@ from cartwheel.links import Kind, MailId, Signer
 from cartwheel.mailhtml import Kind as Language
 from cartwheel.mails import Mail
 from cartwheel.merge import MERGE_NAMES, BadContent
-from cartwheel.mime import Attachment, address
+from cartwheel.mime import Attachment, address, ascii_domain
 from cartwheel.outgoing import Outgoing
 from cartwheel.render import Built, CompiledMail, Content, compile_mail
 from cartwheel.steps import EmailStep
@@ -192,7 +192,7 @@ class Composer:
 
 def _signed(built: Built, sender: str, signers: Sequence[dkim.Signer], now: datetime) -> bytes:
     """By every key of the sender's domain, or of the one above it."""
-    domain = sender.rpartition("@")[2].lower()
+    domain = ascii_domain(sender.rpartition("@")[2].lower())
     mine = [signer for signer in signers if domain == signer.domain or domain.endswith(f".{signer.domain}")]
     if mine:
         signatures = dkim.sign(mine, built.headers, built.body, int(now.timestamp()))

@@ -89,7 +89,7 @@ def address(name: str, email: str) -> str:
     if not mailbox:
         raise EmailNotValid
     domain = mailbox["domain"]
-    spec = email if domain.isascii() else f"{mailbox['local']}@{_ascii_domain(domain)}"
+    spec = f"{mailbox['local']}@{ascii_domain(domain)}"
     name = " ".join(clean_value(name).split())
     if not name:
         return spec
@@ -104,7 +104,10 @@ def address(name: str, email: str) -> str:
     return f"{phrase}{gap}<{spec}>"
 
 
-def _ascii_domain(domain: str) -> str:
+def ascii_domain(domain: str) -> str:
+    """As the DNS has it. Raises `EmailNotValid`."""
+    if domain.isascii():
+        return domain
     try:
         return validate_email(f"x@{domain}", check_deliverability=False, test_environment=True).ascii_domain
     except EmailNotValidError as error:

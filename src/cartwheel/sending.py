@@ -31,6 +31,7 @@ from cartwheel.replies import Fate, Outcome, Phase
 from cartwheel.sendlimits import USED, Limit, SendLimits, limits_of
 from cartwheel.servers import Post, Servers
 from cartwheel.signingkeys import SigningKeys
+from cartwheel.smtpurl import Server
 from cartwheel.steps import EmailStep
 from cartwheel.times import to_micros
 
@@ -41,8 +42,8 @@ T = TypeVar("T")
 MOST_AT_ONCE = 100
 """Mails in one transaction."""
 
-LEASE = timedelta(minutes=15)
-"""How long a mail may be on its way: longer than all of the transport's time-outs together."""
+TURN_WITHIN = timedelta(minutes=5)
+"""So long a mail that was handed over may wait for a connection."""
 
 PAUSES = tuple(timedelta(minutes=minutes) for minutes in (5, 15, 60, 120, 240, 480, 720))
 """After a temporary refusal; the last one again and again."""
@@ -54,6 +55,11 @@ SEES_TO_IT = timedelta(hours=1)
 
 FOR_THE_OWNER = "an owner has to see to it: "
 """So begins the reason of a mail that waits for a change of its account."""
+
+
+def lease(server: Server) -> timedelta:
+    """How long a mail may be on its way; later than that, whoever had it is believed to be dead."""
+    return TURN_WITHIN + server.longest
 
 
 @dataclass(frozen=True)
@@ -109,7 +115,7 @@ class HandOverWork(OneLead):
             return None
         for row in turn.used:
             desk.put(USED, row)
-        return Letter(account, lead, lead.hand_over(mail, post.name, until=now + LEASE), step)
+        return Letter(account, lead, lead.hand_over(mail, post.name, until=now + lease(post.server)), step)
 
     def step(self, box: str) -> EmailStep | None:
         step = self._flow.by_box.get(box) if self._flow else None
@@ -210,6 +216,18 @@ _DUE_MAILS = DueLeads(
     schema.mails, ("account_id", "lead_id", "id", "sequence_id", "version", "box"), "next_at", most=MOST_AT_ONCE
 )
 _WHO = Select(schema.leads, ("account_id", "id", "email", "test"), by=("account_id", "id"))
+
+
+def _why_not_made(trouble: Exception) -> str:
+    if isinstance(trouble, Unsendable):
+        return f"{FOR_THE_OWNER}{trouble}"
+    log.error("a mail could not be made", exc_info=trouble)
+    return f"Cartwheel failed: {type(trouble).__name__}"
+
+
+def _next_try(post: Post, outcome: Outcome, now: datetime) -> datetime:
+    """After trouble with the server: when it may be used again; if by then it can be, a mail that was not touched at once."""
+    return post.open_until(now) or (now if outcome.phase is Phase.CHECK else now + PAUSES[0])
 
 
 def _told(letter: Letter, outcome: Outcome) -> dict[str, object]:
@@ -347,14 +365,8 @@ class Sender:
 
     async def _put_off(self, work: Work[Any], trouble: Exception) -> None:
         """One that the program failed on, or that an owner has to see to, must not be tried again at once."""
-        if not isinstance(trouble, Unsendable):
-            log.error("a mail could not be handed over", exc_info=trouble)
         assert isinstance(work, HandOverWork)
-        if isinstance(trouble, Unsendable):
-            reason = f"{FOR_THE_OWNER}{trouble}"
-        else:
-            reason = f"Cartwheel failed: {type(trouble).__name__}"
-        await self._batches.submit(PutOffWork(work.key, work.mail_key, reason))
+        await self._batches.submit(PutOffWork(work.key, work.mail_key, _why_not_made(trouble)))
 
     async def _send(self, letter: Letter) -> None:
         """A handed over mail goes out, and what became of it is stored, however long the database is away."""
@@ -373,16 +385,16 @@ class Sender:
                 signers=await self._keys.of(letter.account.id, self._batches.catalog.version),
                 nobody_outside=post is self._posts.mailbox,
             )
-        except Unsendable as trouble_:
-            outcome = Outcome(Fate.SERVER_TROUBLE, Phase.CHECK, f"{FOR_THE_OWNER}{trouble_}")
+        except Exception as trouble_:  # whatever it is, the mail is certainly not sent
+            outcome = Outcome(Fate.SERVER_TROUBLE, Phase.CHECK, _why_not_made(trouble_))
             await self._settle(letter, outcome, lambda now: now + SEES_TO_IT)
             return
-        outcome = await post.send(outgoing)
+        outcome = await post.send(outgoing, until=letter.mail.next_at or self._clock())
         self.sent += outcome.fate is Fate.ACCEPTED
         kept = None
         if post is self._posts.mailbox:
             kept = mailbox.row_of(letter.account.id, letter.lead.id, letter.mail, outgoing, self._clock())
-        await self._settle(letter, outcome, lambda now: post.open_until(now) or now + PAUSES[0], kept)
+        await self._settle(letter, outcome, lambda now: _next_try(post, outcome, now), kept)
 
     async def _settle(
         self, letter: Letter, outcome: Outcome, next_try: Callable[[datetime], datetime], kept: Row | None = None

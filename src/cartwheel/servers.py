@@ -5,7 +5,7 @@ What is known of a server's health is this process's own: another may reach it b
 
 import asyncio
 from collections.abc import Callable, Iterator, Sequence
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 from cartwheel.outgoing import Outgoing
 from cartwheel.replies import Fate, Outcome, Phase
@@ -95,6 +95,8 @@ class Breaker:
 
 # -- which --
 
+_EVER = datetime.max.replace(tzinfo=UTC)
+
 
 class Post:
     """One server and all that belongs to it."""
@@ -104,6 +106,7 @@ class Post:
         self.breaker = Breaker()
         self.transport = transport
         self._clock = clock
+        self._room = asyncio.Semaphore(server.connections)
 
     @property
     def name(self) -> str:
@@ -114,9 +117,22 @@ class Post:
         wait_s = self.breaker.wait_s(now)
         return now + timedelta(seconds=wait_s) if wait_s else None
 
-    async def send(self, message: Outgoing, on_final_dot: Callable[[], None] | None = None) -> Outcome:
-        """A message for a server that is parked comes back untouched."""
-        ticket = self.breaker.enter(self._clock())
+    async def send(
+        self,
+        message: Outgoing,
+        on_final_dot: Callable[[], None] | None = None,
+        *,
+        until: datetime = _EVER,
+    ) -> Outcome:
+        """A message comes back untouched when the server is parked, or when it could not be finished with by `until`."""
+        async with self._room:
+            return await self._send(message, on_final_dot, until)
+
+    async def _send(self, message: Outgoing, on_final_dot: Callable[[], None] | None, until: datetime) -> Outcome:
+        now = self._clock()
+        if now > until - self.server.longest:
+            return Outcome(Fate.SERVER_TROUBLE, Phase.CHECK, f"waited for too long for its turn at {self.name}")
+        ticket = self.breaker.enter(now)
         if ticket is None:
             why = f"{self.name} is not in use at the moment: {self.breaker.last_error}"
             return Outcome(Fate.SERVER_TROUBLE, Phase.CHECK, why)

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields
+from datetime import timedelta
 from enum import StrEnum
 from ipaddress import ip_address
 from typing import Any, TypeVar
@@ -96,6 +97,15 @@ class Server:
         """By which it is known: in limits, which belong to the account there, and to people."""
         place = f"{self.host}:{self.port}"
         return f"{self.user}@{place}" if self.user else place
+
+    @property
+    def longest(self) -> timedelta:
+        """How long one message can take, when every answer comes at the last moment."""
+        return timedelta(seconds=2 * self.connect_timeout + _MOST_ANSWERS * self.command_timeout + self.dot_timeout)
+
+
+_MOST_ANSWERS = 12
+"""From the greeting to DATA, with encryption, log-in and RSET, and two waits for progress."""
 
 
 def options() -> dict[str, Any]:

@@ -225,3 +225,25 @@ async def test_a_trial_that_is_called_off_leaves_the_server_to_the_next_one() ->
             await trial
         assert (await post.send(LETTER)).fate is Fate.ACCEPTED
         await servers.close()
+
+
+async def test_who_waits_for_a_server_that_stalls_comes_back_untouched() -> None:
+    async with Sink(rcpt=[STALL] * 3) as sink:
+        servers = servers_of(sink.url(connections=3, command_timeout=0.2), Clock())
+        [post] = servers
+        outcomes = await asyncio.gather(*(post.send(LETTER) for _ in range(30)))
+        assert [outcome.phase for outcome in outcomes].count(Phase.CHECK) == 27
+        assert sink.messages == []
+        await servers.close()
+
+
+async def test_a_message_whose_turn_comes_too_late_is_not_begun() -> None:
+    clock = Clock()
+    async with Sink() as sink:
+        servers = servers_of(sink.url(), clock)
+        [post] = servers
+        in_time = clock() + post.server.longest
+        outcomes = [await post.send(LETTER, until=until) for until in (in_time, in_time - timedelta(seconds=1))]
+        assert [outcome.fate for outcome in outcomes] == [Fate.ACCEPTED, Fate.SERVER_TROUBLE]
+        assert len(sink.messages) == 1
+        await servers.close()
