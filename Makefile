@@ -40,9 +40,12 @@ lock: setup ## take the newest versions of all dependencies
 	$(COMPILE) pyproject.toml -o requirements.lock
 	$(COMPILE) pyproject.toml --group dev -o requirements-dev.lock
 
-bench: setup ## the speed of the API on both engines, a minute each (needs wrk)
-	$(BIN)/python bench/api.py --engine sqlite --leads 10000 --seconds 10
-	$(BIN)/python bench/api.py --engine postgresql --leads 10000 --seconds 10
+bench: setup ## the speed of API, mail and sequences on both engines, some minutes (needs wrk)
+	for engine in sqlite postgresql; do \
+	  $(BIN)/python bench/api.py --engine $$engine --leads 10000 --seconds 10 && \
+	  $(BIN)/python bench/mail.py --engine $$engine --mails 10000 && \
+	  $(BIN)/python bench/engine.py --engine $$engine --sleepers 100000 || exit 1; \
+	done
 
 clean: ## away with everything that was made
 	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis dist
