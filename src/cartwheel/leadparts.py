@@ -64,6 +64,8 @@ Parts = int
 NOT_LOADED: Any = None
 """What stands in a lead's part that its work did not ask for; any use of it fails."""
 
+LEFT_BY_ITSELF = "a step of the sequence ended it"
+
 NOT_STORED = 0
 """The key of a run that has no number yet."""
 
@@ -157,7 +159,7 @@ class Enrolment(msgspec.Struct, frozen=True):
     moves: int = 0
     """How many steps it has come through."""
     reason: str = ""
-    """Why it is parked, or what it waits for, in words."""
+    """Why it is parked, what it waits for, or that a step of its own ended it, in words."""
     earlier: tuple[datetime, ...] = ()
     """When the runs before it started: the latest ones, oldest first."""
 
@@ -168,6 +170,11 @@ class Enrolment(msgspec.Struct, frozen=True):
     @property
     def ended_by_leaving(self) -> bool:
         return self.status is RunStatus.UNSUBSCRIBED
+
+    @property
+    def ended_by_itself(self) -> bool:
+        """One of its own steps took the lead out: what the steps before have sent is meant to arrive."""
+        return self.ended_by_leaving and self.reason == LEFT_BY_ITSELF
 
 
 ANY_TIME = Entry()
