@@ -27,7 +27,7 @@ from cartwheel.whatifs import WhatIf, act, read
 from conftest import Databases
 from harness import API_PASSWORD, Api, Server
 
-HISTORIES = 20
+HISTORIES = 12
 LENGTH = timedelta(days=20)
 EMAIL = "ada@shop.example"
 SUBJECT = "Hello {first_name|you}, {score} points in {city|nowhere}"
@@ -68,6 +68,7 @@ class Reality:
         self.server, self.office = server, office
         dice = OddDice(f"simulation {number}")
         server.clock.now = datetime(2026, dice.choice([3, 10]), 24, dice.randrange(24), dice.randrange(60), tzinfo=UTC)
+        server.forgive()  # by a clock that was set back, the gate would have callers wait
         self.flows = {name: dice.flow(server.clock.now) for name in SEQUENCES}
         for step in (step for flow in self.flows.values() for step in flow if step["type"] == "email"):
             step["subject"] = SUBJECT
@@ -226,4 +227,4 @@ def test_the_worker_does_what_the_simulator_tells(engine: str, databases: Databa
             for what, is_so in told.items():
                 assert reality.tied or story[what] == is_so, f"{what} in simulation {number}: {reality.what_ifs}"
     server.stop()
-    assert compared > 0.9 * HISTORIES
+    assert compared >= 0.9 * HISTORIES
