@@ -153,7 +153,7 @@ class Enrolment(msgspec.Struct, frozen=True):
     version: int = 0
     """The version of the sequence that it keeps to."""
     arrived_at: datetime | None = None
-    """When it came to its step, which its delay counts from; None when it has only been put there."""
+    """When it came to its step, which its delay counts from."""
     due_at: datetime | None = None
     """When it has to be looked at next; None for never."""
     moves: int = 0
