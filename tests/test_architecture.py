@@ -15,8 +15,8 @@ errors
 -- pure: what there is and what can happen --
 times network events mails leadparts leads emails bodies accounts schedule conditions steps flows moving
 -- pure: mail --
-replies outgoing plaintext merge inert splice mailhtml mime render smtpurl links dkim
-reports mailparts bounces proofs providers composing boxurl
+reports replies outgoing plaintext merge inert splice mailhtml mime render smtpurl links dkim
+mailparts bounces proofs providers composing boxurl
 -- pure: telling --
 stories telling whatifs
 -- data --

@@ -314,8 +314,10 @@ def test_who_left_a_sequence_may_start_anew_at_another_step() -> None:
     lead.unenrol(1, START)
     lead.unenrol(1, START)
     lead.enrol(1, "A2", START)
-    assert lead.past_runs == [Enrolment(NOT_STORED, 1, "1", RunStatus.UNSUBSCRIBED, START, START)]
-    assert lead.runs == {1: Enrolment(NOT_STORED, 1, "A2", RunStatus.ACTIVE, START, due_at=START, earlier=(START,))}
+    assert lead.past_runs == [Enrolment(NOT_STORED, 1, "1", RunStatus.UNSUBSCRIBED, START, START, arrived_at=START)]
+    assert lead.runs == {
+        1: Enrolment(NOT_STORED, 1, "A2", RunStatus.ACTIVE, START, arrived_at=START, due_at=START, earlier=(START,))
+    }
 
 
 @pytest.mark.parametrize("empty", ["", ()])

@@ -110,23 +110,48 @@ class OnList(Condition, tag="on_list", frozen=True):
         return f"the lead is on the list {self.list}"
 
 
-class InSequence(Condition, tag="in_sequence", frozen=True):
-    """The lead is in the sequence, or has completed it."""
+class _OfSequence(Condition, frozen=True):
+    """The lead's latest run through a sequence."""
 
     sequence: Text
 
     hears = _kinds(SequenceJoined, SequenceLeft, SequenceCompleted)
     parts = Part.SEQUENCES
+    statuses: ClassVar[frozenset[RunStatus]]
 
     def holds(self, subject: Subject) -> bool:
         run = subject.lead.runs.get(subject.account.sequence_named(self.sequence).id)
-        return run is not None and run.status is not RunStatus.UNSUBSCRIBED
+        return run is not None and run.status in self.statuses
 
     def check(self, account: Account) -> None:
         account.sequence_named(self.sequence)
 
+
+class InSequence(_OfSequence, tag="in_sequence", frozen=True):
+    """The lead is in the sequence, or has completed it."""
+
+    statuses = frozenset(RunStatus) - {RunStatus.UNSUBSCRIBED}
+
     def told(self) -> str:
         return f"the lead is in the sequence {self.sequence}"
+
+
+class Completed(_OfSequence, tag="completed", frozen=True):
+    """The lead has completed the sequence."""
+
+    statuses = frozenset({RunStatus.COMPLETED})
+
+    def told(self) -> str:
+        return f"the lead has completed the sequence {self.sequence}"
+
+
+class Left(_OfSequence, tag="left", frozen=True):
+    """The lead was in the sequence and has left it."""
+
+    statuses = frozenset({RunStatus.UNSUBSCRIBED})
+
+    def told(self) -> str:
+        return f"the lead has left the sequence {self.sequence}"
 
 
 class Score(Condition, tag="score", frozen=True):
@@ -208,10 +233,10 @@ def _values(name: str, subject: Subject) -> list[str]:
 
 
 class _OfMail(Condition, frozen=True):
-    """A mail of this run, by the box label of its step; `within` counts from its sending."""
+    """A mail of this run, by the box label of its step, or any; `within` counts from its sending."""
 
-    box: Text
-    within: str = ""
+    box: Annotated[Text | None, msgspec.Meta(description="Its step; without it, any mail of the run.")] = None
+    within: Annotated[str, msgspec.Meta(description="Like `2 days`: how soon after it was sent.")] = ""
 
     parts = Part.MAILS
 
@@ -225,7 +250,7 @@ class _OfMail(Condition, frozen=True):
     def _soon(self, lead: Lead, run: Enrolment | None, *, clicked: bool) -> bool:
         limit = Delay.read(self.within).length if self.within else timedelta.max
         return any(
-            mail.box == self.box
+            self.box in {None, mail.box}
             and run is not None
             and mail.run_key == run.key
             and (seen := mail.clicked_at if clicked else mail.opened_at) is not None
@@ -234,12 +259,15 @@ class _OfMail(Condition, frozen=True):
             if mail.sent_at is not None
         )
 
+    def _which(self) -> str:
+        return f"the mail of step {self.box}" if self.box else "a mail of the sequence"
+
     def _within(self) -> str:
         return f" within {self.within}" if self.within else ""
 
 
 class Opened(_OfMail, tag="opened", frozen=True):
-    """The lead has opened the mail of a step (or clicked in it), machines not counted."""
+    """The lead has opened a mail of this run (or clicked in it), machines not counted."""
 
     hears = _kinds(MailOpened, MailClicked)
 
@@ -248,11 +276,11 @@ class Opened(_OfMail, tag="opened", frozen=True):
         return self._soon(lead, run, clicked=False) or self._soon(lead, run, clicked=True)
 
     def told(self) -> str:
-        return f"the mail of step {self.box} was opened{self._within()}"
+        return f"{self._which()} was opened{self._within()}"
 
 
 class Clicked(_OfMail, tag="clicked", frozen=True):
-    """The lead has clicked a link in the mail of a step, machines not counted."""
+    """The lead has clicked a link in a mail of this run, machines not counted."""
 
     hears = _kinds(MailClicked)
 
@@ -260,7 +288,7 @@ class Clicked(_OfMail, tag="clicked", frozen=True):
         return self._soon(subject.lead, subject.run, clicked=True)
 
     def told(self) -> str:
-        return f"a link in the mail of step {self.box} was clicked{self._within()}"
+        return f"a link in {self._which()} was clicked{self._within()}"
 
 
 class _Several(Condition, frozen=True):
@@ -315,7 +343,7 @@ class Not(Condition, tag="not", frozen=True):
         return f"it is not so that {self.condition.told()}"
 
 
-AnyCondition = HasTag | OnList | InSequence | Score | Field | Opened | Clicked | All | AnyOf | Not
+AnyCondition = HasTag | OnList | InSequence | Completed | Left | Score | Field | Opened | Clicked | All | AnyOf | Not
 
 CONDITION_TYPES: tuple[type[Condition], ...] = get_args(AnyCondition)
 

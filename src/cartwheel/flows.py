@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
 from itertools import pairwise
-from zoneinfo import ZoneInfo
 
-from cartwheel import conditions, schedule
+from cartwheel import conditions
 from cartwheel.accounts import Account
 from cartwheel.errors import DomainError
+from cartwheel.events import LeadEdited
 from cartwheel.leadparts import Enrolment, Part, Parts
 from cartwheel.leads import Lead
 from cartwheel.steps import AnyStep, EmailStep, End, GoalStep, GoTo, Situation, Stay, Step, WaitUntilStep, needs
@@ -40,9 +40,10 @@ class Flow:
 
     @cached_property
     def hears(self) -> frozenset[str]:
-        """The kinds of events that may end somebody's waiting, or make a goal come true."""
+        """The kinds of events that may end somebody's waiting, make a goal come true, or open another window."""
         waiting = [step.condition for step in self.steps if isinstance(step, WaitUntilStep | GoalStep)]
-        return frozenset().union(*(conditions.hears(condition) for condition in waiting))
+        zones = {LeadEdited.kind} if any(step.asks_zone for step in self.steps) else set()
+        return frozenset(zones).union(*(conditions.hears(condition) for condition in waiting))
 
     def follower(self, step: Step) -> str | None:
         """The box that a run comes to after the step."""
@@ -159,7 +160,9 @@ def _take_step(situation: Situation, flow: Flow) -> Enrolment | None:
         return None
     if not step.active:
         return _follow(situation, flow, step)
-    due = step.due(run.arrived_at or now, situation.account.zone, _zone(lead, step))
+    due = step.begins(situation)
+    if due <= now:
+        due = step.opens(situation)
     if due > now:
         lead.wait(run, due, "its time")
         return None
@@ -180,9 +183,3 @@ def _follow(situation: Situation, flow: Flow, step: Step) -> Enrolment | None:
         situation.lead.complete(situation.run, situation.now)
         return None
     return situation.lead.go_to(situation.run, follower, situation.now)
-
-
-def _zone(lead: Lead, step: Step) -> ZoneInfo | None:
-    if step.window is None or step.window.zone != "lead":
-        return None
-    return schedule.zone(lead.profile.get("lead_preferred_time_zone", ""))

@@ -64,6 +64,8 @@ Parts = int
 NOT_LOADED: Any = None
 """What stands in a lead's part that its work did not ask for; any use of it fails."""
 
+LEFT_BY_ITSELF = "a step of the sequence ended it"
+
 NOT_STORED = 0
 """The key of a run that has no number yet."""
 
@@ -151,13 +153,13 @@ class Enrolment(msgspec.Struct, frozen=True):
     version: int = 0
     """The version of the sequence that it keeps to."""
     arrived_at: datetime | None = None
-    """When it came to its step, which its delay counts from; None when it has only been put there."""
+    """When it came to its step, which its delay counts from."""
     due_at: datetime | None = None
     """When it has to be looked at next; None for never."""
     moves: int = 0
     """How many steps it has come through."""
     reason: str = ""
-    """Why it is parked, or what it waits for, in words."""
+    """Why it is parked, what it waits for, or that a step of its own ended it, in words."""
     earlier: tuple[datetime, ...] = ()
     """When the runs before it started: the latest ones, oldest first."""
 
@@ -168,6 +170,11 @@ class Enrolment(msgspec.Struct, frozen=True):
     @property
     def ended_by_leaving(self) -> bool:
         return self.status is RunStatus.UNSUBSCRIBED
+
+    @property
+    def ended_by_itself(self) -> bool:
+        """One of its own steps took the lead out: what the steps before have sent is meant to arrive."""
+        return self.ended_by_leaving and self.reason == LEFT_BY_ITSELF
 
 
 ANY_TIME = Entry()

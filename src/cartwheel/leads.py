@@ -40,6 +40,7 @@ from cartwheel.events import (
 )
 from cartwheel.leadparts import (
     ANY_TIME,
+    LEFT_BY_ITSELF,
     MOST_EARLIER,
     NOT_LOADED,
     NOT_STORED,
@@ -287,7 +288,15 @@ class Lead:
             self.past_runs.append(self.runs.pop(sequence_id))
         self._put_run(
             Enrolment(
-                NOT_STORED, sequence_id, step, RunStatus.ACTIVE, now, version=version, due_at=now, earlier=earlier
+                NOT_STORED,
+                sequence_id,
+                step,
+                RunStatus.ACTIVE,
+                now,
+                version=version,
+                arrived_at=now,
+                due_at=now,
+                earlier=earlier,
             )
         )
         self.events.append(SequenceJoined(sequence_id, step))
@@ -332,11 +341,12 @@ class Lead:
         self.dirty.add((Part.SEQUENCES, run.sequence_id))
         return run
 
-    def unenrol(self, sequence_id: int, now: datetime) -> None:
-        """End the run through a sequence, if there is one that has not ended."""
+    def unenrol(self, sequence_id: int, now: datetime, *, by_itself: bool = False) -> None:
+        """End the run through a sequence, if there is one that has not ended; `by_itself` when its own step does it."""
         run = self.runs.get(sequence_id)
         if run is not None and run.status is not RunStatus.UNSUBSCRIBED:
-            self._put_run(replace(run, status=RunStatus.UNSUBSCRIBED, ended_at=now, due_at=None, reason=""))
+            reason = LEFT_BY_ITSELF if by_itself else ""
+            self._put_run(replace(run, status=RunStatus.UNSUBSCRIBED, ended_at=now, due_at=None, reason=reason))
             self.events.append(SequenceLeft(sequence_id, run.step))
 
     def rejoin(self, sequence_id: int, left_at: datetime, now: datetime) -> bool:
@@ -344,7 +354,7 @@ class Lead:
         run = self.runs.get(sequence_id)
         if run is None or not run.ended_by_leaving or run.ended_at != left_at:
             return False
-        self._put_run(replace(run, status=RunStatus.ACTIVE, ended_at=None, due_at=now))
+        self._put_run(replace(run, status=RunStatus.ACTIVE, ended_at=None, due_at=now, reason=""))
         self.events.append(SequenceJoined(sequence_id, run.step))
         return True
 

@@ -61,9 +61,6 @@ MERGE_NAMES = (
 )
 """What every account knows, beside the identifiers of its own custom fields."""
 
-OWN_LINKS = frozenset({"unsubscribe_link", "preferences_link", "optin_confirmation_link"})
-"""Links of Cartwheel's own: a click on one is nobody's interest in the mail."""
-
 _FIELD = re.compile(
     r"\{\{(?P<literal>[A-Za-z0-9_-]+(?:\|[^{}\r\n]*)?)\}\}"
     r"|\{(?P<name>[A-Za-z0-9_-]+)(?:\|(?P<fallback>[^{}\r\n]*))?\}"

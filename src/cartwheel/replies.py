@@ -1,6 +1,7 @@
 """What became of a message, and what a mail server's reply says about it. Pure.
 
-Every reply is judged here and nowhere else: the first rule that fits decides.
+Every reply is judged here and nowhere else: the first rule that fits decides. Whether a refusal condemns the address is
+weighed as in a report that comes later (`reports.weigh`).
 """
 
 import re
@@ -8,6 +9,9 @@ from enum import StrEnum
 from typing import NamedTuple
 
 import msgspec
+
+from cartwheel import reports
+from cartwheel.reports import Kind
 
 
 class Fate(StrEnum):
@@ -106,12 +110,11 @@ class Rule(NamedTuple):
     phases: frozenset[Phase]
     pattern: re.Pattern[str]
     fate: Fate
-    hard: bool = False
     quota: bool = False
 
 
-def _rule(phases: frozenset[Phase], pattern: str, fate: Fate, *, hard: bool = False, quota: bool = False) -> Rule:
-    return Rule(phases, re.compile(pattern, re.IGNORECASE | re.VERBOSE), fate, hard, quota)
+def _rule(phases: frozenset[Phase], pattern: str, fate: Fate, *, quota: bool = False) -> Rule:
+    return Rule(phases, re.compile(pattern, re.IGNORECASE | re.VERBOSE), fate, quota)
 
 
 RULES = (
@@ -142,26 +145,6 @@ RULES = (
     _rule(frozenset({Phase.MAIL}), r"452", Fate.SERVER_TROUBLE),
     # What it says of the message.
     _rule(_ALL, r"[01234]", Fate.LATER),
-    _rule(frozenset({Phase.MAIL, Phase.CHECK}), r"5", Fate.NEVER),
-    # It is refused for good: is there nobody at the address, or is it something else?
-    _rule(_ALL, r"5\d\d \s 5\. (?: 1\.[789] | 2\.2 ) \s | .* \b rate \s that \s prevents", Fate.NEVER),
-    _rule(_ALL, r"5\d\d \s 5\. (?: 1\.[12346] | 1\.10 | 2\.1 | 4\.4 | 7\.17 ) \s", Fate.NEVER, hard=True),
-    _rule(_ALL, r"5\d\d \s 5\.7\.", Fate.NEVER),
-    _rule(
-        _ALL,
-        r"""5.* (?: user \s (?:is \s)? unknown | unknown \s (?:user|recipient|mailbox|address) | invalid \s (?:recipient|mailbox)
-        | no \s such \s (?:user|recipient|mailbox|address|person) | user \s not \s found | does(?:\s not|n't) \s (?:exist|have)
-        | 5\.4\.1 \s recipient \s address \s rejected | (?:mailbox|account|user) \s (?:is \s)? (?:unavailable|disabled|inactive) )""",
-        Fate.NEVER,
-        hard=True,
-    ),
-    _rule(
-        _ALL,
-        r"""5.* \b(?: spam | polic(?:y|ies) | block | black | banned | reputation | spf | dkim | dmarc | rbl | dnsbl | listed
-        | virus | denied | prohibited | full\b | quota ) | 5\d\d \s 5\.[2-6]\.""",
-        Fate.NEVER,
-    ),
-    _rule(frozenset({Phase.RCPT}), r"55[013]", Fate.NEVER, hard=True),
     _rule(_ALL, r"", Fate.NEVER),
 )
 
@@ -171,7 +154,20 @@ def classify(phase: Phase, reply: Reply) -> Outcome:
     code, text = reply.code, reply.one_line[:_LONGEST_TEXT]
     said = f"{code} {text} "
     rule = next(rule for rule in RULES if phase in rule.phases and rule.pattern.match(said))
-    return Outcome(rule.fate, phase, text, code, reply.enhanced, rule.hard, rule.quota)
+    hard = rule.fate is Fate.NEVER and _is_about_the_address(phase, code, reply.enhanced, text)
+    return Outcome(rule.fate, phase, text, code, reply.enhanced, hard, rule.quota)
+
+
+_NO_MAILBOX = {550, 551, 553}
+"""What servers say of a recipient whom they do not know, if they say no more."""
+
+
+def _is_about_the_address(phase: Phase, code: int, enhanced: str, text: str) -> bool:
+    """Whether a refusal says that there is nobody; of the sender and of Cartwheel's own checks it is not asked."""
+    if phase in {Phase.MAIL, Phase.CHECK}:
+        return False
+    plain = phase is Phase.RCPT and code in _NO_MAILBOX
+    return reports.weigh(enhanced, text, otherwise=Kind.HARD if plain else Kind.SOFT) is Kind.HARD
 
 
 def broken_off(phase: Phase, why: str) -> Outcome:

@@ -131,7 +131,7 @@ def why_not_mailed(lead: Lead, mail: Mail, account: Account) -> str:
     if account.gdpr and not lead.consent.communications:
         return "the lead has not agreed to commercial mail"
     run = lead.runs.get(mail.sequence_id)
-    if run is None or run.key != mail.run_key or run.ended_by_leaving:
+    if run is None or run.key != mail.run_key or (run.ended_by_leaving and not run.ended_by_itself):
         return "the lead has left the sequence"
     return ""
 

@@ -24,7 +24,7 @@ from cartwheel.inert import (
     in_comment,
     part_of_address,
 )
-from cartwheel.merge import OWN_LINKS, BadContent, Cover, Field
+from cartwheel.merge import BadContent, Cover, Field
 
 Rewrite = Callable[[int, str], str]
 """(number of a link, where it leads) → what is written in its place."""
@@ -50,7 +50,7 @@ class Link(msgspec.Struct, frozen=True):
 
     def fill(self, values: Mapping[str, str], rewrite: Rewrite | None, pixel: str | None) -> str:
         target = "".join([part if isinstance(part, str) else part.fill(values, None, pixel) for part in self.parts])
-        if rewrite is not None and _WEB.match(target):
+        if rewrite is not None:
             target = rewrite(self.number, target)
         return self.place.inert(target)
 
@@ -68,6 +68,8 @@ Slot = Value | Link | Pixel
 Segment = str | Slot
 
 _WEB = re.compile(r"https?://", re.IGNORECASE)
+_SITE = re.compile(r"https?://[^\s/?#\\]+[/?#]", re.IGNORECASE)
+"""An address up to the end of its host."""
 _MARKUP = re.compile(
     r'<!--(?P<comment>.*?)-->|<(?P<tag>/?[a-z][^\s/<>"]*+)(?P<rest>(?:[^<>"]|"[^"]*")*+)>?', re.DOTALL | re.IGNORECASE
 )
@@ -213,10 +215,13 @@ class HtmlReader:
 
 
 def _is_tracked(parts: tuple[str | Value, ...]) -> bool:
+    """Only where its author alone says to which site it leads: a signed address follows a link wherever it goes, and
+    what stands in a lead's profile may come from anybody.
+    """
     first = parts[0] if parts else ""
-    if isinstance(first, str):
-        return bool(_WEB.match(first))
-    return bool(first.field.name) and first.field.name not in OWN_LINKS
+    if not isinstance(first, str):
+        return False
+    return bool(_SITE.match(first) if len(parts) > 1 else _WEB.match(first))
 
 
 def text_segments(cover: Cover, text: str) -> list[Segment]:

@@ -75,6 +75,7 @@ Day = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
 
 _delay = lru_cache(maxsize=1000)(Delay.read)
 _at = lru_cache(maxsize=1000)(At.read)
+_window = lru_cache(maxsize=1000)(Window)
 
 
 def readable(read: Callable[..., object], *given: Any) -> None:
@@ -99,7 +100,7 @@ class WindowPart(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_d
         readable(self.read)
 
     def read(self) -> Window:
-        return Window(frozenset(self.days), self.from_, self.to, self.zone)
+        return _window(frozenset(self.days), self.from_, self.to, self.zone)
 
 
 class Step(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True, tag_field="type"):
@@ -110,7 +111,7 @@ class Step(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     at: Annotated[
         str | None, msgspec.Meta(description="Instead of a delay, a date and time like `2027-01-05 09:00`.")
     ] = None
-    window: Annotated[WindowPart | None, msgspec.Meta(description="When it may be taken.")] = None
+    window: Annotated[WindowPart | None, msgspec.Meta(description="When it may be taken, however late it is.")] = None
     active: Annotated[bool, msgspec.Meta(description="An inactive step is passed by at once.")] = True
     next: Annotated[Box | None, msgspec.Meta(description="What follows; without it, the step written next.")] = None
     ends: Annotated[bool, msgspec.Meta(description="Nothing follows: who has done this has completed.")] = False
@@ -154,6 +155,26 @@ class Step(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
             account_zone=account_zone,
             lead_zone=lead_zone,
         )
+
+    def begins(self, situation: Situation) -> datetime:
+        """When the run is to take it: its delay is over, its date has come, its window opens."""
+        arrived_at = situation.run.arrived_at or situation.now
+        return self.due(arrived_at, situation.account.zone, self._zone_of(situation.lead))
+
+    def opens(self, situation: Situation) -> datetime:
+        """Now, if its window is open; else when it is next: who comes too late for one waits for the next."""
+        if self.window is None:
+            return situation.now
+        zones = situation.account.zone, self._zone_of(situation.lead)
+        return schedule.due(situation.now, None, None, self.window.read(), *zones)
+
+    def _zone_of(self, lead: Lead) -> ZoneInfo | None:
+        return schedule.zone(lead.profile.get("lead_preferred_time_zone", "")) if self.asks_zone else None
+
+    @property
+    def asks_zone(self) -> bool:
+        """Whether its window goes by the lead's own zone."""
+        return self.window is not None and self.window.zone == schedule.LEAD_ZONE
 
     @property
     def timed(self) -> bool:
@@ -301,8 +322,9 @@ class StopSequenceStep(_SequenceStep, tag="stop_sequence", frozen=True, kw_only=
 
     def decide(self, situation: Situation) -> Outcome:
         sequence = situation.account.sequence_named(self.sequence)
-        situation.lead.unenrol(sequence.id, situation.now)
-        return End() if sequence.id == situation.run.sequence_id else GoOn()
+        itself = sequence.id == situation.run.sequence_id
+        situation.lead.unenrol(sequence.id, situation.now, by_itself=itself)
+        return End() if itself else GoOn()
 
 
 class SplitStep(Step, tag="split", frozen=True, kw_only=True):
@@ -363,7 +385,11 @@ class GoToStep(Step, tag="go_to", frozen=True, kw_only=True):
 
 
 class WaitUntilStep(Step, tag="wait_until", frozen=True, kw_only=True):
-    """Wait until a condition is true; after `timeout` go on anyhow, to `on_timeout` if it is given."""
+    """Wait until a condition is true, or becomes true by an event such as a tag, a click or points.
+
+    After `timeout` go on anyhow, to `on_timeout` if it is given. The time runs from the beginning of the waiting, when the
+    delay is over, the date has come and the window is open.
+    """
 
     condition: AnyCondition
     timeout: DelayText | None = None
@@ -387,9 +413,8 @@ class WaitUntilStep(Step, tag="wait_until", frozen=True, kw_only=True):
     def _over(self, situation: Situation) -> datetime | None:
         if self.timeout is None:
             return None
-        begun: datetime = situation.run.arrived_at or situation.now
-        delay: timedelta = _delay(self.delay).length + _delay(self.timeout).length
-        return begun + delay
+        timeout: timedelta = _delay(self.timeout).length
+        return self.begins(situation) + timeout
 
     def conditions(self) -> Iterator[Condition]:
         yield self.condition
@@ -428,10 +453,10 @@ class CompleteStep(Step, tag="complete", frozen=True, kw_only=True):
 
 
 class UnsubscribeStep(Step, tag="unsubscribe", frozen=True, kw_only=True):
-    """Take the lead out of this sequence, so that it may start it again."""
+    """Take the lead out of this sequence, so that it may start it again. Mails of the steps before still go out."""
 
     def decide(self, situation: Situation) -> Outcome:
-        situation.lead.unenrol(situation.run.sequence_id, situation.now)
+        situation.lead.unenrol(situation.run.sequence_id, situation.now, by_itself=True)
         return End()
 
 
@@ -461,6 +486,6 @@ def needs(step: Step) -> Parts:
     parts = step.parts
     for condition in step.conditions():
         parts |= conditions.parts(condition)
-    if step.window is not None and step.window.zone == "lead":
+    if step.asks_zone:
         parts |= Part.PROFILE
     return parts

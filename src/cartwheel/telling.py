@@ -58,7 +58,7 @@ def waits_for(run: Enrolment, step: Step | None, lead: Lead, account: Account) -
         return f"{run.reason}, at the latest until {due}" if due else run.reason
     if step is None or run.arrived_at is None or not due:
         return f"until {due}" if due else run.reason
-    parts = ", then ".join(_schedule(step, run.arrived_at, lead, account))
+    parts = ", then ".join(_schedule(step, run.arrived_at, run.due_at, lead, account))
     if run.due_at and _offset(run.arrived_at, account) != _offset(run.due_at, account):
         parts += " (the clocks change meanwhile)"
     return f"until {due}: {parts}" if parts else f"until {due}"
@@ -68,13 +68,13 @@ def _offset(at: datetime, account: Account) -> timedelta | None:
     return at.astimezone(account.zone).utcoffset()
 
 
-def _schedule(step: Step, arrived_at: datetime, lead: Lead, account: Account) -> Iterator[str]:
+def _schedule(step: Step, arrived_at: datetime, due_at: datetime | None, lead: Lead, account: Account) -> Iterator[str]:
     """What there is to wait for, in order."""
-    zone = lead_zone(lead)
     if step.at is not None:
         yield f"its date ({step.at})"
     elif not step.delay.startswith("0 "):
         yield step.delay
-    open_at = step.due(arrived_at, account.zone, zone)
-    if step.window is not None and open_at > replace(step, window=None).due(arrived_at, account.zone, zone):
+    if step.window is None or due_at is None:
+        return
+    if due_at > replace(step, window=None).due(arrived_at, account.zone, lead_zone(lead)):
         yield f"its window ({window(step.window)})"

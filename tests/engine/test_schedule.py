@@ -1,11 +1,11 @@
 """When a step is due, against a scan of the minutes that looks at nothing but what the clocks show."""
 
-from datetime import UTC, datetime, time, timedelta
-from functools import lru_cache
+from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from zoneinfo import ZoneInfo, available_timezones
 
 import pytest
+from clockscan import DAY, MINUTE, clock, first_minute, interval, scan
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -13,8 +13,6 @@ from cartwheel.schedule import DAYS, At, BadSchedule, Delay, Unit, Window, due, 
 
 quick = settings(max_examples=100, derandomize=True, deadline=None, database=None)
 
-MINUTE = timedelta(minutes=1)
-DAY = timedelta(days=1)
 UTC_ZONE = ZoneInfo("UTC")
 MADRID = ZoneInfo("Europe/Madrid")
 NEW_YORK = ZoneInfo("America/New_York")
@@ -29,42 +27,6 @@ def utc(text: str) -> datetime:
 def window(days: str, hours: str, zone: str = "account") -> Window:
     opens, closes = hours.split("-")
     return Window(frozenset(days.split()), opens, closes, zone)
-
-
-# -- the scan --
-
-
-@lru_cache(maxsize=64)
-def clock(tz: ZoneInfo, day: datetime) -> list[tuple[datetime, datetime]]:
-    """Every minute of a day of UTC, and what the clocks show in it."""
-    moments = (day + n * MINUTE for n in range(1440))
-    return [(moment, moment.astimezone(tz).replace(tzinfo=None)) for moment in moments]
-
-
-@lru_cache(maxsize=64)
-def interval(window: Window, tz: ZoneInfo, midnight: datetime) -> tuple[datetime, datetime]:
-    """A window opens in the first minute that shows its opening time or a later one, and is shut after the last minute
-    that shows one before its closing time."""
-    opening, closing = midnight + hours(window.opens), midnight + hours(window.closes)
-    closing += DAY if closing < opening else timedelta(0)
-    days = [(midnight + n * DAY).replace(tzinfo=UTC) for n in range(-2, 4)]
-    opens = next(moment for day in days for moment, shown in clock(tz, day) if shown >= opening)
-    last = next(moment for day in reversed(days) for moment, shown in reversed(clock(tz, day)) if shown < closing)
-    return opens, last + MINUTE
-
-
-def hours(text: str) -> timedelta:
-    return timedelta(hours=int(text[:2]), minutes=int(text[3:]))
-
-
-def scan(moment: datetime, window: Window, tz: ZoneInfo) -> datetime:
-    today = datetime.combine(moment.date(), time())
-    for midnight in (today + n * DAY for n in range(-4, 20)):
-        if DAYS[midnight.weekday()] in window.days:
-            opens, shuts = interval(window, tz, midnight)
-            if moment < shuts and opens < shuts:
-                return max(opens, moment)
-    raise AssertionError
 
 
 # -- windows --
@@ -353,6 +315,14 @@ def test_a_date_comes_in_the_first_minute_that_shows_it(local: datetime, name: s
     found = At.read(str(At(local))).moment(tz, None)
     assert found.astimezone(tz).replace(tzinfo=None) >= local
     assert (found - MINUTE).astimezone(tz).replace(tzinfo=None) < local
+
+
+@quick
+@given(arrivals())
+def test_a_date_close_to_a_change_of_the_clocks_is_as_the_scan_has_it(arrival: tuple[datetime, ZoneInfo]) -> None:
+    moment, tz = arrival
+    local = moment.replace(tzinfo=None, second=0, microsecond=0)
+    assert At(local).moment(tz, None) == first_minute(local, tz)
 
 
 BAD_DATES = ["", "2027-01-05", "09:00", "2027-01-05T09:00", "2027-1-5 9:00", "2027-02-29 09:00", "2027-01-05 24:00",

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -192,6 +193,20 @@ def test_a_date_is_waited_for_and_a_past_one_is_now() -> None:
     assert str(walk.run.due_at) == "2026-03-09 12:30:00+00:00"
 
 
+def test_who_comes_too_late_for_a_window_waits_for_the_next() -> None:
+    walk = Walk(MAIL | {"delay": "1 hour", "window": {"from": "09:00", "to": "15:00"}})
+    walk.now += timedelta(hours=9)  # nobody looked
+    assert walk.go().mailed == []
+    assert str(walk.run.due_at) == "2026-03-03 08:00:00+00:00"
+    assert walk.go(hours=24).mailed == ["1"]
+
+
+def test_a_time_out_runs_from_the_beginning_of_the_waiting() -> None:
+    walk = Walk({"type": "wait_until", "condition": HAS_TAG, "at": "2026-03-09 13:30", "timeout": "1 day"}, MAIL)
+    assert walk.go(days=7, hours=23).mailed == []
+    assert walk.go(hours=2).mailed == ["2"]
+
+
 CONDITIONS = [
     ({"type": "score", "at_least": 5}, True),
     ({"type": "score", "at_most": 4}, False),
@@ -205,6 +220,9 @@ CONDITIONS = [
     ({"type": "field", "field": "email", "contains": "@shop"}, True),
     ({"type": "in_sequence", "sequence": "Welcome"}, True),
     ({"type": "in_sequence", "sequence": "Other"}, False),
+    ({"type": "completed", "sequence": "Welcome"}, False),
+    ({"type": "left", "sequence": "Other"}, False),
+    ({"type": "opened"}, False),
     ({"type": "on_list", "list": "News"}, False),
     ({"type": "opened", "box": "1"}, False),
     ({"type": "all", "conditions": [HAS_TAG, {"type": "score", "at_least": 5}]}, True),

@@ -7,6 +7,7 @@ import re
 from email import message_from_bytes, policy
 from email.message import EmailMessage
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 from hypothesis import given, settings
@@ -231,7 +232,6 @@ LINKS = """<a href="https://a.example/?x={first_name}&amp;y=1">1</a> <a href="ma
 
 TYPED = (
     "https://a.example/?x={first_name}&y=1",
-    "{website}",
     "HTTP://b.example",
     "https://d.example/?u={unsubscribe_link}",
 )
@@ -255,16 +255,15 @@ def test_a_link_is_rewritten_with_the_address_that_this_lead_would_have_got() ->
     page = compile_mail(Content(subject="x", kind=Kind.HTML, source=LINKS)).fill(VALUES_OF_ADA, rewrite).html
     assert dict(seen) == {
         0: "https://a.example/?x=Zo%C3%AB&y=1",
-        1: "https://ada.example",
-        2: "HTTP://b.example",
-        3: "https://d.example/?u=https%3A%2F%2Fmail.example%2Fu%2F1",
+        1: "HTTP://b.example",
+        2: "https://d.example/?u=https%3A%2F%2Fmail.example%2Fu%2F1",
     }
-    written = {number: f'https://t.example/{number}?"&' for number in range(4)}
+    written = {number: f'https://t.example/{number}?"&' for number in range(3)}
     assert hrefs(page) == [
-        written[0], "mailto:a@b.example", "#top", written[1], written[2], "tel:1", "https://mail.example/u/1",
-        "https://mail.example/p/1", "https://mail.example/c/1", "/relative", written[0], written[3],
+        written[0], "mailto:a@b.example", "#top", "https://ada.example", written[1], "tel:1", "https://mail.example/u/1",
+        "https://mail.example/p/1", "https://mail.example/c/1", "/relative", written[0], written[2],
     ]  # fmt: skip
-    assert '<v:roundrect href="https://t.example/2?&quot;&amp;">' in page
+    assert '<v:roundrect href="https://t.example/1?&quot;&amp;">' in page
     assert "https://e.example/x.png" in page
 
 
@@ -274,11 +273,44 @@ def test_without_rewriting_links_lead_where_they_say() -> None:
     assert hrefs(page)[3] == "https://ada.example"
 
 
-@pytest.mark.parametrize("website", ["mailto:ada@a.example", "javascript:x", ""])
-def test_what_is_no_web_address_for_this_lead_is_not_rewritten(website: str) -> None:
+ANYWHERE = [
+    "{website}", " {website}", "{website}/x", "{website|https://a.example}", "https://{website}", "https://{website}/x",
+    "http://{city}.a.example/", "https://a.example{city}", "https://a.example:{city}/", "https://{city}@a.example/",
+    "https://a.example@{city}/", "https:///{city}/x", "https://\t/{city}", "https:{website}", "//{city}/", "{city}://a.example/",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("value", [*NASTY, "https://evil.example/", ".evil.example", "evil.example"])
+@pytest.mark.parametrize("link", ANYWHERE)
+def test_no_value_of_a_lead_says_where_a_signed_address_leads(link: str, value: str) -> None:
+    """Anybody may fill in a form, and have the mail sent to an address of theirs."""
+    for source in (f'<a href="{link}">x</a>', f'<!--[if mso]><v:rect href="{link}">x</v:rect><![endif]--><p>x</p>'):
+        mail = compile_mail(Content(subject="x", kind=Kind.HTML, source=source))
+        assert mail.links == ()
+        mail.fill({"website": value, "city": value}, lambda _number, target: pytest.fail(target))
+
+
+AT_HOME = [
+    "https://a.example/{city}",
+    "https://a.example?{city}",
+    "https://a.example:8443/#{city}",
+    "HTTP://a.example/x{city}",
+]
+
+
+@pytest.mark.parametrize("value", [*NASTY, "/../..//evil.example", "\\evil.example"])
+@pytest.mark.parametrize("link", AT_HOME)
+def test_whatever_a_lead_writes_a_signed_address_leads_to_the_authors_site(link: str, value: str) -> None:
+    targets: list[str] = []
+    mail = compile_mail(Content(subject="x", kind=Kind.HTML, source=f'<a href="{link}">x</a>'))
+    mail.fill({"city": value}, lambda _number, target: targets.append(target) or "")  # type: ignore[func-returns-value]
+    assert [urlsplit(target).hostname for target in targets] == ["a.example"]
+
+
+@pytest.mark.parametrize("website", ["mailto:ada@a.example", "https://ada.example", "javascript:x", ""])
+def test_a_link_of_the_leads_own_is_harmless(website: str) -> None:
     mail = compile_mail(Content(subject="x", kind=Kind.HTML, source='<a href="{website}">x</a>'))
-    page = mail.fill({"website": website}, lambda _number, target: pytest.fail(target)).html
-    assert hrefs(page)[0] == (website if website.startswith("mailto") else "")
+    assert hrefs(mail.fill({"website": website}).html)[0] == ("" if website == "javascript:x" else website)
 
 
 def test_the_pixel_is_the_last_thing_in_the_body_and_only_if_asked_for() -> None:
