@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
+import asked
 import databases
 import fill
 from processes import cpu_seconds, family, free_port, memory, result_of, running, wait_until_it_answers
@@ -144,20 +145,12 @@ def contest(options: argparse.Namespace) -> Iterator[Contest]:
 
 
 def read_options(arguments: Sequence[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--engine", choices=("sqlite", "postgresql"), required=True)
+    parser = asked.parser(__doc__)
     parser.add_argument("--leads", type=int, default=10_000)
     parser.add_argument("--seconds", type=float, default=10)
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--url", help="a PostgreSQL server to use; without it one is started for the run")
-    parser.add_argument("--keep", type=Path, help="a folder in which filled databases stay for the next run")
-    parser.add_argument("--quick", action="store_true", help="a look whether everything works, in a few seconds")
-    options = parser.parse_args(arguments)
+    options = asked.read(parser, arguments)
     if options.quick:
         options.leads, options.seconds, options.rounds = min(options.leads, 2000), 2, 1
-    if options.keep:
-        options.keep = options.keep.resolve()
-        options.keep.mkdir(parents=True, exist_ok=True)
     return options
 
 

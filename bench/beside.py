@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
+import asked
 import databases
 from processes import free_port, running, wait_until_it_answers
 
@@ -64,20 +65,12 @@ def _wait_for_mail(sink: mail.Sink) -> None:
 
 
 def read_options(arguments: Sequence[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--engine", choices=("sqlite", "postgresql"), required=True)
+    parser = asked.parser(__doc__)
     parser.add_argument("--leads", type=int, default=100_000)
     parser.add_argument("--seconds", type=float, default=10)
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--url", help="a PostgreSQL server to use; without it one is started for the run")
-    parser.add_argument("--keep", type=Path, help="a folder in which filled databases stay for the next run")
-    parser.add_argument("--quick", action="store_true", help="a look whether everything works, in a few seconds")
-    options = parser.parse_args(arguments)
+    options = asked.read(parser, arguments)
     if options.quick:
         options.leads, options.seconds, options.rounds = 20_000, 2, 1
-    if options.keep:
-        options.keep = options.keep.resolve()
-        options.keep.mkdir(parents=True, exist_ok=True)
     options.mails, options.dkim = options.leads, "none"
     return options
 

@@ -14,9 +14,9 @@ import sys
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack
-from pathlib import Path
 from typing import Any
 
+import asked
 import databases
 import sequencefill
 import uvloop
@@ -110,20 +110,12 @@ async def measure(options: argparse.Namespace, stack: ExitStack) -> dict[str, An
 
 
 def read_options(arguments: Sequence[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--engine", choices=("sqlite", "postgresql"), required=True)
+    parser = asked.parser(__doc__)
     parser.add_argument("--sleepers", type=int, default=1_000_000)
     parser.add_argument("--due", type=int, default=10_000)
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--url", help="a PostgreSQL server to use; without it one is started for the run")
-    parser.add_argument("--keep", type=Path, help="a folder in which filled databases stay for the next run")
-    parser.add_argument("--quick", action="store_true", help="a look whether everything works, in a few seconds")
-    options = parser.parse_args(arguments)
+    options = asked.read(parser, arguments)
     if options.quick:
         options.sleepers, options.due, options.rounds = FEW, 1000, 1
-    if options.keep:
-        options.keep = options.keep.resolve()
-        options.keep.mkdir(parents=True, exist_ok=True)
     return options
 
 

@@ -19,6 +19,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
+import asked
 import databases
 import sequencefill
 import sqlalchemy as sa
@@ -135,22 +136,14 @@ def prepared(options: argparse.Namespace, copies: databases.Copies, name: str) -
 
 
 def read_options(arguments: Sequence[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--engine", choices=("sqlite", "postgresql"), required=True)
+    parser = asked.parser(__doc__)
     parser.add_argument("--mails", type=int, default=20_000)
     parser.add_argument("--dkim", choices=tuple(KEYS), default="none")
     parser.add_argument("--connections", type=int, default=10, help="to the mail server")
     parser.add_argument("--workers", type=int, default=1, help="processes that send")
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--url", help="a PostgreSQL server to use; without it one is started for the run")
-    parser.add_argument("--keep", type=Path, help="a folder in which filled databases stay for the next run")
-    parser.add_argument("--quick", action="store_true", help="a look whether everything works, in a few seconds")
-    options = parser.parse_args(arguments)
+    options = asked.read(parser, arguments)
     if options.quick:
         options.mails, options.rounds = min(options.mails, 1000), 1
-    if options.keep:
-        options.keep = options.keep.resolve()
-        options.keep.mkdir(parents=True, exist_ok=True)
     return options
 
 

@@ -2,8 +2,6 @@
 
 import asyncio
 import logging
-import multiprocessing
-import os
 import secrets
 import signal
 import threading
@@ -13,7 +11,6 @@ from contextlib import asynccontextmanager
 from datetime import datetime
 from importlib.resources import files
 from itertools import count
-from multiprocessing.process import BaseProcess
 from types import FrameType
 from typing import Any
 
@@ -25,7 +22,7 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
-from cartwheel import mailstore, observe, openapi, times, wire
+from cartwheel import mailstore, observe, openapi, orphans, times, wire
 from cartwheel.batches import Batches
 from cartwheel.checkpoints import Checkpointer
 from cartwheel.config import LogLevel, Settings
@@ -234,16 +231,8 @@ def from_environment() -> Application:
     """What each server process runs."""
     settings = Settings.load()
     observe.start_logging(settings.log_level)
-    supervisor = multiprocessing.parent_process()
-    if supervisor is not None:
-        threading.Thread(target=_stop_after, args=(supervisor,), name="orphanage", daemon=True).start()
+    orphans.stop_with_parent()
     return Application(settings)
-
-
-def _stop_after(supervisor: BaseProcess) -> None:
-    """A process that outlives its supervisor would keep the port, and answer with yesterday's program."""
-    supervisor.join()
-    os.kill(os.getpid(), signal.SIGTERM)
 
 
 def _when_told_to_stop(hurry: Callable[[], None]) -> None:

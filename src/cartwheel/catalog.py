@@ -34,7 +34,7 @@ from cartwheel.accounts import (
 from cartwheel.lanes import Change, Insert, Row, Write
 from cartwheel.leadparts import ANY_TIME, Entry
 from cartwheel.network import read_networks
-from cartwheel.times import from_micros
+from cartwheel.times import moment_or_none
 
 
 @dataclass(frozen=True)
@@ -165,7 +165,7 @@ def _sequence(row: Any) -> Sequence:
         hears=frozenset(json.loads(row.hears)),
         entry=ANY_TIME if row.entry == "{}" else msgspec.json.decode(row.entry, type=Entry),
         paused=bool(row.paused),
-        resumed_at=None if row.resumed_at is None else from_micros(row.resumed_at),
+        resumed_at=moment_or_none(row.resumed_at),
     )
 
 

@@ -30,7 +30,7 @@ from cartwheel.leadparts import (
     RunStatus,
 )
 from cartwheel.leads import Lead
-from cartwheel.times import from_micros, to_micros
+from cartwheel.times import from_micros, micros_or_none, moment_or_none, to_micros
 
 LeadKey = tuple[int, int]
 """(account id, lead id)"""
@@ -166,7 +166,7 @@ async def load(lane: Lane, wanted: Iterable[Wanted], clock: Callable[[], datetim
             source=row[4],
             test=bool(row[5]),
             created_at=from_micros(row[6]),
-            deleted_at=_moment(row[7]),
+            deleted_at=moment_or_none(row[7]),
         )
         for row in await lane.fetch(_HOT_ROW, sorted(parts))
     }
@@ -194,7 +194,7 @@ async def _load_profile(lane: Lane, leads: dict[LeadKey, Lead], keys: list[LeadK
         lead.custom = {}
         lead.notes, lead.blacklisted, lead.ip_country, lead.source_id, status, at, ip, communications = row[count:]
         lead.blacklisted = bool(lead.blacklisted)
-        lead.consent = Consent(Gdpr(status), _moment(at), ip, bool(communications))
+        lead.consent = Consent(Gdpr(status), moment_or_none(at), ip, bool(communications))
     for account_id, lead_id, field_id, value in await lane.fetch(_FIELDS, keys):
         leads[account_id, lead_id].custom[field_id] = _custom_value(value)
 
@@ -210,7 +210,7 @@ async def _load_lists(lane: Lane, leads: dict[LeadKey, Lead], keys: list[LeadKey
     for key in keys:
         leads[key].lists = {}
     for account_id, lead_id, list_id, joined_at, left_at in await lane.fetch(_LISTS, keys):
-        leads[account_id, lead_id].lists[list_id] = Membership(from_micros(joined_at), _moment(left_at))
+        leads[account_id, lead_id].lists[list_id] = Membership(from_micros(joined_at), moment_or_none(left_at))
 
 
 async def _load_runs(lane: Lane, leads: dict[LeadKey, Lead], keys: list[LeadKey], _due: int) -> None:
@@ -230,10 +230,10 @@ def _run(row: Sequence[Any]) -> Enrolment:
         step,
         RunStatus(status),
         from_micros(started_at),
-        _moment(ended_at),
+        moment_or_none(ended_at),
         version,
-        _moment(arrived_at),
-        _moment(due_at),
+        moment_or_none(arrived_at),
+        moment_or_none(due_at),
         moves,
         reason,
         () if earlier == "[]" else tuple(from_micros(micros) for micros in json.loads(earlier)),
@@ -258,14 +258,6 @@ _LOADERS = (
     (Part.MAILS, mailstore.load_mails),
     (Part.SUPPRESSION, mailstore.load_suppression),
 )
-
-
-def _moment(micros: int | None) -> datetime | None:
-    return None if micros is None else from_micros(micros)
-
-
-def _micros(at: datetime | None) -> int | None:
-    return None if at is None else to_micros(at)
 
 
 def _custom_value(value: str) -> CustomValue:
@@ -346,7 +338,7 @@ class Flush:
         if lead.is_new:
             self.add(_NEW_LEAD, _new_row(lead))
         elif ROW in lead.dirty:
-            self.add(_LEAD_ROW, (lead.email, _micros(lead.deleted_at), *_cold_values(lead), *key))
+            self.add(_LEAD_ROW, (lead.email, micros_or_none(lead.deleted_at), *_cold_values(lead), *key))
         if SCORE in lead.dirty and not lead.is_new:
             self.add(_LEAD_SCORE, (lead.score, *key))
         for part, number in sorted(lead.dirty, key=_oldest_first):
@@ -357,7 +349,7 @@ class Flush:
                     self.add(_TAG_REMOVED, (*key, number))
             elif part == Part.LISTS:
                 place = lead.lists[number]
-                self.add(_LIST_CHANGED, (*key, number, to_micros(place.joined_at), _micros(place.left_at)))
+                self.add(_LIST_CHANGED, (*key, number, to_micros(place.joined_at), micros_or_none(place.left_at)))
             elif part == Part.PROFILE:
                 self._custom_field(lead, key, number)
             elif part == Part.POINTS:
@@ -383,10 +375,10 @@ class Flush:
     def _grant(self, grant: Grant, key: LeadKey) -> None:
         if grant.key < 0:
             row_id = self._row_ids.next(self._now)
-            times = (to_micros(grant.given_at), _micros(grant.expires_at), _micros(grant.reversed_at))
+            times = (to_micros(grant.given_at), micros_or_none(grant.expires_at), micros_or_none(grant.reversed_at))
             self.add(_POINTS_BOOKED, (*key, row_id, grant.points, *times))
         else:
-            self.add(_POINTS_REVERSED, (_micros(grant.reversed_at), *key, grant.key))
+            self.add(_POINTS_REVERSED, (micros_or_none(grant.reversed_at), *key, grant.key))
 
     def _runs(self, lead: Lead, key: LeadKey) -> None:
         for run in lead.past_runs:
@@ -396,8 +388,8 @@ class Flush:
                 self._run(run, key, latest=True)
 
     def _run(self, run: Enrolment, key: LeadKey, *, latest: bool) -> None:
-        ended_at = _micros(run.ended_at)
-        times = (run.version, _micros(run.arrived_at), _micros(run.due_at), run.moves, run.reason)
+        ended_at = micros_or_none(run.ended_at)
+        times = (run.version, micros_or_none(run.arrived_at), micros_or_none(run.due_at), run.moves, run.reason)
         if run.key == NOT_STORED:
             row_id = self._row_ids.next(self._now)
             row = (row_id, run.sequence_id, run.step, run.status.value, to_micros(run.started_at), ended_at, latest)
@@ -415,13 +407,13 @@ def _oldest_first(dirty: Dirty) -> int:
 def _new_row(lead: Lead) -> Row:
     known = (lead.account_id, lead.id, lead.email, lead.score, lead.source, lead.source_id, lead.test)
     profile = (lead.profile.get(name, "") for name in PROFILE_FIELDS)
-    consent = (lead.consent.status.value, _micros(lead.consent.at), lead.consent.ip, lead.consent.communications)
-    times = (to_micros(lead.created_at), _micros(lead.deleted_at))
+    consent = (lead.consent.status.value, micros_or_none(lead.consent.at), lead.consent.ip, lead.consent.communications)
+    times = (to_micros(lead.created_at), micros_or_none(lead.deleted_at))
     return (*known, *times, *profile, lead.notes, lead.ip_country, lead.blacklisted, *consent)
 
 
 def _cold_values(lead: Lead) -> Sequence[object]:
-    consent = (lead.consent.status.value, _micros(lead.consent.at), lead.consent.ip, lead.consent.communications)
+    consent = (lead.consent.status.value, micros_or_none(lead.consent.at), lead.consent.ip, lead.consent.communications)
     profile = (lead.profile.get(name, "") for name in PROFILE_FIELDS)
     return (*profile, lead.notes, lead.blacklisted, lead.ip_country, lead.source_id, *consent)
 
@@ -457,7 +449,13 @@ def ledger(connection: sa.Connection, key: LeadKey) -> list[Grant]:
     columns = (table.c.id, table.c.points, table.c.given_at, table.c.expires_at, table.c.reversed_at)
     query = sa.select(*columns).where(table.c.account_id == key[0], table.c.lead_id == key[1]).order_by(table.c.id)
     return [
-        Grant(row.id, row.points, from_micros(row.given_at), _moment(row.expires_at), _moment(row.reversed_at))
+        Grant(
+            row.id,
+            row.points,
+            from_micros(row.given_at),
+            moment_or_none(row.expires_at),
+            moment_or_none(row.reversed_at),
+        )
         for row in connection.execute(query)
     ]
 

@@ -12,7 +12,7 @@ from cartwheel.lanes import Insert, Lane, Row, Select, Update, Write
 from cartwheel.leadparts import Part, Suppression
 from cartwheel.leads import Lead
 from cartwheel.mails import Mail, MailState
-from cartwheel.times import from_micros, to_micros
+from cartwheel.times import from_micros, micros_or_none, moment_or_none, to_micros
 
 _LeadKey = tuple[int, int]
 
@@ -59,8 +59,8 @@ def mail_of(row: Sequence[Any]) -> Mail:
     key, run, move, sequence_id, version, box, queued_at, state, next_at, attempts, soft, *rest = row
     address, server, reply, *times = rest
     return Mail(
-        key, run, sequence_id, version, box, move, MailState(state), from_micros(queued_at), _moment(next_at),
-        attempts, soft, address, server, reply, *(_moment(at) for at in times),
+        key, run, sequence_id, version, box, move, MailState(state), from_micros(queued_at), moment_or_none(next_at),
+        attempts, soft, address, server, reply, *(moment_or_none(at) for at in times),
     )  # fmt: skip
 
 
@@ -85,22 +85,20 @@ def rows(lead: Lead, next_id: Callable[[], int]) -> Iterator[tuple[Write, Row]]:
             yield _MAIL_CHANGED, (*_changing(lead.mails[number]), *key, number)
         elif part == Part.SUPPRESSION:
             told = lead.suppression
-            row = (told.reason, _micros(told.at) or 0, told.details, told.soft_bounces)
+            row = (told.reason, micros_or_none(told.at) or 0, told.details, told.soft_bounces)
             yield _SUPPRESSED, (lead.account_id, lead.email, *row)
 
 
 def _changing(mail: Mail) -> Row:
     seen = (mail.opened_at, mail.clicked_at, mail.machine_opened_at, mail.machine_clicked_at)
     counts = (mail.attempts, mail.soft, mail.address, mail.server, mail.reply)
-    return (mail.state.value, _micros(mail.next_at), *counts, _micros(mail.sent_at), *(_micros(at) for at in seen))
-
-
-def _moment(micros: int | None) -> datetime | None:
-    return None if micros is None else from_micros(micros)
-
-
-def _micros(at: datetime | None) -> int | None:
-    return None if at is None else to_micros(at)
+    return (
+        mail.state.value,
+        micros_or_none(mail.next_at),
+        *counts,
+        micros_or_none(mail.sent_at),
+        *(micros_or_none(at) for at in seen),
+    )
 
 
 def release(database: Database, reason: str, now: datetime) -> None:

@@ -17,7 +17,7 @@ from multiprocessing.process import BaseProcess
 
 import uvloop
 
-from cartwheel import mailbox, observe, signingkeys, times
+from cartwheel import mailbox, observe, orphans, signingkeys, times
 from cartwheel.batches import Batches
 from cartwheel.bouncereader import BounceReader
 from cartwheel.composing import Composer
@@ -107,16 +107,9 @@ async def _run(settings: Settings, base_url: str, until: Sequence[signal.Signals
 def _as_child(base_url: str, environment: Mapping[str, str]) -> None:
     settings = Settings.load(environment)
     observe.start_logging(settings.log_level)
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        threading.Thread(target=_stop_after, args=(parent,), name="orphanage", daemon=True).start()
+    orphans.stop_with_parent()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is meant for the server, which then stops its worker
     run(settings, base_url, until=[signal.SIGTERM])
-
-
-def _stop_after(parent: BaseProcess) -> None:
-    parent.join()
-    os.kill(os.getpid(), signal.SIGTERM)
 
 
 class Child:
