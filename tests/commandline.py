@@ -6,8 +6,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 
+from cartwheel import schema
 from cartwheel.cli import main
+from harness import Api
 
 
 @dataclass(frozen=True)
@@ -45,3 +48,10 @@ class Cartwheel:
         shown = self.capsys.readouterr()
         code = end.value.code
         return Ran(code if isinstance(code, int) else 0, shown.out, shown.err)
+
+
+def name_of(api: Api) -> str:
+    """What the account is called, for `--account`."""
+    with api.server.database.read() as connection:
+        query = sa.select(schema.accounts.c.name).where(schema.accounts.c.id == api.account_id)
+        return str(connection.execute(query).scalar_one())

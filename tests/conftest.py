@@ -104,3 +104,10 @@ def url(engine: str, databases: Databases, monkeypatch: pytest.MonkeyPatch) -> s
     url = databases.new(engine)
     monkeypatch.setenv("CARTWHEEL_DATABASE", url)
     return url
+
+
+@pytest.fixture
+def owner(api: Api, monkeypatch: pytest.MonkeyPatch) -> Api:
+    """An account of a running server, whose database is that of the settings."""
+    monkeypatch.setenv("CARTWHEEL_DATABASE", api.server.database.url)
+    return api

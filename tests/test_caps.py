@@ -8,6 +8,7 @@ import tomli_w
 
 from cartwheel import accountfile, accounts, catalog
 from cartwheel.errors import BadAccountFile
+from commandline import name_of
 from harness import Api
 
 NOT_ALLOWED = {"status": "Error", "message": "Custom Field already exists or not allowed", "type": "264"}
@@ -65,10 +66,6 @@ TOO_MUCH: dict[str, dict[str, Any]] = {
 def apply(api: Api, parts: dict[str, Any]) -> dict[str, Any]:
     read = accountfile.read_text(tomli_w.dumps({"account": {"name": name_of(api)}, **parts}), Path())
     return accountfile.apply(api.server.database, read, api.server.clock())
-
-
-def name_of(api: Api) -> str:
-    return api.server.application.batches.catalog.accounts[api.account_id].name
 
 
 def held(api: Api) -> dict[str, int]:

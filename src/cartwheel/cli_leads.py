@@ -53,6 +53,53 @@ def restore_lead(email: LeadName, account: AccountName = None) -> None:
     typer.echo(f"{email} is there again.")
 
 
+@lead_cli.command("untrack")
+def untrack_lead(email: LeadName, account: AccountName = None) -> None:
+    """Record no more what a lead opens and clicks."""
+    _track(email, account, on=False)
+    typer.echo(f"What {email} opens and clicks is not recorded any more.")
+
+
+@lead_cli.command("track")
+def track_lead(email: LeadName, account: AccountName = None) -> None:
+    """Record again what a lead opens and clicks."""
+    _track(email, account, on=True)
+    typer.echo(f"What {email} opens and clicks is recorded.")
+
+
+def _track(email: str, account: str | None, *, on: bool) -> None:
+    from cartwheel import cli_work
+    from cartwheel.tracking import TrackWork
+
+    with cli_work.open_database() as database:
+        owner = cli_work.find_account(cli_work.load_catalog(database), account)
+        cli_work.submit(database, TrackWork(cli_work.find_lead(database, owner, email), on=on, origin="cli"))
+
+
+@lead_cli.command("suppress")
+def suppress_lead(email: LeadName, account: AccountName = None) -> None:
+    """Do not mail a lead's address any more, whatever it is in."""
+    _suppress(email, account, suppressed=True)
+    typer.echo(f"{email} is not mailed any more. `cartwheel lead allow {email}` takes it back.")
+
+
+@lead_cli.command("allow")
+def allow_lead(email: LeadName, account: AccountName = None) -> None:
+    """Mail a lead's address again, for example after a bounce that was no fault of it."""
+    _suppress(email, account, suppressed=False)
+    typer.echo(f"{email} may be mailed.")
+
+
+def _suppress(email: str, account: str | None, *, suppressed: bool) -> None:
+    from cartwheel import cli_work
+    from cartwheel.leadwork import SuppressionWork
+
+    with cli_work.open_database() as database:
+        owner = cli_work.find_account(cli_work.load_catalog(database), account)
+        key = cli_work.find_lead(database, owner, email)
+        cli_work.submit(database, SuppressionWork(key, suppressed=suppressed, origin="cli"))
+
+
 def _work_on(email: str, account: str | None, *, deleted: bool) -> None:
     from cartwheel import cli_work
     from cartwheel.leadwork import DeletionWork

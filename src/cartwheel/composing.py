@@ -118,8 +118,8 @@ class Composer:
         name, sender = self._sender(account, step, nobody_outside=nobody_outside)
         compiled = self._compile(account, mail, step)
         links = self._links(number)
-        track_clicks = account.mail.track_clicks and step.track_clicks
-        track_opens = account.mail.track_opens and step.track_opens
+        track_clicks = account.mail.track_clicks and step.track_clicks and not lead.untracked
+        track_opens = account.mail.track_opens and step.track_opens and not lead.untracked
         built = compiled.build(
             values_of(lead, account) | links,
             list(

@@ -310,4 +310,15 @@ class SuppressionLifted(Event, frozen=True):
         return f"May be mailed again ({self.reason} is over)"
 
 
+class TrackingChanged(Event, frozen=True):
+    """Whether it is recorded what the lead opens and clicks was changed."""
+
+    public = True
+
+    on: bool
+
+    def told(self, _names: Names) -> str:
+        return f"What is opened and clicked is {'recorded again' if self.on else 'not recorded any more'}"
+
+
 KINDS: dict[str, type[Event]] = {event.kind: event for event in Event.__subclasses__()}

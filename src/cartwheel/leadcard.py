@@ -69,6 +69,7 @@ class LeadCard:
             "fields": self.fields(),
             "notes": lead.notes,
             "blacklisted": lead.blacklisted,
+            "untracked": lead.untracked,
             "consent": {
                 "status": lead.consent.status.name.lower(),
                 "at": self._time(lead.consent.at),

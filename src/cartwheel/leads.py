@@ -37,6 +37,7 @@ from cartwheel.events import (
     SuppressionLifted,
     TagAssigned,
     TagUnassigned,
+    TrackingChanged,
 )
 from cartwheel.leadparts import (
     ANY_TIME,
@@ -77,6 +78,8 @@ class Lead:
     test: bool = False
     score: int = 0
     deleted_at: datetime | None = None
+    untracked: bool = False
+    """Nobody records what it opens and clicks."""
     is_new: bool = False
     loaded: Parts = Part.NONE
 
@@ -426,6 +429,13 @@ class Lead:
         elif mail.clicked_at is None:
             self._put_mail(replace(mail, clicked_at=at))
             self.events.append(MailClicked(mail.sequence_id, mail.box))
+
+    def track(self, *, on: bool) -> None:
+        """Whether what it opens and clicks is recorded from now on."""
+        if self.untracked is on:
+            self.untracked = not on
+            self.dirty.add(ROW)
+            self.events.append(TrackingChanged(on))
 
     def retract_click(self, mail: Mail) -> Mail:
         """It turned out to be a machine that clicked."""

@@ -72,10 +72,10 @@ class _Newest(Select):
         return f"SELECT {self._key}, t.id FROM {self.arrays} CROSS JOIN LATERAL {self._newest} t".encode()
 
 
-_HOT = ("account_id", "id", "email", "score", "source", "test", "created_at", "deleted_at")
+_HOT = ("account_id", "id", "email", "score", "source", "test", "created_at", "deleted_at", "untracked")
 _CONSENT = ("gdpr_status", "gdpr_status_at", "gdpr_status_ip", "gdpr_communications")
 _COLD = (*PROFILE_FIELDS, "notes", "blacklisted", "ip_country", "source_id", *_CONSENT)
-_EDITABLE = ("email", "deleted_at", *_COLD)
+_EDITABLE = ("email", "deleted_at", "untracked", *_COLD)
 _OF_LEAD = ("account_id", "lead_id")
 
 _ID_BY_EMAIL = Select(schema.leads, ("account_id", "email", "id"), by=("account_id", "email"))
@@ -167,6 +167,7 @@ async def load(lane: Lane, wanted: Iterable[Wanted], clock: Callable[[], datetim
             test=bool(row[5]),
             created_at=from_micros(row[6]),
             deleted_at=moment_or_none(row[7]),
+            untracked=bool(row[8]),
         )
         for row in await lane.fetch(_HOT_ROW, sorted(parts))
     }
@@ -338,7 +339,9 @@ class Flush:
         if lead.is_new:
             self.add(_NEW_LEAD, _new_row(lead))
         elif ROW in lead.dirty:
-            self.add(_LEAD_ROW, (lead.email, micros_or_none(lead.deleted_at), *_cold_values(lead), *key))
+            self.add(
+                _LEAD_ROW, (lead.email, micros_or_none(lead.deleted_at), lead.untracked, *_cold_values(lead), *key)
+            )
         if SCORE in lead.dirty and not lead.is_new:
             self.add(_LEAD_SCORE, (lead.score, *key))
         for part, number in sorted(lead.dirty, key=_oldest_first):
@@ -409,7 +412,7 @@ def _new_row(lead: Lead) -> Row:
     profile = (lead.profile.get(name, "") for name in PROFILE_FIELDS)
     consent = (lead.consent.status.value, micros_or_none(lead.consent.at), lead.consent.ip, lead.consent.communications)
     times = (to_micros(lead.created_at), micros_or_none(lead.deleted_at))
-    return (*known, *times, *profile, lead.notes, lead.ip_country, lead.blacklisted, *consent)
+    return (*known, *times, *profile, lead.notes, lead.ip_country, lead.blacklisted, *consent, lead.untracked)
 
 
 def _cold_values(lead: Lead) -> Sequence[object]:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from cartwheel.batches import Desk, IdempotencyKey
 from cartwheel.errors import LeadNotFound, NotInDoubt
-from cartwheel.leadparts import Part, Parts
+from cartwheel.leadparts import Part, Parts, SuppressionReason
 from cartwheel.leads import Lead
 from cartwheel.leadstore import LeadKey, Wanted
 from cartwheel.mails import Mail, MailState
@@ -73,3 +73,18 @@ class DoubtWork(OneLead):
         else:
             lead.not_sent(mail, MailState.FAILED, self._reason)
         return lead.mails[mail.key]
+
+
+class SuppressionWork(OneLead):
+    """An owner says that a lead is not to be mailed, or that it may be mailed again."""
+
+    def __init__(self, key: LeadKey, *, suppressed: bool, origin: str) -> None:
+        super().__init__(key, Part.PROFILE | Part.SUPPRESSION, origin)
+        self._suppressed = suppressed
+
+    def decide(self, desk: Desk) -> None:
+        lead = self.lead(desk)
+        if self._suppressed:
+            lead.suppress(SuppressionReason.DO_NOT_CONTACT, "an owner said so", desk.now)
+        else:
+            lead.lift_suppression(desk.now)

@@ -46,6 +46,7 @@ from cartwheel.tracking import (
     LookWork,
     RejoinWork,
     Tracker,
+    TrackWork,
     is_in,
     record,
     said_never,
@@ -143,6 +144,8 @@ class Public:
             "leave_all": partial(self._farewell, told="left_all"),
             "never": partial(self._farewell, reason=SuppressionReason.DO_NOT_CONTACT, told="never_done"),
             "spam": partial(self._farewell, reason=SuppressionReason.COMPLAINT, told="spam_done"),
+            "untrack": partial(self._track, on=False, told="untracked_done"),
+            "track": partial(self._track, on=True, told="tracked_done"),
             "data": self._download,
             "delete": self._delete,
         }
@@ -256,6 +259,10 @@ class Public:
         await self._batches.submit(FarewellWork(mail[:2], reason))
         return await self._profile(mail, Notice(_TEXTS["preferences"][told]))
 
+    async def _track(self, mail: MailId, _form: Form, *, on: bool, told: str) -> Response:
+        await self._batches.submit(TrackWork(mail[:2], on=on))
+        return await self._profile(mail, Notice(_TEXTS["preferences"][told]))
+
     async def _delete(self, mail: MailId, form: Form) -> Response:
         if _first(form, "sure") != "yes":
             return await self._profile(mail, Notice(_TEXTS["preferences"]["delete_unsure"]), unsure=True)
@@ -293,6 +300,7 @@ class Public:
             lists=lists,
             sequences=sequences,
             never=said_never(lead),
+            untracked=lead.untracked,
             notices=notices,
             unsure=unsure,
         )

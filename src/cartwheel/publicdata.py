@@ -52,6 +52,7 @@ def _about(lead: Lead, account: Account) -> dict[str, Any]:
             "ip": lead.consent.ip,
             "communications": lead.consent.communications,
         },
+        "opens_and_clicks_recorded": not lead.untracked,
         "not_mailed_because": lead.suppression.reason,
         "lists": [
             {"name": lists.get(number, ""), "joined_at": _time(place.joined_at), "left_at": _time(place.left_at)}

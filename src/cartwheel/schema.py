@@ -189,6 +189,7 @@ leads = _table(
     _number("gdpr_status_at", null=True),
     _text("gdpr_status_ip"),
     _flag("gdpr_communications"),
+    _flag("untracked"),
     Index("leads_email", "account_id", "email", unique=True),
     key=("account_id", "id"),
 )

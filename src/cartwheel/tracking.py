@@ -82,7 +82,7 @@ class OpenWork(OneLead):
     def decide(self, desk: Desk) -> None:
         lead = self.lead(desk)
         mail = lead.mails.get(self._mail_key)
-        if mail is not None and lead.deleted_at is None:
+        if mail is not None and lead.deleted_at is None and not lead.untracked:
             lead.opened(mail, self._at, by_machine=is_machine(self._user_agent, self._at, _sent(mail)))
 
 
@@ -99,7 +99,7 @@ class ClickWork(OneLead):
     def decide(self, desk: Desk) -> None:
         lead = self.lead(desk)
         mail = lead.mails.get(self._mail_key)
-        if mail is None or lead.deleted_at is not None:
+        if mail is None or lead.deleted_at is not None or lead.untracked:
             return
         if self._in_a_row and mail.clicked_at is not None and self._at - mail.clicked_at < AT_A_TIME:
             mail = lead.retract_click(mail)
@@ -218,6 +218,19 @@ class RejoinWork(OneLead):
         if left_at is None or desk.now - left_at > UNDONE_WITHIN or lead.deleted_at is not None:
             return lead, False
         return lead, lead.rejoin(sequence_id, left_at, desk.now)
+
+
+class TrackWork(OneLead):
+    """The lead says whether what it opens and clicks may be recorded."""
+
+    def __init__(self, key: LeadKey, *, on: bool, origin: str = BY_LEAD) -> None:
+        super().__init__(key, Part.PROFILE, origin)
+        self._on = on
+
+    def decide(self, desk: Desk) -> None:
+        lead = self.lead(desk)
+        if lead.deleted_at is None:
+            lead.track(on=self._on)
 
 
 class Choice(NamedTuple):

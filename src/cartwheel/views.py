@@ -45,6 +45,8 @@ def _state(lead_card: LeadCard) -> Iterator[tuple[str, str]]:
         yield "notes", lead.notes
     if lead.blacklisted:
         yield "blacklisted", "yes"
+    if lead.untracked:
+        yield "tracking", "off: what it opens and clicks is not recorded"
     if lead.test:
         yield "test lead", "made by an App in test mode"
     if lead.consent.status is not Gdpr.OFF:

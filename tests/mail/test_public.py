@@ -156,6 +156,18 @@ def test_everything_is_left(sent: SentMail, button: str, reason: str) -> None:
     assert sent.api.lead(sent.email)["blacklisted"] == int(bool(reason))
 
 
+def test_who_does_not_want_it_is_not_watched(sent: SentMail) -> None:
+    assert "We do not record" in sent.press(sent.preferences, do="untrack").text
+    sent.get(sent.pixel)
+    sent.get(sent.click())
+    [mail] = sent.api.rows(schema.mails)
+    assert (mail["opened_at"], mail["clicked_at"], mail["machine_opened_at"], mail["machine_clicked_at"]) == (None,) * 4
+    sent.press(sent.preferences, do="track")
+    sent.get(sent.pixel)
+    [mail] = sent.api.rows(schema.mails)
+    assert mail["opened_at"] or mail["machine_opened_at"]
+
+
 def test_who_said_never_is_offered_no_lists(sent: SentMail) -> None:
     sent.press(sent.preferences, do="never")
     assert "checkbox" not in sent.get(sent.preferences).text.partition("Your data")[0]

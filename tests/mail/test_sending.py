@@ -2,6 +2,7 @@
 
 import email
 import email.policy
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,8 @@ from sink import DROP, TAKE_AND_DROP, Act, Sink
 from cartwheel import accountfile, dkim, schema
 from cartwheel.mails import MailState
 from cartwheel.times import to_micros
+from cartwheel.tracking import TrackWork
+from commandline import name_of
 from conftest import Databases
 from harness import DEMO, Api, Server, new_api
 
@@ -80,11 +83,7 @@ def test_a_lead_that_is_subscribed_gets_the_mail_of_its_step(shop: Api, office: 
 
 def change(api: Api, **account: Any) -> None:
     """Apply the account's file again with these changes."""
-    with api.server.database.read() as connection:
-        name = connection.execute(
-            sa.select(schema.accounts.c.name).where(schema.accounts.c.id == api.account_id)
-        ).scalar_one()
-    file = {"account": {"name": name, **account}}
+    file = {"account": {"name": name_of(api), **account}}
     accountfile.apply(api.server.database, accountfile.read_text(tomli_w.dumps(file), Path()), api.server.clock())
 
 
@@ -98,6 +97,24 @@ def next_lead_id(server: Server) -> int:
         return int(
             connection.execute(sa.select(schema.counters.c.next).where(schema.counters.c.name == "leads")).scalar_one()
         )
+
+
+def test_mails_to_an_untracked_lead_have_no_tracked_links_and_no_pixel(
+    server: Server, office: Office, sink: Sink
+) -> None:
+    step = {"box": "1", "type": "email", "subject": "Hello", "html": '<a href="https://shop.example/new">New</a>'}
+    api = new_api(
+        server,
+        account=SENDER,
+        file=tomli_w.dumps({**tomllib.loads(DEMO), "sequences": [{"name": "Welcome", "steps": [step]}]}),
+    )
+    start(api)
+    start(api, "grace@shop.example")
+    lead_id = int(api.lead("grace@shop.example")["id"])
+    server.run(lambda: server.application.batches.submit(TrackWork((api.account_id, lead_id), on=False)))
+    office.settle()
+    links = {message.rcpt: (b"/c/" in message.data, b"/o/" in message.data) for message in sink.messages}
+    assert links == {"TO:<ada@shop.example>": (True, True), "TO:<grace@shop.example>": (False, False)}
 
 
 def test_a_worker_uses_up_no_numbers_of_leads(server: Server, shop: Api, office: Office) -> None:

@@ -168,7 +168,7 @@ def test_random_histories_go_as_the_model_says(
 
 NOT_BY_CALLS = {
     "lead_suppressed", "mail_bounced", "mail_clicked", "mail_not_sent", "mail_opened", "mail_sent",
-    "sequence_completed", "sequence_moved", "sequence_parked", "sequence_unparked", "suppression_lifted",
+    "sequence_completed", "sequence_moved", "sequence_parked", "sequence_unparked", "suppression_lifted", "tracking_changed",
 }  # fmt: skip
 """What only the worker and the lead itself can cause."""
 
