@@ -23,7 +23,7 @@ stories telling whatifs
 config schema arrays lanes checkpoints db catalog mailstore leadstore due flowstore signingkeys mailbox
 -- edges --
 observe batches leadwork credentials ratelimits conversations smtp servers engine sendlimits sending loops worker housekeeping wire
-registry commands gate calls dispatch sequencefile accountfile accountexport doctor leadcard terminal views examples
+registry commands gate calls dispatch sequencefile accountrows accountfile accountexport doctor leadcard terminal views examples
 openapi reference tracking publicdata public bouncebox app serving cli_shared cli_work cli_accounts cli_leads
 simulator why storyviews worlds testing demo cli_sequences cli __main__
 """

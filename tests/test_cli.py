@@ -71,7 +71,7 @@ def test_apply_prints_one_json_object_and_tells_what_it_made_once(cartwheel: Car
     assert len(made["api_password"]) >= 24
     assert [app["name"] for app in made["apps"]] == ["Website", "Elsewhere"]
     again = cartwheel("apply", file, "--json").json
-    assert again == {key: made[key] for key in ("account", "account_id", "apps")} | {"changed": False}
+    assert again == {key: made[key] for key in ("account", "account_id", "apps", "warnings")} | {"changed": False}
 
 
 @pytest.mark.usefixtures("url")

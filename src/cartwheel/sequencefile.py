@@ -1,7 +1,7 @@
 """Sequences in account files: read with the files that their steps name, checked against the account, published."""
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -10,7 +10,7 @@ import sqlalchemy as sa
 
 from cartwheel import flowstore, schema
 from cartwheel.accounts import LONGEST_BODY, Account
-from cartwheel.composing import content_of, known_names
+from cartwheel.composing import Unsendable, content_of, known_names, read_sender
 from cartwheel.errors import BadAccountFile
 from cartwheel.flows import Flow
 from cartwheel.leadparts import ANY_TIME, Entry
@@ -91,12 +91,34 @@ def check(part: SequencePart, account: Account) -> list[str]:
     for step in flow.steps:
         if isinstance(step, EmailStep):
             place = f"sequence {part.name}, box {step.box}"
+            check_senders(step.sender, step.reply_to, place)
             try:
                 unknown = compile_mail(content_of(step)).unknown(known)
             except BadContent as error:
                 raise BadAccountFile(f"{place}: {error}") from error
             warnings += [f"{place}: nothing is called {{{name}}}, it stays as it is" for name in unknown]
     return warnings
+
+
+def check_senders(sender: str, reply_to: str, place: str) -> None:
+    """Raises `BadAccountFile` if a mail could not have them."""
+    for name, text in (("sender", sender), ("reply_to", reply_to)):
+        try:
+            if text:
+                read_sender(text)
+        except Unsendable:
+            raise BadAccountFile(f"{place}: {name} = {text!r} is no `Name <address>`") from None
+
+
+def missing_for_mail(parts: Iterable[SequencePart], account: Account) -> list[str]:
+    """What keeps the account from sending what its sequences want to send, or from doing so lawfully."""
+    steps = [step for part in parts for step in part.steps if isinstance(step, EmailStep)]
+    missing = []
+    if not account.mail.sender and not all(step.sender for step in steps):
+        missing.append("the account has no sender, without which no mail leaves: give `[account.mail] sender`")
+    if steps and not account.mail.address:
+        missing.append("the account has no postal address, which mail has to show: give `[account.mail] address`")
+    return missing
 
 
 # -- writing --
