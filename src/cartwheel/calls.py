@@ -132,7 +132,7 @@ class CallWork:
 
     def _reference(self, sent: Tree, *, by_email: bool = False) -> LeadReference:
         number = "" if by_email else _given(sent.get("id"))
-        if number:
+        if number.strip("0"):  # of a 0 a plugin means that it does not know the id
             plain = number.isascii() and number.isdigit() and len(number) <= _LONGEST_ID
             return (int(number) if plain else _NO_SUCH_ID, None)
         email = self._email(sent.get("email"))
@@ -240,6 +240,8 @@ class CallWork:
 
     def _find(self, desk: Desk, reference: LeadReference, parts: Parts, *, unknown: Reply = wire.LEAD_UNKNOWN) -> Lead:
         """The lead, its points that are due taken back; raises `Refused`."""
+        if self._caller.app.mode is Mode.TEST and self._is_live(desk, *reference):
+            raise Refused(unknown)
         try:
             lead = desk.find(self._account_id, *reference, parts)
         except LeadNotFound:
@@ -249,6 +251,14 @@ class CallWork:
         if lead.has(Part.POINTS):
             lead.expire(desk.now)
         return lead
+
+    def _is_live(self, desk: Desk, lead_id: int | None, email: str | None) -> bool:
+        """Whether it is a real person's lead, deleted or not. An App in test mode does not know any."""
+        if lead_id is None:
+            lead = desk.taken(self._account_id, email or "")
+        else:
+            lead = desk.any_lead(self._account_id, lead_id)
+        return lead is not None and not lead.test
 
 
 GET_LEAD = COMMANDS["get_lead"]
