@@ -9,7 +9,7 @@ from cartwheel import commands as _commands  # noqa: F401 - fills the registry
 from cartwheel import wire
 from cartwheel.accounts import Mode
 from cartwheel.batches import Desk, IdempotencyKey
-from cartwheel.bodies import Tree, Unreadable
+from cartwheel.bodies import Tree, Unreadable, Why
 from cartwheel.emails import in_test_domain, read_email
 from cartwheel.errors import DomainError, LeadIsDeleted, LeadNotFound
 from cartwheel.gate import Caller
@@ -49,7 +49,7 @@ class Envelope(msgspec.Struct, frozen=True):
         if not actions and (sent is not None or get_lead is None):
             raise Refused(wire.CMD_REQUIRED)
         if len(actions) > most_actions:
-            raise Unreadable(f"The call has more than {most_actions} actions")
+            raise Unreadable(Why.TOO_MANY_ACTIONS.format(max_actions=most_actions))
         return cls(lead or {}, get_lead, [_action(action) for action in actions])
 
 

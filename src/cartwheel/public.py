@@ -30,11 +30,11 @@ from cartwheel.accounts import Account
 from cartwheel.batches import Batches
 from cartwheel.config import Settings
 from cartwheel.db import Database
-from cartwheel.errors import BadSetting, CartwheelError, LeadNotFound, Overloaded, Unavailable
+from cartwheel.errors import CartwheelError, LeadNotFound, Overloaded, Unavailable
 from cartwheel.leadparts import Part, SuppressionReason
 from cartwheel.links import Kind, MailId, Payload, Signer
 from cartwheel.proofs import HookRefused
-from cartwheel.providers import PROVIDERS, read_hook
+from cartwheel.providers import read_hook
 from cartwheel.publicdata import public_name
 from cartwheel.times import from_micros, to_micros
 from cartwheel.tracking import (
@@ -120,9 +120,6 @@ class Public:
     tracker: Tracker
 
     def __init__(self, settings: Settings, clock: Callable[[], datetime]) -> None:
-        unknown = settings.bounce_hooks.keys() - PROVIDERS.keys()
-        if unknown:
-            raise BadSetting(f"CARTWHEEL_BOUNCE_HOOKS: no provider {min(unknown)}; there are {', '.join(PROVIDERS)}")
         self._secrets = settings.bounce_hooks
         self._largest_report = settings.max_body
         self._clock = clock
