@@ -149,6 +149,19 @@ def test_what_an_account_lacks_for_its_mail_is_told(database: Database) -> None:
     assert "warnings" not in apply(database, {"tags": [{"name": "Customer"}]})
 
 
+def test_what_is_wrong_with_a_step_is_told_by_its_names(database: Database) -> None:
+    with pytest.raises(BadAccountFile) as refused:
+        apply(database, sequence(type="mail"))
+    told = str(refused.value)
+    assert told.startswith(
+        "Invalid value 'mail' - at `sequences[0].steps[0].type` (sequence Welcome, box 1); the types are "
+    )
+    assert "email" in told
+    steps = [{"box": "1", "type": "assign_tag", "tag": "Gold"}]
+    with pytest.raises(BadAccountFile, match=r"sequence Welcome, box 1: There is no tag of this name: Gold$"):
+        apply(database, {"sequences": [{"name": "Welcome", "steps": steps}]})
+
+
 # -- passwords --
 
 

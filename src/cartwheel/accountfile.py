@@ -134,9 +134,13 @@ def read_file(path: Path) -> AccountFile:
 def read_text(text: str, folder: Path) -> AccountFile:
     """Check a file's text; `file =` of a step is looked up in `folder`."""
     try:
-        read = msgspec.convert(tomllib.loads(text), AccountFile)
-    except (tomllib.TOMLDecodeError, msgspec.ValidationError) as error:
-        raise BadAccountFile(_plainly(str(error))) from error
+        tree = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise BadAccountFile(str(error)) from error
+    try:
+        read = msgspec.convert(tree, AccountFile)
+    except msgspec.ValidationError as error:
+        raise BadAccountFile(_plainly(str(error)) + sequencefile.place_in(tree, str(error))) from error
     _check(read)
     for sequence in read.sequences:
         sequence.steps = [

@@ -1,6 +1,7 @@
 """Sequences in account files: read with the files that their steps name, checked against the account, published."""
 
 import json
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any
@@ -16,7 +17,7 @@ from cartwheel.flows import Flow
 from cartwheel.leadparts import ANY_TIME, Entry
 from cartwheel.merge import BadContent
 from cartwheel.render import compile_mail
-from cartwheel.steps import AnyStep, Attachment, EmailStep
+from cartwheel.steps import STEP_TYPES, AnyStep, Attachment, EmailStep
 
 _BODY_OF_SUFFIX = {".html": "html", ".htm": "html", ".mjml": "mjml", ".md": "markdown", ".markdown": "markdown"}
 _BODIES = ("html", "mjml", "markdown")
@@ -76,6 +77,23 @@ def _read(folder: Path, name: str, place: str) -> bytes:
         return (folder / name).read_bytes()
     except OSError as error:
         raise BadAccountFile(f"{place}: {name} cannot be read: {error.strerror or error}") from error
+
+
+_STEP = re.compile(r"\$\.sequences\[(\d+)\](?:\.steps\[(\d+)\](\.type`)?)?")
+
+
+def place_in(tree: dict[str, Any], message: str) -> str:
+    """What a person calls the sequence and box of a path in the library's message, and the types if that is wrong."""
+    found = _STEP.search(message)
+    if not found:
+        return ""
+    sequence = tree["sequences"][int(found[1])]
+    place = f"sequence {sequence['name']}" if isinstance(sequence, dict) and "name" in sequence else ""
+    if place and found[2]:
+        step = sequence["steps"][int(found[2])]
+        place += f", box {step['box']}" if isinstance(step, dict) and "box" in step else ""
+    types = f"; the types are {', '.join(str(step.__struct_config__.tag) for step in STEP_TYPES)}" if found[3] else ""
+    return (f" ({place})" if place else "") + types
 
 
 # -- checking --
