@@ -53,8 +53,14 @@ class Clock:
 class Server:
     """The real application under uvicorn, on a real socket, in a thread of this process."""
 
-    def __init__(self, database_url: str, environment: Mapping[str, str] = {}) -> None:
+    def __init__(
+        self,
+        database_url: str,
+        environment: Mapping[str, str] = {},
+        new_loop: Callable[[], asyncio.AbstractEventLoop] = asyncio.new_event_loop,
+    ) -> None:
         self.clock = Clock()
+        self._new_loop = new_loop
         self.database = Database(database_url)
         self.database.migrate()
         settings = Settings.load({**ENVIRONMENT, "CARTWHEEL_DATABASE": database_url, **environment})
@@ -81,7 +87,8 @@ class Server:
             self._started.set()
             await task
 
-        asyncio.run(main())
+        with asyncio.Runner(loop_factory=self._new_loop) as runner:
+            runner.run(main())
 
     def run(self, function: Callable[[], Coroutine[Any, Any, T]]) -> T:
         """Run a coroutine function on the server's loop."""

@@ -24,7 +24,7 @@ config schema arrays lanes checkpoints db catalog mailstore leadstore due flowst
 -- edges --
 observe orphans batches leadwork runwork tracking bouncebox bouncereader credentials ratelimits conversations smtp servers engine
 sendlimits sending loops worker housekeeping wire
-registry commands gate calls dispatch sequencefile accountfile accountexport doctor leadcard terminal views examples
+registry commands gate calls dispatch sequencefile accountrows accountfile accountexport doctor leadcard terminal views examples
 openapi reference publicdata public app serving cli_shared cli_work cli_accounts cli_leads
 simulator why storyviews worlds testing demo moveplans runviews cli_sequences cli_runs mailviews cli_mail cli __main__
 """

@@ -57,7 +57,7 @@ def test_apply_prints_one_json_object_and_tells_what_it_made_once(cartwheel: Car
     assert len(made["api_password"]) >= 24
     assert [app["name"] for app in made["apps"]] == ["Website", "Elsewhere"]
     again = cartwheel("apply", file, "--json").json
-    assert again == {key: made[key] for key in ("account", "account_id", "apps")} | {"changed": False}
+    assert again == {key: made[key] for key in ("account", "account_id", "apps", "warnings")} | {"changed": False}
 
 
 @pytest.mark.usefixtures("url")
@@ -172,8 +172,8 @@ def test_looking_never_makes_or_migrates_a_database(cartwheel: Cartwheel, url: s
 @pytest.mark.parametrize(
     ("database", "code", "told"),
     [
-        ("oracle://x", 2, "CARTWHEEL_DATABASE has to be"),
-        ("postgresql://host:port/x", 2, "CARTWHEEL_DATABASE has to be"),
+        ("oracle://x", 2, "CARTWHEEL_DATABASE: has to be"),
+        ("postgresql://host:port/x", 2, "CARTWHEEL_DATABASE: has to be"),
         ("sqlite:////no/such/folder/x.db", 2, "there is no folder"),
         ("sqlite:////dev/null", 1, "the database cannot be used"),
         ("postgresql://u:p@127.0.0.1:1/x", 1, "Connection refused"),
@@ -194,7 +194,7 @@ def test_trouble_is_one_line_without_a_traceback_in_a_process_of_its_own() -> No
         [sys.executable, "-m", "cartwheel", "migrate"], env=environment, capture_output=True, text=True, check=False
     )
     assert done.returncode == 2
-    assert done.stderr == "cartwheel: CARTWHEEL_PORT has to be a whole number from 0 to 65535\n"
+    assert done.stderr == "cartwheel: CARTWHEEL_PORT: has to be a whole number from 0 to 65535\n"
 
 
 # -- what keeps the server from starting --
@@ -204,9 +204,9 @@ def test_trouble_is_one_line_without_a_traceback_in_a_process_of_its_own() -> No
     ("arguments", "settings", "code", "told"),
     [
         (["--processes", "2"], {}, 2, "CARTWHEEL_PROCESSES: more than one process needs PostgreSQL"),
-        (["--port", "99999"], {}, 2, "CARTWHEEL_PORT has to be a whole number from 0 to 65535"),
+        (["--port", "99999"], {}, 2, "CARTWHEEL_PORT: has to be a whole number from 0 to 65535"),
         ([], {"TLS_CERT": __file__, "TLS_KEY": __file__}, 2, f"CARTWHEEL_TLS_CERT: {__file__} is no"),
-        ([], {"TLS_CERT": __file__}, 2, "CARTWHEEL_TLS_CERT and CARTWHEEL_TLS_KEY have to be given together"),
+        ([], {"TLS_CERT": __file__}, 2, "CARTWHEEL_TLS_KEY: CARTWHEEL_TLS_CERT and CARTWHEEL_TLS_KEY go together"),
         (["--host", "nowhere.invalid"], {"PORT": "0"}, 1, "cannot listen on nowhere.invalid port 0"),
     ],
 )

@@ -127,11 +127,13 @@ def test_a_head_that_trickles_ends_the_connection(server: Server) -> None:
         line.send(b"POST /api HTTP/1.1\r\nX: ")
         line.socket.settimeout(0.001)
         for _ in range(serving.MOST_HEAD // 2):
-            line.send(b"x")
             try:
+                line.send(b"x")
                 assert line.socket.recv(1) == b""
             except TimeoutError:
                 continue
+            except ConnectionError:  # it had ended before this arrived
+                return
             return
         pytest.fail("it may trickle for ever")
 

@@ -2,12 +2,16 @@
 
 import re
 import subprocess
+import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from cartwheel import accountfile, times
 from cartwheel.cli import pages
+from cartwheel.db import Database
+from conftest import Databases
 
 ROOT = Path(__file__).parent.parent
 
@@ -24,6 +28,33 @@ def documents() -> Iterator[Path]:
 def test_the_reference_is_what_the_code_says() -> None:
     written = {path.name: path.read_text() for path in (ROOT / "docs" / "reference").iterdir()}
     assert written == pages(), "`make reference` writes it anew"
+
+
+def account_files() -> Iterator[tuple[str, str]]:
+    """The account files of all pages, which begin with the account."""
+    for path in documents():
+        for number, block in enumerate(
+            re.findall(r"^ *```toml\n(.*?)^ *```", path.read_text(), re.MULTILINE | re.DOTALL)
+        ):
+            if textwrap.dedent(block).startswith("[account]"):
+                yield f"{path.relative_to(ROOT).as_posix()} {number}", textwrap.dedent(block)
+
+
+FILES = dict(account_files())
+
+
+@pytest.mark.parametrize("text", FILES.values(), ids=FILES)
+def test_an_account_file_that_is_shown_can_be_applied(databases: Databases, text: str) -> None:
+    database = Database(databases.new("sqlite"))
+    database.migrate()
+    read = accountfile.read_text(text, ROOT)
+    assert accountfile.apply(database, read, times.now())["changed"]
+    assert not accountfile.apply(database, read, times.now())["changed"]
+    database.close()
+
+
+def test_the_account_file_of_who_moves_is_among_them() -> None:
+    assert any(name.startswith("docs/how-to/move-from-kartra.md") for name in FILES)
 
 
 def links(path: Path) -> Iterator[str]:

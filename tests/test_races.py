@@ -226,3 +226,31 @@ def test_an_account_that_changes_again_and_again_under_a_call_is_asked_for_its_l
         watch.before_begin.append(partial(to_commands, commands))
     [answer] = at_once(api, {"lead": {"email": ADA}, "actions": [TAG]})
     assert answer["type"] == "103"
+
+
+# -- one call in two processes --
+
+
+def test_who_sees_what_another_processes_call_did_sees_its_answer_too(databases: Databases) -> None:
+    """The same call comes to both; the other one's commits between what this one's batch reads first and next."""
+    with pytest.MonkeyPatch.context() as patch:
+        watch = watch_lanes(patch)
+        url = databases.new("postgresql")  # on SQLite a batch is alone from its beginning
+        here, elsewhere = Server(url), Server(url)
+    api = new_api(here, app={"rate_limit": 0})
+    api.call({"cmd": "retrieve_account_tags"})
+    client = Client(read_address("127.0.0.1"), secure=True)
+    body = json.dumps({**api.credentials, "lead": {"email": ADA}, "actions": [CREATE]}).encode()
+    request = Request(client, b"", "application/json", "order-1", body)
+    answers: list[bytes] = []
+
+    def call(server: Server) -> None:
+        answers.append(server.run(lambda: server.application.dispatcher.answer(request)).body)
+
+    watch.after_fetch.append(lambda _lane: call(elsewhere))
+    call(here)
+    here.stop()
+    elsewhere.stop()
+    assert len(answers) == 2
+    assert json.loads(answers[0])["message"] == "Lead created"
+    assert answers[0] == answers[1]

@@ -1,5 +1,6 @@
 """The contract's first section: every way in which a call may be put, byte by byte as clients send it."""
 
+import gzip
 import json
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -217,6 +218,14 @@ UNREADABLE = {
 def test_what_cannot_be_read_is_told_and_does_nothing(api: Api, body: str, label: str, message: str) -> None:
     answer = post(api, body, label)
     assert (answer.status, answer.text) == (200, error(f"{message}. Nothing done", "254"))
+    assert api.rows_of_leads() == []
+
+
+def test_a_body_that_is_compressed_is_told_how_to_come(api: Api) -> None:
+    body = gzip.compress(JSON_CALL.encode())
+    answer = api.server.http.post("/api", content=body, headers={"Content-Type": JSON, "Content-Encoding": "gzip"})
+    message = "Content-Encoding is not supported, send the body as it is. Nothing done"
+    assert (answer.status_code, answer.text) == (200, error(message, "254"))
     assert api.rows_of_leads() == []
 
 

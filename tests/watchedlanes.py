@@ -20,6 +20,7 @@ class Watch:
         self.committed = 0
         self.before_begin: deque[Step] = deque()
         self.before_commit: deque[Step] = deque()
+        self.after_fetch: deque[Step] = deque()
 
 
 class WatchedLane:
@@ -38,6 +39,11 @@ class WatchedLane:
         self._take(self._watch.before_commit)
         await self._lane.commit()
         self._watch.committed += 1
+
+    async def fetch(self, *arguments: Any) -> Any:
+        rows = await self._lane.fetch(*arguments)
+        self._take(self._watch.after_fetch)
+        return rows
 
     def _take(self, steps: deque[Step]) -> None:
         if steps:

@@ -7,14 +7,16 @@ steps of a sequence are replaced as a whole, because their order is part of what
 import json
 import tomllib
 from datetime import datetime
+from itertools import count
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NamedTuple
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import msgspec
 import sqlalchemy as sa
 
 from cartwheel import accounts, catalog, schema, sequencefile
+from cartwheel.accountrows import Rows
 from cartwheel.accounts import (
     AS_USUAL,
     EVERY_COMMAND,
@@ -22,6 +24,7 @@ from cartwheel.accounts import (
     LONGEST_NAME,
     MOST_ADDRESSES,
     Account,
+    ApiKey,
     App,
     FieldType,
     MailSettings,
@@ -131,9 +134,13 @@ def read_file(path: Path) -> AccountFile:
 def read_text(text: str, folder: Path) -> AccountFile:
     """Check a file's text; `file =` of a step is looked up in `folder`."""
     try:
-        read = msgspec.convert(tomllib.loads(text), AccountFile)
-    except (tomllib.TOMLDecodeError, msgspec.ValidationError) as error:
-        raise BadAccountFile(_plainly(str(error))) from error
+        tree = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise BadAccountFile(str(error)) from error
+    try:
+        read = msgspec.convert(tree, AccountFile)
+    except msgspec.ValidationError as error:
+        raise BadAccountFile(_plainly(str(error)) + sequencefile.place_in(tree, str(error))) from error
     _check(read)
     for sequence in read.sequences:
         sequence.steps = [
@@ -166,6 +173,7 @@ def _check(read: AccountFile) -> None:
         ZoneInfo(read.account.timezone)
     except (ZoneInfoNotFoundError, ValueError, OSError):
         raise BadAccountFile(f"there is no time zone {read.account.timezone}") from None
+    sequencefile.check_senders(read.account.mail.sender, read.account.mail.reply_to, "[account.mail]")
     _check_unique("apps", [app.name for app in read.apps])
     _check_unique("lists", [entry.name for entry in read.lists])
     _check_unique("tags", [tag.name for tag in read.tags])
@@ -182,6 +190,7 @@ def _check(read: AccountFile) -> None:
             raise BadAccountFile(
                 f"custom field {field.identifier}: choice types have two or more options, text types none"
             )
+        _check_option_names(field)
     ids = [str(option.id) for field in read.custom_fields for option in field.options if option.id is not None]
     _check_unique("the ids of options", ids)
 
@@ -192,6 +201,16 @@ def _check_unique(what: str, names: list[str]) -> None:
         if name_key(name) in seen:
             raise BadAccountFile(f"{what}: {name} is there twice")
         seen.add(name_key(name))
+
+
+def _check_option_names(field: FieldPart) -> None:
+    """The API lets a field have two options of one name; a file tells them apart by their ids."""
+    by_id = {name_key(option.name) for option in field.options if option.id is not None}
+    others = [option.name for option in field.options if option.id is None]
+    _check_unique(f"the options of custom field {field.identifier}", others)
+    for name in others:
+        if name_key(name) in by_id:
+            raise BadAccountFile(f"the options of custom field {field.identifier}: {name} is there twice")
 
 
 def _check_app(app: AppPart) -> None:
@@ -215,27 +234,38 @@ def apply(database: Database, wanted: AccountFile, now: datetime) -> dict[str, A
     Returns what a script needs to know: the account's name and id, whether anything changed, each App's `app_id`, and
     `api_key` and `api_password` if they were made just now (they are never told again).
     """
-    with database.write() as connection:
-        catalog.lock(connection)
-        known = catalog.only(connection, wanted.account.name)
-        changes = _Changes(connection, known, to_micros(now))
-        account_id = changes.account(wanted.account)
-        made = changes.key(account_id, wanted.account)
-        apps = [{"name": app.name, "app_id": changes.app(account_id, app)} for app in wanted.apps]
-        for entry in wanted.lists:
-            values = {"public_name": entry.public_name}
-            changes.named(schema.lists, account_id, entry.name, {"name": entry.name, **values})
-        for tag in wanted.tags:
-            changes.named(schema.tags, account_id, tag.name, {"name": tag.name})
-        for field in wanted.custom_fields:
-            changes.custom_field(account_id, field)
-        numbers = [changes.sequence(account_id, sequence) for sequence in wanted.sequences]
-        for number, sequence in zip(numbers, wanted.sequences, strict=True):
-            changes.steps(account_id, number, sequence)
-        account = catalog.only(connection, wanted.account.name).accounts[account_id]
-        warnings = [warning for sequence in wanted.sequences for warning in sequencefile.check(sequence, account)]
-        if changes.count:
-            _publish(connection, account_id, wanted.account.name)
+    while True:
+        password = _password(database, wanted.account)
+        with database.write() as connection:
+            catalog.lock(connection)
+            known = catalog.only(connection, wanted.account.name)
+            if password.before == _password_hash(known):
+                told = _apply(connection, known, wanted, password, now)
+                break
+    return told
+
+
+def _apply(
+    connection: sa.Connection, known: Catalog, wanted: AccountFile, password: "_Password", now: datetime
+) -> dict[str, Any]:
+    changes = _Changes(connection, known, to_micros(now))
+    account_id = changes.account(wanted.account)
+    made = changes.key(account_id, wanted.account, password)
+    apps = [{"name": app.name, "app_id": changes.app(account_id, app)} for app in wanted.apps]
+    for entry in wanted.lists:
+        values = {"public_name": entry.public_name}
+        changes.named(schema.lists, account_id, entry.name, {"name": entry.name, **values})
+    for tag in wanted.tags:
+        changes.named(schema.tags, account_id, tag.name, {"name": tag.name})
+    changes.custom_fields(account_id, wanted.custom_fields)
+    numbers = [changes.sequence(account_id, sequence) for sequence in wanted.sequences]
+    for number, sequence in zip(numbers, wanted.sequences, strict=True):
+        changes.steps(account_id, number, sequence)
+    account = catalog.only(connection, wanted.account.name).accounts[account_id]
+    warnings = [warning for sequence in wanted.sequences for warning in sequencefile.check(sequence, account)]
+    warnings += sequencefile.missing_for_mail(wanted.sequences, account)
+    if changes.count:
+        _publish(connection, account_id, wanted.account.name)
     return {
         "account": wanted.account.name,
         "account_id": account_id,
@@ -271,12 +301,45 @@ def put_app(database: Database, account: Account, name: str, now: datetime, *, n
 def rotate_key(database: Database, account: Account, now: datetime) -> dict[str, str]:
     """Give the account a new key and password, and return them. The old ones are void at once."""
     api_key, api_password = new_secret(), new_secret()
+    wanted = AccountPart(account.name, api_key=api_key, api_password=api_password)
+    password = _Password(None, hash_password(api_password))
     with database.write() as connection:
         catalog.lock(connection)
         changes = _Changes(connection, catalog.only(connection, account.name), to_micros(now))
-        changes.key(account.id, AccountPart(account.name, api_key=api_key, api_password=api_password))
+        changes.key(account.id, wanted, password)
         catalog.touch(connection, account.id)
     return {"api_key": api_key, "api_password": api_password}
+
+
+class _Password(NamedTuple):
+    """An account's password, hashed before the transaction, which would hold up everybody for as long as that takes."""
+
+    before: str | None
+    """The hash that the account had then."""
+    hash: str
+    made: str | None = None
+
+
+def _password(database: Database, wanted: AccountPart) -> _Password:
+    with database.read() as connection:
+        before = _password_hash(catalog.only(connection, wanted.name))
+    if before is None and wanted.api_password is None:
+        made = new_secret()
+        return _Password(None, hash_password(made), made)
+    if wanted.api_password is None or (before is not None and matches(before, wanted.api_password)):
+        assert before is not None  # else it was made
+        return _Password(before, before)
+    return _Password(before, hash_password(wanted.api_password))
+
+
+def _password_hash(known: Catalog) -> str | None:
+    key = _key_of(known)
+    return None if key is None else key.password_hash
+
+
+def _key_of(known: Catalog) -> ApiKey | None:
+    """The key of the only account in the catalog."""
+    return next(iter(known.keys.values()), None)
 
 
 def _publish(connection: sa.Connection, account_id: int, name: str) -> None:
@@ -296,45 +359,42 @@ class _Changes:
         self._connection = connection
         self._known = known
         self._now = now
-        self.count = 0
+        self._rows = Rows(connection, now)
+
+    @property
+    def count(self) -> int:
+        return self._rows.count
 
     def account(self, wanted: AccountPart) -> int:
         values = {
+            "name_key": name_key(wanted.name),
             "name": wanted.name,
             "timezone": wanted.timezone,
             "gdpr": wanted.gdpr,
             "active": wanted.active,
             "mail": msgspec.json.encode(wanted.mail).decode(),
         }
-        return self._put(schema.accounts, {"name_key": name_key(wanted.name)}, values)
+        return self._rows.put_account(next(iter(self._known.accounts), None), values)
 
-    def key(self, account_id: int, wanted: AccountPart) -> dict[str, str]:
+    def key(self, account_id: int, wanted: AccountPart, password: "_Password") -> dict[str, str]:
         """The account's key and password: as given, as they are, or made; returns those made."""
-        keys = [key for key in self._known.keys.values() if key.account_id == account_id]
-        if not keys:
-            made = {} if wanted.api_key else {"api_key": new_secret()}
-            made |= {} if wanted.api_password else {"api_password": new_secret()}
-            key = wanted.api_key or made["api_key"]
-            self._add_key(account_id, key, hash_password(wanted.api_password or made["api_password"]))
-            return made
-        current = keys[0]
+        made = {} if password.made is None else {"api_password": password.made}
+        current = _key_of(self._known)
+        if current is None:
+            api_key = wanted.api_key or new_secret()
+            self._insert_key(account_id, key_digest(api_key), password.hash)
+            return made if wanted.api_key else {"api_key": api_key, **made}
         digest = key_digest(wanted.api_key) if wanted.api_key else current.key_digest
-        password_hash = current.password_hash
-        if wanted.api_password and not matches(password_hash, wanted.api_password):
-            password_hash = hash_password(wanted.api_password)
-        if (digest, password_hash) != (current.key_digest, current.password_hash):
+        if (digest, password.hash) != (current.key_digest, current.password_hash):
             table = schema.api_keys
             self._connection.execute(sa.delete(table).where(table.c.account_id == account_id))
-            self._insert_key(account_id, digest, password_hash)
-        return {}
-
-    def _add_key(self, account_id: int, api_key: str, password_hash: str) -> None:
-        self._insert_key(account_id, key_digest(api_key), password_hash)
+            self._insert_key(account_id, digest, password.hash)
+        return made
 
     def _insert_key(self, account_id: int, digest: str, password_hash: str) -> None:
         if self._holder(schema.api_keys, key_digest=digest) not in {None, account_id}:
             raise BadAccountFile("this api_key belongs to another account")
-        self.count += 1
+        self._rows.count += 1
         row = {"account_id": account_id, "key_digest": digest, "password_hash": password_hash, "created_at": self._now}
         self._connection.execute(sa.insert(schema.api_keys).values(row))
 
@@ -364,59 +424,50 @@ class _Changes:
 
     def named(self, table: sa.Table, account_id: int, name: str, values: dict[str, Any]) -> int:
         """An account's row of this name; returns its id."""
-        return self._put(table, {"account_id": account_id, "name_key": name_key(name)}, values)
+        return self._rows.put_named(table, account_id, name_key(name), values)
 
-    def custom_field(self, account_id: int, wanted: FieldPart) -> None:
-        field = (
-            self._known.accounts[account_id].field(wanted.identifier) if account_id in self._known.accounts else None
-        )
-        if field is not None and field.type is not wanted.type:
+    def custom_fields(self, account_id: int, wanted: list[FieldPart]) -> None:
+        """Ids for options are given out when all are known that are taken, in the database and all over the file."""
+        given = {option.id for field in wanted for option in field.options if option.id is not None}
+        free = count(1 + max([0, *given, *self._rows.of(schema.custom_field_options, account_id)]))
+        for field in wanted:
+            field_id = self._custom_field(account_id, field)
+            known = self._options_by_name(account_id, field_id, given)
+            for position, option in enumerate(field.options):
+                number = option.id or known.get(name_key(option.name)) or next(free)
+                self._option(account_id, field_id, position, option.name, number)
+
+    def _custom_field(self, account_id: int, wanted: FieldPart) -> int:
+        row = self._rows.named(schema.custom_fields, account_id, name_key(wanted.identifier))
+        if row is not None and row["type"] != wanted.type.value:
             raise BadAccountFile(
-                f"custom field {wanted.identifier} is a {field.type} and cannot become a {wanted.type}"
+                f"custom field {wanted.identifier} is a {row['type']} and cannot become a {wanted.type}"
             )
         values = {"identifier": wanted.identifier, "type": wanted.type.value}
-        field_id = self.named(schema.custom_fields, account_id, wanted.identifier, values)
-        known = {option.name: option.id for option in field.options} if field else {}
-        for position, option in enumerate(wanted.options):
-            self._option(account_id, field_id, position, option.name, option.id or known.get(option.name))
+        return self.named(schema.custom_fields, account_id, wanted.identifier, values)
 
-    def _option(self, account_id: int, field_id: int, position: int, name: str, number: int | None) -> None:
+    def _options_by_name(self, account_id: int, field_id: int, given: set[int]) -> dict[str, int]:
+        """Which options a file may mean by their names: not those whose ids it gives to some option."""
+        rows = self._rows.of(schema.custom_field_options, account_id).values()
+        mine = [row for row in rows if row["field_id"] == field_id and row["id"] not in given]
+        return {name_key(row["name"]): row["id"] for row in sorted(mine, key=lambda row: row["position"], reverse=True)}
+
+    def _option(self, account_id: int, field_id: int, position: int, name: str, number: int) -> None:
         table = schema.custom_field_options
-        number = number or catalog.next_id(self._connection, table, account_id)
-        key = {"account_id": account_id, "id": number}
-        query = sa.select(table.c.field_id).filter_by(**key)
-        holder = self._connection.execute(query).scalar_one_or_none()
-        if holder not in {None, field_id}:
+        holder = self._rows.of(table, account_id).get(number)
+        if holder is not None and holder["field_id"] != field_id:
             raise BadAccountFile(f"the option id {number} belongs to another custom field")
-        self._put(table, key, {"field_id": field_id, "name": name, "position": position}, dated=False)
+        self._rows.put(table, account_id, number, {"field_id": field_id, "name": name, "position": position})
 
     def sequence(self, account_id: int, wanted: SequencePart) -> int:
         """The sequence without its steps; returns its id."""
-        key = {"account_id": account_id, "name_key": name_key(wanted.name)}
-        paused = self._connection.execute(sa.select(schema.sequences.c.paused).filter_by(**key)).scalar_one_or_none()
-        pausing = sequencefile.pausing(was=bool(paused), wanted=wanted.paused, now=self._now)
-        return self._put(schema.sequences, key, sequencefile.row_of(wanted) | pausing)
+        row = self._rows.named(schema.sequences, account_id, name_key(wanted.name))
+        was = row is not None and bool(row["paused"])
+        pausing = sequencefile.pausing(was=was, wanted=wanted.paused, now=self._now)
+        return self.named(schema.sequences, account_id, wanted.name, sequencefile.row_of(wanted) | pausing)
 
     def steps(self, account_id: int, sequence_id: int, wanted: SequencePart) -> None:
-        self.count += sequencefile.publish(self._connection, account_id, sequence_id, wanted, self._now)
-
-    def _put(self, table: sa.Table, key: dict[str, Any], values: dict[str, Any], *, dated: bool = True) -> int:
-        """Insert the row or update it where it differs; returns its id."""
-        row = self._connection.execute(sa.select(table).filter_by(**key)).mappings().one_or_none()
-        if row is not None:
-            if any(row[name] != value for name, value in values.items()):
-                self.count += 1
-                self._connection.execute(sa.update(table).filter_by(**key).values(**values))
-            return int(row["id"])
-        self.count += 1
-        number = key.get("id") or catalog.next_id(self._connection, table, key.get("account_id"))
-        dates: dict[str, Any] = {"created_at": self._now} if dated else {}
-        if table in {schema.accounts, schema.sequences}:
-            dates["version"] = 0  # `touch` and `publish` give them the right one
-        if table is schema.sequences:
-            dates["hears"] = "[]"  # as does `publish`
-        self._connection.execute(sa.insert(table).values(**key | values | dates | {"id": number}))
-        return int(number)
+        self._rows.count += sequencefile.publish(self._connection, account_id, sequence_id, wanted, self._now)
 
 
 def app_part(app: App) -> AppPart:

@@ -314,4 +314,4 @@ def _named(entries: Mapping[str, N], name: str, missing: type[DomainError]) -> N
     try:
         return entries[name_key(name)]
     except KeyError:
-        raise missing from None
+        raise missing(f"{str(missing()).rstrip('.')}: {name}") from None

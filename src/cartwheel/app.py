@@ -24,6 +24,7 @@ from starlette.types import Receive, Scope, Send
 
 from cartwheel import mailstore, observe, openapi, orphans, times, wire
 from cartwheel.batches import Batches
+from cartwheel.bodies import Why
 from cartwheel.checkpoints import Checkpointer
 from cartwheel.config import LogLevel, Settings
 from cartwheel.db import Database
@@ -130,7 +131,7 @@ class Application:
                 self._arriving.add(patience)
                 body = await _body(receive, self.settings.max_body)
         except TimeoutError:
-            answer = self.dispatcher.refuse("The request took too long to arrive")
+            answer = self.dispatcher.refuse(Why.TOO_SLOW)
             await _send(send, answer, next(self._request_ids), close=True)
             return
         finally:
@@ -146,6 +147,7 @@ class Application:
                 content_type=headers.get(b"content-type", b"").decode("latin-1").strip(),
                 idempotency_key=_decoded(headers.get(b"idempotency-key")),
                 body=body,
+                content_encoding=headers.get(b"content-encoding", b"").decode("latin-1").strip().lower(),
             )
         )
         seconds = time.perf_counter() - started

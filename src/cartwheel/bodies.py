@@ -7,6 +7,7 @@ Everything is bounded, and what cannot be read is refused with a sentence that s
 import logging
 import re
 from dataclasses import dataclass
+from enum import StrEnum
 from functools import lru_cache
 from itertools import islice
 from typing import Any
@@ -31,6 +32,23 @@ _LONGEST_CACHED_KEY = 256
 
 class Unreadable(CartwheelError):
     """The request cannot be read."""
+
+
+class Why(StrEnum):
+    """Each reason why a request cannot be read; the names in braces are those of the settings that bound it."""
+
+    TOO_SLOW = "The request took too long to arrive"
+    TOO_LARGE = "The request is larger than {max_body} bytes"
+    ENCODED = "Content-Encoding is not supported, send the body as it is"
+    NOT_UTF8 = "The request is not valid UTF-8"
+    NUL = "The request holds a NUL character"
+    NOT_JSON = "The request is not valid JSON ({reason})"
+    NOT_OBJECT = "The request is not a JSON object"
+    DAMAGED_FORM = "The multipart form is damaged"
+    FILE = "The request holds a file"
+    TOO_DEEP = "The request is nested deeper than {max_depth} levels"
+    TOO_MANY_VARIABLES = "The request has more than {max_variables} variables"
+    TOO_MANY_ACTIONS = "The call has more than {max_actions} actions"
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,19 +87,19 @@ def read_form(body: bytes, limits: Limits) -> Tree:
     if not body:
         return {}
     if body.count(b"&") >= limits.variables:
-        raise Unreadable(f"The request has more than {limits.variables} variables")
+        raise Unreadable(Why.TOO_MANY_VARIABLES.format(max_variables=limits.variables))
     form = _Form(limits)
     try:
         text = body.decode()
         if "\0" in text or "%00" in text:
-            raise Unreadable("The request holds a NUL character")
+            raise Unreadable(Why.NUL)
         for pair in text.split("&"):
             key, _, value = pair.partition("=")
             if key:
                 path = _cached_path(key) if len(key) <= _LONGEST_CACHED_KEY else _path(key)
                 form.put(path, _unescape(value) if "%" in value or "+" in value else value)
     except UnicodeDecodeError:
-        raise Unreadable("The request is not valid UTF-8") from None
+        raise Unreadable(Why.NOT_UTF8) from None
     return form.root
 
 
@@ -93,14 +111,14 @@ def _read_multipart(body: bytes, content_type: str, limits: Limits) -> Tree:
         nonlocal count
         count += 1
         if count > limits.variables:
-            raise Unreadable(f"The request has more than {limits.variables} variables")
+            raise Unreadable(Why.TOO_MANY_VARIABLES.format(max_variables=limits.variables))
         name, value = (field.field_name or b"").decode(), (field.value or b"").decode()
         if "\0" in name or "\0" in value:
-            raise Unreadable("The request holds a NUL character")
+            raise Unreadable(Why.NUL)
         form.put(_nested(name), value)
 
     def on_file(_file: File) -> None:
-        raise Unreadable("The request holds a file")
+        raise Unreadable(Why.FILE)
 
     complete = False
 
@@ -113,11 +131,11 @@ def _read_multipart(body: bytes, content_type: str, limits: Limits) -> Tree:
         parser.on_end = on_end
         parser.write(body)
     except UnicodeDecodeError:
-        raise Unreadable("The request is not valid UTF-8") from None
+        raise Unreadable(Why.NOT_UTF8) from None
     except (FormParserError, ValueError) as error:
-        raise Unreadable("The multipart form is damaged") from error
+        raise Unreadable(Why.DAMAGED_FORM) from error
     if not complete:  # a part of a call must not be run as if it were all of it
-        raise Unreadable("The multipart form is damaged")
+        raise Unreadable(Why.DAMAGED_FORM)
     return form.root
 
 
@@ -132,7 +150,7 @@ class _Form:
 
     def put(self, path: Path, value: str) -> None:
         if len(path) > self._limits.depth:
-            raise Unreadable(f"The request is nested deeper than {self._limits.depth} levels")
+            raise Unreadable(Why.TOO_DEEP.format(max_depth=self._limits.depth))
         node = self.root
         for part in path[:-1]:
             key = self._next_key(node) if part is None else part
@@ -196,13 +214,13 @@ def _read_json(body: bytes, limits: Limits) -> Tree:
     try:
         tree = msgspec.json.decode(body.removeprefix(b"\xef\xbb\xbf"))
     except RecursionError:
-        raise Unreadable(f"The request is nested deeper than {limits.depth} levels") from None
+        raise Unreadable(Why.TOO_DEEP.format(max_depth=limits.depth)) from None
     except UnicodeDecodeError:
-        raise Unreadable("The request is not valid UTF-8") from None
+        raise Unreadable(Why.NOT_UTF8) from None
     except msgspec.MsgspecError as error:
-        raise Unreadable(f"The request is not valid JSON ({error})") from None
+        raise Unreadable(Why.NOT_JSON.format(reason=error)) from None
     if not isinstance(tree, dict):
-        raise Unreadable("The request is not a JSON object")
+        raise Unreadable(Why.NOT_OBJECT)
     _check_json(tree, limits, suspicious=b"\\u0000" in body)
     return tree
 
@@ -217,15 +235,15 @@ def _check_json(tree: Tree, limits: Limits, *, suspicious: bool) -> None:
             if isinstance(node, dict):
                 below += node.values()
                 if suspicious and any("\0" in key for key in node):
-                    raise Unreadable("The request holds a NUL character")
+                    raise Unreadable(Why.NUL)
             elif isinstance(node, list):
                 below += node
             elif suspicious and isinstance(node, str) and "\0" in node:
-                raise Unreadable("The request holds a NUL character")
+                raise Unreadable(Why.NUL)
         count += len(below)
         if count > limits.variables:
-            raise Unreadable(f"The request has more than {limits.variables} variables")
+            raise Unreadable(Why.TOO_MANY_VARIABLES.format(max_variables=limits.variables))
         if not below:
             return
         level = below
-    raise Unreadable(f"The request is nested deeper than {limits.depth} levels")
+    raise Unreadable(Why.TOO_DEEP.format(max_depth=limits.depth))

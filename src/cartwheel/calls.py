@@ -9,7 +9,7 @@ from cartwheel import commands as _commands  # noqa: F401 - fills the registry
 from cartwheel import wire
 from cartwheel.accounts import Mode
 from cartwheel.batches import Desk, IdempotencyKey
-from cartwheel.bodies import Tree, Unreadable
+from cartwheel.bodies import Tree, Unreadable, Why
 from cartwheel.emails import in_test_domain, read_email
 from cartwheel.errors import DomainError, LeadIsDeleted, LeadNotFound
 from cartwheel.gate import Caller
@@ -49,7 +49,7 @@ class Envelope(msgspec.Struct, frozen=True):
         if not actions and (sent is not None or get_lead is None):
             raise Refused(wire.CMD_REQUIRED)
         if len(actions) > most_actions:
-            raise Unreadable(f"The call has more than {most_actions} actions")
+            raise Unreadable(Why.TOO_MANY_ACTIONS.format(max_actions=most_actions))
         return cls(lead or {}, get_lead, [_action(action) for action in actions])
 
 
@@ -132,7 +132,7 @@ class CallWork:
 
     def _reference(self, sent: Tree, *, by_email: bool = False) -> LeadReference:
         number = "" if by_email else _given(sent.get("id"))
-        if number:
+        if number.strip("0"):  # of a 0 a plugin means that it does not know the id
             plain = number.isascii() and number.isdigit() and len(number) <= _LONGEST_ID
             return (int(number) if plain else _NO_SUCH_ID, None)
         email = self._email(sent.get("email"))
@@ -240,6 +240,8 @@ class CallWork:
 
     def _find(self, desk: Desk, reference: LeadReference, parts: Parts, *, unknown: Reply = wire.LEAD_UNKNOWN) -> Lead:
         """The lead, its points that are due taken back; raises `Refused`."""
+        if self._caller.app.mode is Mode.TEST and self._is_live(desk, *reference):
+            raise Refused(unknown)
         try:
             lead = desk.find(self._account_id, *reference, parts)
         except LeadNotFound:
@@ -249,6 +251,14 @@ class CallWork:
         if lead.has(Part.POINTS):
             lead.expire(desk.now)
         return lead
+
+    def _is_live(self, desk: Desk, lead_id: int | None, email: str | None) -> bool:
+        """Whether it is a real person's lead, deleted or not. An App in test mode does not know any."""
+        if lead_id is None:
+            lead = desk.taken(self._account_id, email or "")
+        else:
+            lead = desk.any_lead(self._account_id, lead_id)
+        return lead is not None and not lead.test
 
 
 GET_LEAD = COMMANDS["get_lead"]

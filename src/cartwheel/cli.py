@@ -172,6 +172,7 @@ def show_config(*, as_json: AsJson = False) -> None:
     """Show every setting: its value, where it comes from, what it is for. Passwords are masked."""
     from cartwheel import terminal
 
+    Settings.load()  # what one setting by itself cannot tell is checked, too
     found, unknown = config.find(), config.unknown()
     if as_json:
         settings = [

@@ -99,7 +99,7 @@ class Composer:
         self._signer = signer
         self._base_url = base_url.rstrip("/")
         self._bounce_mailbox = bounce_mailbox
-        self._echoing = [row for row in providers.of_hooks(hooks) if row.echo]
+        self._echoing = [providers.PROVIDERS[name] for name in hooks if providers.PROVIDERS[name].echo]
         self._compiled: OrderedDict[tuple[int, int, int, str], CompiledMail] = OrderedDict()
 
     def compose(

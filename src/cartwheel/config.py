@@ -19,6 +19,9 @@ E = TypeVar("E", bound=StrEnum)
 
 PREFIX = "CARTWHEEL_"
 
+DATABASES = ("sqlite:///", "postgresql://", "postgres://")
+"""How the URLs of databases begin."""
+
 
 class HttpsRule(StrEnum):
     """Whether plain http is refused: from everywhere but the own machine, always, or never."""
@@ -107,11 +110,29 @@ def _bounce_address(text: str) -> str:
     return text.lower()
 
 
+def _database(text: str) -> str:
+    if not text.startswith(DATABASES) or text in DATABASES:
+        raise ValueError("has to be sqlite:///FILE or postgresql://USER:PASSWORD@HOST/NAME")
+    return text
+
+
+def _public_url(text: str) -> str:
+    if text and not re.fullmatch(r"https?://[^\s/?#@]+(/[^\s?#]*)?", text):
+        raise ValueError("has to look like https://cartwheel.example")
+    return text
+
+
 def _secrets(text: str) -> Mapping[str, str]:
     pairs = [part.partition("=") for part in text.split(",") if part.strip()]
     secrets = {name.strip().lower(): secret.strip() for name, _, secret in pairs}
     if len(secrets) != len(pairs) or not all(name and secret for name, secret in secrets.items()):
         raise ValueError("has to look like `postmark=SECRET, sendgrid=KEY`, each name once")
+    if not secrets:
+        return secrets
+    from cartwheel.providers import PROVIDERS  # noqa: PLC0415 - takes long, and few need it
+
+    if unknown := secrets.keys() - PROVIDERS.keys():
+        raise ValueError(f"no provider {min(unknown)}; there are {', '.join(PROVIDERS)}")
     return secrets
 
 
@@ -131,7 +152,7 @@ class Settings:
         "sqlite:///cartwheel.db",
         "Where everything is kept: `sqlite:///file.db`, `sqlite:////absolute/file.db` or "
         "`postgresql://user:password@host:port/name`.",
-        str,
+        _database,
         secret=True,
     )
     host: str = setting("127.0.0.1", "The address to listen on.", str)
@@ -140,7 +161,9 @@ class Settings:
     worker: bool = setting(
         "yes", "Whether `serve` starts a worker, which sends: `no` where `cartwheel worker` runs elsewhere.", _yes
     )
-    public_url: str = setting("", "The server's address as the world sees it, for links. Empty: as it listens.", str)
+    public_url: str = setting(
+        "", "The server's address as the world sees it, for links. Empty: as it listens.", _public_url
+    )
     require_https: HttpsRule = setting(
         "auto",
         "Whether plain http is refused: `auto` (except from this machine), `always`, `never`.",
@@ -205,7 +228,8 @@ class Settings:
 
     def __post_init__(self) -> None:
         if (self.tls_cert is None) != (self.tls_key is None):
-            raise BadSetting("CARTWHEEL_TLS_CERT and CARTWHEEL_TLS_KEY have to be given together")
+            missing = "CERT" if self.tls_cert is None else "KEY"
+            raise BadSetting(f"CARTWHEEL_TLS_{missing}: CARTWHEEL_TLS_CERT and CARTWHEEL_TLS_KEY go together")
 
 
 @dataclass(frozen=True, slots=True)
@@ -261,4 +285,4 @@ def _find(name: str, row: Row, environment: Mapping[str, str]) -> Found:
     try:
         return Found(name, row, row.read(text.strip()), text, source)
     except ValueError as error:
-        raise BadSetting(f"{variable} {error}") from error
+        raise BadSetting(f"{variable}: {error}") from error

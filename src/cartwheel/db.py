@@ -144,7 +144,7 @@ def migration_names() -> list[str]:
     return sorted(module.name for module in pkgutil.iter_modules(migrations.__path__))
 
 
-_FORM = "CARTWHEEL_DATABASE has to be sqlite:///FILE or postgresql://USER:PASSWORD@HOST/NAME"
+_FORM = "CARTWHEEL_DATABASE: has to be sqlite:///FILE or postgresql://USER:PASSWORD@HOST/NAME"
 
 
 _COLD_OPTIONS = f"-c statement_timeout={COLD_STATEMENT_S * 1000} -c lock_timeout={COLD_LOCK_WAIT_S * 1000}"

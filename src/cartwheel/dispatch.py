@@ -10,7 +10,7 @@ import msgspec
 
 from cartwheel import observe, wire
 from cartwheel.batches import Batches, IdempotencyKey
-from cartwheel.bodies import Limits, Tree, Unreadable, read_body, read_form
+from cartwheel.bodies import Limits, Tree, Unreadable, Why, read_body, read_form
 from cartwheel.calls import CallWork, Envelope
 from cartwheel.config import Settings
 from cartwheel.emails import EmailNotValid
@@ -30,6 +30,7 @@ class Request(msgspec.Struct, frozen=True):
     content_type: str
     idempotency_key: str | None
     body: bytes
+    content_encoding: str = ""
 
 
 class Answer(msgspec.Struct, frozen=True):
@@ -116,9 +117,9 @@ class Dispatcher:
             raise
         return Answer(await self._batches.submit(work), caller, told=work.told)
 
-    def refuse(self, reason: str) -> Answer:
+    def refuse(self, why: Why) -> Answer:
         """The answer to a request that did not even arrive."""
-        return self._refuse(wire.unreadable(reason), None)
+        return self._refuse(wire.unreadable(why), None)
 
     def _refuse(self, reply: Reply, caller: Caller | None, too_many: TooMany | None = None) -> Answer:
         observe.count("", reply.type)
@@ -126,7 +127,9 @@ class Dispatcher:
 
     def _read(self, request: Request) -> Tree:
         if len(request.body) > self._limits.body:
-            raise Unreadable(f"The request is larger than {self._limits.body} bytes")
+            raise Unreadable(Why.TOO_LARGE.format(max_body=self._limits.body))
+        if request.content_encoding not in {"", "identity"}:
+            raise Unreadable(Why.ENCODED)
         tree = read_body(request.body, request.content_type, self._limits)
         if request.query and not tree.keys() >= _CREDENTIALS:
             in_query = read_form(request.query, self._limits)

@@ -1,7 +1,7 @@
 """What providers report over HTTP: a row for each, with how it proves itself and how its JSON is read. Pure."""
 
 import math
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -9,7 +9,6 @@ from typing import Any
 import msgspec
 
 from cartwheel.bounces import read_report
-from cartwheel.errors import BadSetting
 from cartwheel.proofs import (
     Fetch,
     HookCall,
@@ -386,14 +385,6 @@ PROVIDERS: dict[str, Provider] = {
     "signed": Provider("a program of your own", "A secret of at least 24 characters.", prove_signed, _read_own),
 }
 """By the name in the hook's address."""
-
-
-def of_hooks(names: Collection[str]) -> list[Provider]:
-    """Those whose reports are heard, as CARTWHEEL_BOUNCE_HOOKS names them; raises `BadSetting`."""
-    for name in names:
-        if name not in PROVIDERS:
-            raise BadSetting(f"CARTWHEEL_BOUNCE_HOOKS: no provider {name}; there are {', '.join(PROVIDERS)}")
-    return [PROVIDERS[name] for name in names]
 
 
 def echo_headers(providers: Iterable[Provider], message_id: str) -> list[tuple[str, str]]:

@@ -25,7 +25,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import PlainTextResponse, RedirectResponse, Response
 from starlette.routing import Route
 
-from cartwheel import providers, publicdata
+from cartwheel import publicdata
 from cartwheel.accounts import Account
 from cartwheel.batches import Batches
 from cartwheel.config import Settings
@@ -121,7 +121,6 @@ class Public:
     tracker: Tracker
 
     def __init__(self, settings: Settings, clock: Callable[[], datetime]) -> None:
-        providers.of_hooks(settings.bounce_hooks)
         self._secrets = settings.bounce_hooks
         self._largest_report = settings.max_body
         self._clock = clock

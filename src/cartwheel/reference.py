@@ -15,6 +15,7 @@ from typer.core import TyperCommand, TyperGroup
 
 from cartwheel import accounts, config, events, openapi, smtpurl, wire
 from cartwheel.accountfile import AccountFile, Part
+from cartwheel.bodies import Why
 from cartwheel.commands import COMMANDS
 from cartwheel.conditions import CONDITION_TYPES
 from cartwheel.examples import Examples, Provocation, Rung, Shown, form, run_examples
@@ -117,12 +118,17 @@ curl https://cartwheel.example/api \\
   -d 'actions[0][cmd]=assign_tag' -d 'actions[0][tag_name]=Trial user'
 ```
 
-Every answer is JSON with HTTP status 200; only a caller that comes too often gets 429. All actions of a call are
-committed together, durably, before the answer leaves. `lead` may hold an `id` instead of an `email`; with both, the id
-counts. Names of lists, tags, sequences and fields are matched without regard to case and surrounding space.
+Every answer to a call is JSON with HTTP status 200, but for a caller that comes too often, or finds too many others
+waiting: they get 429. What is no call gets another status: 503 with the same JSON when there are too many connections, 431
+when the head of the request is too large, 400 with a line of plain text when it is not HTTP, 404 or 405 for other pages.
+
+All actions of a call are committed together, durably, before the answer leaves. `lead` may hold an `id` instead of an
+`email`; with both, the id counts, and an id of 0 is none. Names of lists, tags, sequences and fields are matched
+without regard to case and surrounding space.
 
 A header `Idempotency-Key` makes a repeated call harmless: for 24 hours the same key with the same body gets the stored
-answer again, and nothing is done twice. In all examples the account is that of `cartwheel demo`.
+answer again, and nothing is done twice. A call that was refused as a whole did nothing, so its key is not kept. In all
+examples the account is that of `cartwheel demo`.
 
 Programs read the same at `/openapi.json` of every server, or [here](openapi.json).
 """
@@ -142,6 +148,12 @@ def _gate(examples: Examples) -> Iterator[str]:
     shown |= {(entry.reply.type, entry.reply.message) for entry in _all(examples) if entry.reply}
     rest = [(reply.type, reply.message) for reply in wire.replies() if (reply.type, reply.message) not in shown]
     yield from _table(["`type`", "`message`"], rest)
+    yield "And these, when the request cannot be read or makes no sense. The numbers are settings; here are the usual ones:"
+    yield ""
+    bounds = {name: row.default for name, row in config.rows().items()} | {"reason": "…"}
+    unreadable = [wire.unreadable(why.format_map(bounds)) for why in Why]
+    unreadable += [wire.unknown_command("…"), wire.not_first("create_lead"), wire.not_first("edit_lead")]
+    yield from _table(["`type`", "`message`"], ((reply.type, reply.message) for reply in unreadable))
 
 
 def _rung(rung: Rung) -> tuple[str, str, str]:

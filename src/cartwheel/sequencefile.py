@@ -1,7 +1,8 @@
 """Sequences in account files: read with the files that their steps name, checked against the account, published."""
 
 import json
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any
@@ -11,14 +12,14 @@ import sqlalchemy as sa
 
 from cartwheel import catalog, flowstore, schema
 from cartwheel.accounts import LONGEST_BODY, Account
-from cartwheel.composing import content_of, known_names
+from cartwheel.composing import Unsendable, content_of, known_names, read_sender
 from cartwheel.db import Database
 from cartwheel.errors import BadAccountFile
 from cartwheel.flows import Flow
 from cartwheel.leadparts import ANY_TIME, Entry
 from cartwheel.merge import BadContent
 from cartwheel.render import compile_mail
-from cartwheel.steps import AnyStep, Attachment, EmailStep
+from cartwheel.steps import STEP_TYPES, AnyStep, Attachment, EmailStep
 from cartwheel.times import to_micros
 
 _BODY_OF_SUFFIX = {".html": "html", ".htm": "html", ".mjml": "mjml", ".md": "markdown", ".markdown": "markdown"}
@@ -81,6 +82,23 @@ def _read(folder: Path, name: str, place: str) -> bytes:
         raise BadAccountFile(f"{place}: {name} cannot be read: {error.strerror or error}") from error
 
 
+_STEP = re.compile(r"\$\.sequences\[(\d+)\](?:\.steps\[(\d+)\](\.type`)?)?")
+
+
+def place_in(tree: dict[str, Any], message: str) -> str:
+    """What a person calls the sequence and box of a path in the library's message, and the types if that is wrong."""
+    found = _STEP.search(message)
+    if not found:
+        return ""
+    sequence = tree["sequences"][int(found[1])]
+    place = f"sequence {sequence['name']}" if isinstance(sequence, dict) and "name" in sequence else ""
+    if place and found[2]:
+        step = sequence["steps"][int(found[2])]
+        place += f", box {step['box']}" if isinstance(step, dict) and "box" in step else ""
+    types = f"; the types are {', '.join(str(step.__struct_config__.tag) for step in STEP_TYPES)}" if found[3] else ""
+    return (f" ({place})" if place else "") + types
+
+
 # -- checking --
 
 
@@ -94,12 +112,34 @@ def check(part: SequencePart, account: Account) -> list[str]:
     for step in flow.steps:
         if isinstance(step, EmailStep):
             place = f"sequence {part.name}, box {step.box}"
+            check_senders(step.sender, step.reply_to, place)
             try:
                 unknown = compile_mail(content_of(step)).unknown(known)
             except BadContent as error:
                 raise BadAccountFile(f"{place}: {error}") from error
             warnings += [f"{place}: nothing is called {{{name}}}, it stays as it is" for name in unknown]
     return warnings
+
+
+def check_senders(sender: str, reply_to: str, place: str) -> None:
+    """Raises `BadAccountFile` if a mail could not have them."""
+    for name, text in (("sender", sender), ("reply_to", reply_to)):
+        try:
+            if text:
+                read_sender(text)
+        except Unsendable:
+            raise BadAccountFile(f"{place}: {name} = {text!r} is no `Name <address>`") from None
+
+
+def missing_for_mail(parts: Iterable[SequencePart], account: Account) -> list[str]:
+    """What keeps the account from sending what its sequences want to send, or from doing so lawfully."""
+    steps = [step for part in parts for step in part.steps if isinstance(step, EmailStep)]
+    missing = []
+    if not account.mail.sender and not all(step.sender for step in steps):
+        missing.append("the account has no sender, without which no mail leaves: give `[account.mail] sender`")
+    if steps and not account.mail.address:
+        missing.append("the account has no postal address, which mail has to show: give `[account.mail] address`")
+    return missing
 
 
 # -- writing --

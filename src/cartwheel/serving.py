@@ -17,18 +17,19 @@ from tempfile import TemporaryDirectory
 from types import FrameType
 from typing import Any
 
+import httptools
 import msgspec
 import uvicorn
 from prometheus_client.multiprocess import mark_process_dead
 from uvicorn.config import STARTUP_FAILURE
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 from uvicorn.supervisors import Multiprocess
 
 from cartwheel import config, observe, wire
 from cartwheel.app import Application
 from cartwheel.config import LogLevel, Settings
 from cartwheel.db import Database
-from cartwheel.errors import BadSetting, CannotServe
+from cartwheel.errors import BadSetting, CannotServe, CartwheelError
 from cartwheel.wire import Reply
 from cartwheel.worker import Child
 
@@ -52,7 +53,7 @@ HEAD_TIMEOUT_S = 30
 """How long the head of a request may take to arrive."""
 
 MOST_HEAD = 64 << 10
-"""Bytes of a head, which is in memory until it is complete."""
+"""Bytes of a head: its line and its headers, which are in memory until it is complete."""
 
 LAST_WORDS_S = 2
 """How long a client has to read why its connection ends."""
@@ -161,17 +162,79 @@ _HEAD_TOO_LARGE = _last_words(
 )
 
 
+class _Parser:
+    """httptools' parser, for which `Upgrade` is a header like those that it does not know (RFC 9110, section 7.8).
+
+    Of itself it stops behind the head that has one, and takes the body for another protocol's. Such a head is read once
+    more without it; the connection does not listen the first time.
+    """
+
+    def __init__(self, connection: "Connection") -> None:
+        self._connection = connection
+        self._parser = self._new()
+
+    def _new(self) -> httptools.HttpRequestParser:
+        parser = httptools.HttpRequestParser(self._connection)
+        parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as uvicorn has it
+        return parser
+
+    def feed_data(self, data: bytes | memoryview) -> None:
+        rest = memoryview(data)
+        while True:
+            try:
+                self._parser.feed_data(rest)
+            except httptools.HttpParserUpgrade as stop:
+                rest = rest[stop.args[0] :]
+                head = self._head()
+                self._parser = self._new()
+                self._parser.feed_data(head)
+            else:
+                return
+
+    def _head(self) -> bytes:
+        """The head that was just read, without its `Upgrade`; raises `HttpParserError`."""
+        method, version = self.get_method(), self.get_http_version().encode()
+        if method == b"CONNECT":
+            raise httptools.HttpParserError("there is nobody to be connected to")
+        lines = [b"%b: %b" % header for header in self._connection.headers if header[0] != b"upgrade"]
+        return b"\r\n".join([b"%b %b HTTP/%b" % (method, self._connection.url, version), *lines, b"", b""])
+
+    def should_upgrade(self) -> bool:
+        return self._parser.should_upgrade()
+
+    def should_keep_alive(self) -> bool:
+        return self._parser.should_keep_alive()
+
+    def get_method(self) -> bytes:
+        return self._parser.get_method()
+
+    def get_http_version(self) -> str:
+        return self._parser.get_http_version()
+
+
+class _HeadTooLarge(CartwheelError):
+    """Ends the parser's work."""
+
+
 class Connection(HttpToolsProtocol):
     """Is turned away if it is one too many, and ended if the head of a request is too slow or too large."""
 
     def __init__(self, *arguments: Any, **more: Any) -> None:
         super().__init__(*arguments, **more)
+        self.parser = _Parser(self)  # type: ignore[assignment] # it does all that is asked of one
         self._most = self.limit_concurrency
         self.limit_concurrency = None  # uvicorn would count as well, and keep those whom it refuses
         self._deadline: asyncio.TimerHandle | None = None
         self._head: object = None
         """The request whose head is incomplete, if one has begun."""
         self._head_size = 0
+        """Bytes of it, without the piece that it began in, which may hold the end of another request."""
+        self._first_piece = 0
+        self._piece = 0
+        """Bytes that are being read."""
+        self._too_large = False
+        self._answering: RequestResponseCycle | None = None
+        """The request that is being answered; `cycle` is the newest, which may have to wait for its turn."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as uvicorn does
         super().connection_made(transport)
@@ -185,10 +248,14 @@ class Connection(HttpToolsProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._let_live()
+        self.pipeline.clear()
+        if self._answering is not None:  # whoever answers would write to nobody
+            self._answering.disconnected = True
+            self._answering.message_event.set()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        head = self._head
+        head, self._piece = self._head, len(data)
         super().data_received(data)
         if head is not None and head is self._head and not self.transport.is_closing():
             self._head_size += len(data)
@@ -197,17 +264,39 @@ class Connection(HttpToolsProtocol):
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
-        self._head, self._head_size = self.scope, 0
+        self._head, self._head_size, self._first_piece = self.scope, 0, self._piece
 
     def on_headers_complete(self) -> None:
+        if self._first_piece + self._head_size + self._piece > MOST_HEAD and self._size_of_head() > MOST_HEAD:
+            self._too_large = True
+            raise _HeadTooLarge
+        if self.parser.should_upgrade():
+            return
         self._head = None
         self._let_live()
         super().on_headers_complete()
+
+    def _size_of_head(self) -> int:
+        return len(self.url) + sum(len(name) + len(value) + len(b": \r\n") for name, value in self.headers)
+
+    def on_message_complete(self) -> None:
+        if not self.parser.should_upgrade():
+            super().on_message_complete()
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        self._answering = cycle
+        super()._start_asgi_task(cycle, app)
 
     def on_response_complete(self) -> None:
         super().on_response_complete()
         if self.cycle.response_complete and not self.transport.is_closing():  # else the next head is there already
             self._end_in(HEAD_TIMEOUT_S)
+
+    def send_400_response(self, msg: str) -> None:
+        if self._too_large:
+            self._turn_away(_HEAD_TOO_LARGE)
+        else:
+            super().send_400_response(msg)
 
     def _turn_away(self, words: bytes) -> None:
         self.transport.write(words)

@@ -259,9 +259,11 @@ class ListOfLead(TypedDict):
 
 
 class SequenceOfLead(TypedDict):
+    """A run that is parked, until somebody sees to it, is still active."""
+
     sequence_name: str
     step: str
-    status: RunStatus
+    status: Literal["active", "unsubscribed", "completed"]
 
 
 class LeadId(TypedDict):
@@ -320,8 +322,8 @@ def lead_details(lead: Lead, account: Account) -> dict[str, Any]:
             for number, place in sorted(lead.lists.items())
         ],
         "sequences": [
-            {"sequence_name": account.sequence_names[run.sequence_id], "step": run.step, "status": run.status.value}
-            for run in {run.sequence_id: run for run in lead.runs.values()}.values()
+            {"sequence_name": account.sequence_names[number], "step": run.step, "status": _status(run.status)}
+            for number, run in lead.runs.items()
         ],
         "memberships": [],
         "transactions": [],
@@ -330,6 +332,10 @@ def lead_details(lead: Lead, account: Account) -> dict[str, Any]:
             for field in account.fields.values()
         ],
     }
+
+
+def _status(status: RunStatus) -> str:
+    return (RunStatus.ACTIVE if status is RunStatus.PARKED else status).value
 
 
 def _names(ids: Iterable[int], names: Mapping[int, str]) -> list[str]:

@@ -58,7 +58,7 @@ def test_an_empty_value_clears_the_field(api: Api, identifier: str, empty: Any) 
     [
         "gold",
         ["gold"],
-        [{"field_identifier": "plan"}],
+        [{"field_identifier": "shoe_size"}],
         [{"field_value": "612"}],
         sent("plan", 999),
         sent("plan", "Gold"),
@@ -131,6 +131,33 @@ def test_a_field_made_by_the_api_can_be_used_in_the_same_call_and_after(api: Api
     number = made["field_value"][1]["option_id"]
     api.call({"cmd": "edit_lead"}, lead={"email": ADA, "custom_fields": sent("colour", number)})
     assert values(api)["Colour"] == [{"option_id": number, "option_value": "blue"}]
+
+
+@pytest.mark.parametrize(("identifier", "emptied"), [("plan", ["plan"]), ("interests", ["interests"]), ("nope", [])])
+def test_an_empty_array_is_the_same_in_a_form_which_cannot_carry_it_and_in_json(
+    api: Api, identifier: str, emptied: list[str]
+) -> None:
+    for number, fields in enumerate([sent(identifier, []), [{"field_identifier": identifier}]]):
+        api.create(f"{number}{ADA}", custom_fields=sent("plan", 612) + sent("interests", [701]))
+        lead = {"email": f"{number}{ADA}", "custom_fields": fields}
+        assert api.call({"cmd": "edit_lead"}, lead=lead)["message"] == "Lead updated"
+    form = f"actions[0][cmd]=edit_lead&lead[email]=1{ADA}&lead[custom_fields][0][field_identifier]={identifier}"
+    assert api.form(form)["message"] == "Lead updated"
+    for number in range(2):
+        fields = api.lead(f"{number}{ADA}")["custom_fields"]
+        assert [field["field_identifier"] for field in fields if not field["field_value"]] == [
+            *emptied,
+            "shoe_size",
+        ]
+
+
+@pytest.mark.parametrize(("identifier", "type_"), [("no good", "263"), ("plan", "264"), ("fine", "269")])
+@pytest.mark.parametrize("kind", [{}, {"custom_field_type": ""}, {"custom_field_type": "colour_wheel"}])
+def test_the_name_of_a_new_field_is_looked_at_before_its_type(
+    api: Api, identifier: str, type_: str, kind: dict[str, str]
+) -> None:
+    made = api.call({"cmd": "create_custom_field", "custom_field_identifier": identifier, **kind})
+    assert made["type"] == type_
 
 
 @pytest.mark.parametrize("identifier", ["email", "First_Name", "tags", "PLAN", "score"])

@@ -1,7 +1,12 @@
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
+import tomli_w
 
+from cartwheel import accountfile, schema
 from cartwheel.leadparts import PROFILE_FIELDS
 from harness import Api, Server, new_api
 
@@ -245,6 +250,48 @@ def test_leads_of_a_test_app_get_the_test_domain(server: Server) -> None:
     assert api.call({"cmd": "create_lead"}, lead={"email": "ada@elsewhere.example"})["type"] == "244"
     [row] = api.rows_of_leads()
     assert row["test"]
+
+
+def test_an_app_in_test_mode_does_not_know_any_real_lead(server: Server) -> None:
+    """It could start its sequences, whose mail would leave, or take its address away."""
+    test = new_api(server, app={"mode": "test"})
+    live = replace(test, app_id=f"{test.app_id}-live")
+    apps = [{"name": "Live", "app_id": live.app_id, "rate_limit": 0}]
+    file = {"account": {"name": f"Account {test.api_key.rpartition('-')[2]}"}, "apps": apps}
+    accountfile.apply(server.database, accountfile.read_text(tomli_w.dumps(file), Path()), server.clock())
+    live_id, odd_id = live.create(ADA), live.create("odd@test.invalid")
+    gone_id = live.create("gone@shop.example")
+    live.delete("gone@shop.example")
+    before = [live.events(lead_id) for lead_id in (live_id, odd_id, gone_id)]
+    join = {"cmd": "subscribe_lead_to_sequence_at_step", "sequence_name": "Welcome", "step": "1"}
+    edit = {"cmd": "edit_lead"}
+    for lead in ({"id": live_id}, {"id": odd_id}, {"id": gone_id}, {"email": "odd@elsewhere.example"}):
+        for action in (join, {"cmd": "search_lead"}, edit):
+            assert test.call(action, lead={**lead, "new_email": "new@shop.example"}) == NO_LEAD
+        assert test.call(get_lead=lead) == {**NO_LEAD, "type": "234"}
+    assert [live.events(lead_id) for lead_id in (live_id, odd_id, gone_id)] == before
+    mine = test.create("mine@shop.example")
+    assert test.call(join, lead={"id": mine})["type"] == "107"
+    assert live.call(join, lead={"id": mine})["type"] == "107"
+
+
+def test_a_run_that_is_parked_is_active_to_callers(api: Api) -> None:
+    """They know three states; the owner sees to it."""
+    api.create(ADA)
+    api.on(ADA, "subscribe_lead_to_sequence_at_step", sequence_name="Welcome", step="2")
+    with api.server.database.write() as connection:
+        parked = sa.update(schema.enrolments).where(schema.enrolments.c.account_id == api.account_id)
+        connection.execute(parked.values(status="parked", due_at=None))
+    assert api.lead(ADA)["sequences"] == [{"sequence_name": "Welcome", "step": "2", "status": "active"}]
+
+
+@pytest.mark.parametrize("zero", [0, "0", "00", " 0 "])
+def test_an_id_of_0_is_none(api: Api, zero: object) -> None:
+    """Plugins send it when they know no id."""
+    api.create(ADA)
+    assert api.call({"cmd": "search_lead"}, lead={"id": zero, "email": ADA})["message"] == "Lead found"
+    assert api.call(get_lead={"id": zero, "email": ADA})["lead_details"]["email"] == ADA
+    assert api.call({"cmd": "search_lead"}, lead={"id": zero})["type"] == "206"
 
 
 def test_with_gdpr_on_the_consent_of_a_lead_from_the_api_is_unknown(server: Server) -> None:

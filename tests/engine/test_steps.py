@@ -155,7 +155,7 @@ def test_a_circle_with_a_pause_in_it_goes_on_and_each_visit_sends() -> None:
 def test_what_the_account_does_not_have_parks_the_run_with_the_reason() -> None:
     walk = Walk({"type": "assign_tag", "tag": "Customer"}, account=replace(ACCOUNT, tags={}))
     assert walk.run.status is RunStatus.PARKED
-    assert walk.run.reason == "There is no tag of this name."
+    assert walk.run.reason == "There is no tag of this name: Customer"
 
 
 def paused(account: Account, *, resumed_at: Any = None) -> Account:
@@ -252,7 +252,7 @@ def test_every_problem_names_its_box() -> None:
     assert list(broken.problems(ACCOUNT)) == [
         "box 1: there are two of them",
         "box 2: there is no box Z9 to go to",
-        "box 1: There is no tag of this name.",
+        "box 1: There is no tag of this name: Nobody's",
         "box 4: box 2, whose mail it asks about, sends none",
     ]
 

@@ -166,7 +166,7 @@ def test_who_is_stuck_waits_for_an_owner() -> None:
     case = Case({"type": "assign_tag", "tag": "Nobody"})
     case.happened(SequenceParked(1, "1", ""))
     assert case.told(About.SEQUENCE)[1] == (
-        "It is stuck at step 1 since Mon 2026-03-02 13:00, and an owner has to see to it: There is no tag of this name."
+        "It is stuck at step 1 since Mon 2026-03-02 13:00, and an owner has to see to it: There is no tag of this name: Nobody."
     )
     assert case.told(About.SEQUENCE)[2] == (
         "When the cause is mended, `cartwheel sequence unpark Welcome ada@shop.example` has it try again where it stands."

@@ -168,7 +168,7 @@ class Model:
 
     def _reference(self, sent: Tree, *, by_email: bool = False) -> tuple[str, str]:
         """What the lead is found by, and the value; the id wins."""
-        if text(sent.get("id")).strip() and not by_email:
+        if text(sent.get("id")).strip().strip("0") and not by_email:
             return ("id", text(sent["id"]).strip())
         email = text(sent.get("email")).strip()
         if not email:
@@ -234,11 +234,11 @@ class Model:
             raise Refusal("271")
         for entry in entries:
             identifier = text(entry.get("field_identifier")) if isinstance(entry, Mapping) else ""
-            if identifier in {"", ARRAY} or "field_value" not in entry:
+            if identifier in {"", ARRAY}:
                 raise Refusal("271")
             known = self.state.fields.get(key_of(identifier))
             if known is not None:
-                custom[known.identifier] = self._custom_value(known, entry["field_value"])
+                custom[known.identifier] = self._custom_value(known, entry.get("field_value", []))
         changed = {name for name, value in fields.items() if lead.fields.get(name, "") != value}
         changed_custom = {name for name, value in custom.items() if (lead.custom.get(name) or "") != (value or "")}
         lead.fields |= fields
@@ -400,7 +400,7 @@ class Model:
 
     def _create_custom_field(self, action: Tree) -> None:
         identifier = required(action, "custom_field_identifier", "265")
-        kind = required(action, "custom_field_type", "269")
+        kind = text(action.get("custom_field_type")).strip()
         if not re.fullmatch("[A-Za-z0-9_-]+", identifier):
             raise Refusal("263")
         if key_of(identifier) in {*self.state.fields, *TEXT_FIELDS, *OTHER_NAMES}:

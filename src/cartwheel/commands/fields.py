@@ -41,6 +41,14 @@ class Options(Param):
         }
 
 
+@dataclass(frozen=True)
+class TypeName(Name):
+    """The type, empty or not: what is wrong with the identifier is told before it."""
+
+    def read(self, raw: object) -> str:
+        return (wire.text(raw) or "").strip()
+
+
 @command(scope=Scope.ACCOUNT_READ, success=None, result={"custom_fields": list[wire.FieldDetails]})
 def retrieve_custom_fields(call: AccountCall) -> dict[str, Any]:
     """The account's custom fields; the choice types come with their options."""
@@ -74,7 +82,7 @@ def retrieve_custom_fields(call: AccountCall) -> dict[str, Any]:
 def create_custom_field(
     call: AccountCall,
     custom_field_identifier: Annotated[str, Name(empty=wire.FIELD_EMPTY)],
-    custom_field_type: Annotated[str, Name(empty=wire.FIELD_TYPE_NOT_VALID)],
+    custom_field_type: Annotated[str, TypeName(empty=wire.FIELD_TYPE_NOT_VALID)],
     custom_field_options: Annotated[Any, Options()],
 ) -> None:
     """Add a custom field to the account.

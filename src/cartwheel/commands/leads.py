@@ -121,15 +121,17 @@ def _custom_values(sent: Tree, account: Account) -> dict[int, CustomValue]:
     if entries is None:
         raise WrongFieldFormat
     for entry in entries:
-        if not isinstance(entry, dict) or "field_value" not in entry:
-            raise WrongFieldFormat
-        identifier = wire.text(entry.get("field_identifier"))
+        identifier = wire.text(entry.get("field_identifier")) if isinstance(entry, dict) else None
         if not identifier:
             raise WrongFieldFormat
         field = account.field(identifier)
         if field is not None:
-            values[field.id] = _custom_value(field, entry["field_value"])
+            values[field.id] = _custom_value(field, entry.get("field_value", _LEFT_OUT))
     return values
+
+
+_LEFT_OUT: list[object] = []
+"""A form cannot carry an empty array: of a field without a choice it has the identifier only."""
 
 
 _BUILT_IN = {*PROFILE_FIELDS, "id", "email", "new_email", "custom_fields"}
