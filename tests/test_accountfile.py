@@ -10,8 +10,10 @@ import tomli_w
 from argon2 import PasswordHasher
 
 from cartwheel import accountexport, accountfile, catalog, credentials, schema, sequencefile, times
+from cartwheel.composing import content_of
 from cartwheel.db import Database
 from cartwheel.errors import BadAccountFile
+from cartwheel.steps import EmailStep
 from conftest import Databases
 from harness import Api
 
@@ -160,6 +162,25 @@ def test_what_is_wrong_with_a_step_is_told_by_its_names(database: Database) -> N
     steps = [{"box": "1", "type": "assign_tag", "tag": "Gold"}]
     with pytest.raises(BadAccountFile, match=r"sequence Welcome, box 1: There is no tag of this name: Gold$"):
         apply(database, {"sequences": [{"name": "Welcome", "steps": steps}]})
+
+
+def test_what_comes_with_a_mail_is_written_back_as_it_was_given(database: Database, tmp_path: Path) -> None:
+    (tmp_path / "beans.png").write_bytes(b"PNG")
+    files = [
+        {"name": "beans.png", "file": "beans.png", "inline": "beans"},
+        {"name": "prices", "data": "MQ==", "media_type": "text/csv"},
+    ]
+    text = tomli_w.dumps({"account": {"name": NAME}} | sequence(attachments=files, markdown="![Beans](cid:beans)"))
+    accountfile.apply(database, accountfile.read_text(text, tmp_path), times.now())
+    with database.read() as connection:
+        [account] = catalog.only(connection, NAME).accounts.values()
+        [part] = sequencefile.parts(connection, account)
+    [step] = part.steps
+    assert isinstance(step, EmailStep)
+    types = [file.media_type for file in content_of(step).attachments]
+    assert types == ["image/png", "text/csv"]
+    exported = accountfile.read_text(accountexport.write(account, [], [part]), tmp_path)
+    assert not accountfile.apply(database, exported, times.now())["changed"]
 
 
 # -- passwords --

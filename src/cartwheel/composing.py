@@ -17,7 +17,7 @@ from cartwheel.links import Kind, MailId, Signer
 from cartwheel.mailhtml import Kind as Language
 from cartwheel.mails import Mail
 from cartwheel.merge import MERGE_NAMES, BadContent
-from cartwheel.mime import Attachment, address, ascii_domain
+from cartwheel.mime import Attachment, address, ascii_domain, media_type_of
 from cartwheel.outgoing import Outgoing
 from cartwheel.render import Built, CompiledMail, Content, compile_mail
 from cartwheel.steps import EmailStep
@@ -47,7 +47,8 @@ def content_of(step: EmailStep) -> Content:
         preview=step.preview,
         text=step.text or "",
         attachments=tuple(
-            Attachment(file.name, file.media_type, file.data, inline_id=file.inline) for file in step.attachments
+            Attachment(file.name, file.media_type or media_type_of(file.name), file.data, inline_id=file.inline)
+            for file in step.attachments
         ),
     )
 

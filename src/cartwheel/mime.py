@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from email import policy
 from email.message import MIMEPart
 from itertools import groupby
+from mimetypes import MimeTypes
 
 import msgspec
 from email_validator import EmailNotValidError, validate_email
@@ -165,6 +166,28 @@ class Entity(msgspec.Struct, frozen=True):
 _MEDIA_TYPE = re.compile(r"(?!multipart/|message/)[a-z0-9][a-z0-9!#$&^_.+-]*/[a-z0-9][a-z0-9!#$&^_.+-]*", re.IGNORECASE)
 _INLINE_ID = re.compile(r"[A-Za-z0-9._@-]*")
 _UNSAFE_IN_A_NAME = re.compile(r'[/\\<>:"|?*\n\t]')
+
+
+_ANYTHING = "application/octet-stream"
+_KNOWN = MimeTypes()
+"""The library's own table: what this machine knows beside it would make the same mail differ from one to another."""
+_OFFICE = "application/vnd.openxmlformats-officedocument"
+for _suffix, _type in {
+    ".avif": "image/avif",
+    ".docx": f"{_OFFICE}.wordprocessingml.document",
+    ".epub": "application/epub+zip",
+    ".ics": "text/calendar",
+    ".pptx": f"{_OFFICE}.presentationml.presentation",
+    ".webp": "image/webp",
+    ".xlsx": f"{_OFFICE}.spreadsheetml.sheet",
+}.items():
+    _KNOWN.add_type(_type, _suffix)
+
+
+def media_type_of(name: str) -> str:
+    """By the ending of a file's name; nothing in particular where that does not tell."""
+    found, packed = _KNOWN.guess_type(name)
+    return found if found and not packed and _MEDIA_TYPE.fullmatch(found) else _ANYTHING
 
 
 def text_entity(subtype: str, segments: Sequence[Segment]) -> Entity:

@@ -185,11 +185,13 @@ class Step(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 class Attachment(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """A file that comes with a mail. With `inline`, a picture that the body shows as `cid:INLINE`."""
 
-    name: Text
-    data: bytes = b""
+    name: Annotated[Text, msgspec.Meta(description="What the file is called where the mail is read.")]
+    data: Annotated[bytes, msgspec.Meta(description="What is in it.")] = b""
     file: Annotated[str, msgspec.Meta(description="A file beside the account file, instead of its `data`.")] = ""
-    media_type: str = "application/octet-stream"
-    inline: str = ""
+    media_type: Annotated[str, msgspec.Meta(description="Like `image/png`; without it, it is told by the name.")] = ""
+    inline: Annotated[
+        str, msgspec.Meta(description="What the body calls the picture behind `cid:`: letters, digits and `. _ - @`.")
+    ] = ""
 
 
 class EmailStep(Step, tag="email", frozen=True, kw_only=True):

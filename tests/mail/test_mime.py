@@ -16,7 +16,7 @@ from nasty import NASTY, VALUES
 from cartwheel.emails import EmailNotValid
 from cartwheel.inert import one_line
 from cartwheel.merge import BadContent, clean_value
-from cartwheel.mime import Attachment, address, file_entity, header, header_text, quoted
+from cartwheel.mime import Attachment, address, file_entity, header, header_text, media_type_of, quoted
 
 quick = settings(max_examples=100, derandomize=True, deadline=None, database=None)
 
@@ -180,3 +180,23 @@ def test_a_file_keeps_its_name_and_its_bytes(name: str, data: bytes) -> None:
 def test_a_file_that_no_mail_can_carry_is_refused_by_name(file: Attachment, message: str) -> None:
     with pytest.raises(BadContent, match=message):
         file_entity(file)
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("beans.png", "image/png"),
+        ("Beans.JPG", "image/jpeg"),
+        ("beans.webp", "image/webp"),
+        ("prices.pdf", "application/pdf"),
+        ("prices.csv", "text/csv"),
+        ("sowing.ics", "text/calendar"),
+        ("prices.xlsx", "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"),
+        ("all.tar.gz", "application/octet-stream"),
+        ("letter.eml", "application/octet-stream"),
+        ("beans", "application/octet-stream"),
+    ],
+)
+def test_the_name_of_a_file_tells_its_media_type(name: str, told: str) -> None:
+    assert media_type_of(name) == told
+    assert dict(file_entity(Attachment(name, told, b"")).headers)[b"Content-Type"].decode() == told
