@@ -164,6 +164,22 @@ def test_what_is_wrong_with_a_step_is_told_by_its_names(database: Database) -> N
         apply(database, {"sequences": [{"name": "Welcome", "steps": steps}]})
 
 
+def test_what_will_hardly_be_meant_so_is_told(database: Database) -> None:
+    page = '<p>{frist_name}</p><a href="x">x</a><p style="background:url(a.png)">'
+    page += '<img alt="" src="../pics/beans.png"><img src="https://x.example/a.png"><img src="{lead_picture}">'
+    step = {**MAIL, "html": page}
+    del step["markdown"]
+    told = apply(database, {"sequences": [{"name": "Welcome", "steps": [step]}]})["warnings"]
+    here = "sequence Welcome, box 1: "
+    assert [warning.removeprefix(here).partition(":")[0] for warning in told if warning.startswith(here)] == [
+        "nothing is called {frist_name}, it stays as it is",
+        "no reader sees the picture a.png",
+        "no reader sees the picture ../pics/beans.png",
+    ]
+    told = apply(database, sequence(markdown="![Beans](pics/beans.png)"))["warnings"]
+    assert "the picture pics/beans.png" in told[0]
+
+
 def test_what_comes_with_a_mail_is_written_back_as_it_was_given(database: Database, tmp_path: Path) -> None:
     (tmp_path / "beans.png").write_bytes(b"PNG")
     files = [

@@ -39,7 +39,11 @@ WhatIfs = Annotated[
     list[str] | None,
     typer.Option(metavar="EVENT", help="What happens meanwhile: opened:2, clicked:2@3h, tag:Customer@2d, leave@5d."),
 ]
-Length = Annotated[str, typer.Option("--for", metavar="TIME", help="How long to look.")]
+Length = Annotated[str, typer.Option("--for", metavar="TIME", help="How long to look: 3h, 2d, 8w, '60 days'.")]
+MailBox = Annotated[
+    str | None,
+    typer.Option("--mail", metavar="BOX", help="Print the mail of this step as the lead would read it, as plain text."),
+]
 Leads = Annotated[int, typer.Option(min=1, max=100_000, help="Make up so many leads, and count them at each step.")]
 
 
@@ -54,6 +58,7 @@ def simulate(
     at_step: Box = None,
     what_if: WhatIfs = None,
     length: Length = "60 days",
+    mail: MailBox = None,
     leads: Leads = 1,
     *,
     onward: Onward = False,
@@ -68,17 +73,20 @@ def simulate(
         cartwheel simulate Welcome --fields first_name=Ada --what-if opened:1 --what-if tag:Customer@2d
 
         cartwheel simulate Welcome --file account.toml --leads 1000
-    """
-    from cartwheel import simulator, stories, storyviews, times, whatifs, worlds
-    from cartwheel.schedule import Delay
 
+        cartwheel simulate Welcome --mail 1
+    """
+    from cartwheel import schedule, simulator, stories, storyviews, times, whatifs, worlds
+
+    if mail is not None and leads > 1:
+        raise typer.BadParameter("--mail shows what one lead gets, not many")
     world, real = _world(sequence, account, file, lead, onward=onward)
     owner = world.account
     number = worlds.sequence_named(sequence, owner).id
     begun = worlds.moment(start, owner) if start else times.now().replace(second=0, microsecond=0)
     known = whatifs.assignments(fields or [])
     events = [whatifs.read(text) for text in what_if or []]
-    until = Delay.read(length).length
+    until = schedule.length(length)
 
     def story(count: int) -> stories.Story:
         one = real or simulator.made_up(owner, begun, known, number=count, tags=tag or [])
@@ -86,6 +94,10 @@ def simulate(
 
     if leads == 1:
         told = story(1)
+        if mail is not None:
+            sent = told.mails_of(mail)
+            _tell({"mails": [entry.as_data() for entry in sent]}, storyviews.mails(sent), as_json=as_json)
+            return
         _tell(told.as_data(), storyviews.lines(told), as_json=as_json)
         return
     tally = stories.Tally(world.boxes(number))

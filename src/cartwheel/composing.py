@@ -1,7 +1,7 @@
 """From a mail of the ledger to the bytes that go out: what the step says, the lead's values, links, headers, signatures."""
 
 from collections import OrderedDict
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import datetime
 from email.utils import format_datetime, parseaddr
 from functools import lru_cache
@@ -23,6 +23,8 @@ from cartwheel.render import Built, CompiledMail, Content, compile_mail
 from cartwheel.steps import EmailStep
 
 MOST_COMPILED = 500
+
+SENDER_MISSING = "the account has no sender: give `[account.mail] sender`"
 
 TEST_SENDER = "no-reply@cartwheel.invalid"
 """Whom mails come from as long as an account has not said, where nothing leaves the machine."""
@@ -62,6 +64,14 @@ def known_names(account: Account) -> frozenset[str]:
             *(field.identifier for field in account.fields.values()),
         ]
     )
+
+
+def doubts(mail: CompiledMail, account: Account) -> Iterator[str]:
+    """What can go out as it is, but will hardly be meant so."""
+    for name in mail.unknown(known_names(account)):
+        yield f"nothing is called {{{name}}}, it stays as it is"
+    for source in mail.lost_pictures:
+        yield f"no reader sees the picture {source}: give `cid:` with the `inline` of an attachment, or an https address"
 
 
 def values_of(lead: Lead, account: Account) -> dict[str, str]:
@@ -138,7 +148,7 @@ class Composer:
             return read_sender(told)
         if nobody_outside:
             return account.name, TEST_SENDER
-        raise Unsendable("the account has no sender: give `[account.mail] sender`")
+        raise Unsendable(SENDER_MISSING)
 
     def _compile(self, account: Account, mail: Mail, step: EmailStep) -> CompiledMail:
         key = (account.id, mail.sequence_id, mail.version, mail.box)

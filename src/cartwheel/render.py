@@ -96,7 +96,12 @@ _FOOTER_TEXT = """
 Unsubscribe: {unsubscribe_link}
 Preferences: {preferences_link}
 """
-_CID = re.compile(r"\b(?:src|background)=[\"']?cid:([^\"'\s>]*)|url\([\"']?cid:([^\"'\s)]*)", re.IGNORECASE)
+_PICTURE = re.compile(
+    r"<[a-z][^<>]*?\s(?:src|background)\s*=\s*(?:\"([^\"]*)|'([^']*)|([^\"'\s>]+))|url\((?:&quot;|[\"'])?([^\"'&\s)]+)",
+    re.IGNORECASE,
+)
+_FOUND_ANYWHERE = re.compile(r"\s*(?:[a-z][a-z0-9+.-]*:|//|#|\{|$)", re.IGNORECASE)
+"""How an address begins that does not depend on the page that it stands in, or is not known yet."""
 
 
 def _has_dots(piece: bytes) -> bool:
@@ -113,12 +118,15 @@ class CompiledMail:
         reader: HtmlReader,
         text: Sequence[Segment],
         names: frozenset[str],
+        lost_pictures: tuple[str, ...],
         whole: Entity,
     ) -> None:
         self.links = tuple(reader.links)
         """Where its links lead that may be rewritten, as typed; `rewrite` gets their positions."""
         self.names = names
         """Of all its merge fields."""
+        self.lost_pictures = lost_pictures
+        """Where those of its pictures are to come from that no mail program can find, as typed."""
         self._subject = subject
         self._html = reader.segments
         self._text = text
@@ -182,7 +190,7 @@ def compile_mail(content: Content) -> CompiledMail:
     cover = Cover(source, preview, text)
     page = document(content.kind, cover.put(source, markup=True), cover.typed)
     files = [file_entity(file) for file in content.attachments]
-    _check_pictures(cover.typed(page), content.attachments)
+    lost_pictures = _lost_pictures(cover.typed(page), content.attachments)
     written = cover.put(text) if text.strip() else as_text(page, cover.stem)
     footer = "" if _UNSUBSCRIBE in cover.names_in(written) else cover.put(_FOOTER_TEXT)
     plain = text_segments(cover, f"{written.rstrip()}\n{footer}")
@@ -191,7 +199,7 @@ def compile_mail(content: Content) -> CompiledMail:
     reader = HtmlReader(cover, at_start, footer)
     reader.read(f"{page}\n")
     whole = _assembled(text_entity("plain", plain), text_entity("html", reader.segments), files, content.attachments)
-    return CompiledMail(subject, reader, plain, cover.names | subject.names, whole)
+    return CompiledMail(subject, reader, plain, cover.names | subject.names, lost_pictures, whole)
 
 
 def _check_sender(content: Content) -> None:
@@ -203,12 +211,18 @@ def _check_sender(content: Content) -> None:
             raise BadContent(f'The {what} "{email}" is no e-mail address') from None
 
 
-def _check_pictures(page: str, files: Sequence[Attachment]) -> None:
+def _lost_pictures(page: str, files: Sequence[Attachment]) -> tuple[str, ...]:
+    """Raises `BadContent` if one is to be among the attachments, and is not."""
     here = {file.inline_id for file in files if file.inline_id}
-    for match in _CID.finditer(page):
-        wanted = match[1] or match[2]
-        if wanted not in here:
+    lost: dict[str, None] = {}
+    for match in _PICTURE.finditer(page):
+        source = html.unescape(next(filter(None, match.groups()), "")).strip()
+        scheme, _, wanted = source.partition(":")
+        if scheme.lower() == "cid" and wanted not in here:
             raise BadContent(f'The picture "cid:{wanted}" is not among the attachments')
+        if not _FOUND_ANYWHERE.match(source):
+            lost[source] = None
+    return tuple(lost)
 
 
 def _assembled(text: Entity, page: Entity, files: Sequence[Entity], attachments: Sequence[Attachment]) -> Entity:

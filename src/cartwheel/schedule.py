@@ -21,6 +21,7 @@ class BadSchedule(CartwheelError):
         text = str(value)
         super().__init__(f"{entry} {text if len(text) <= _LONGEST_SHOWN else text[:_LONGEST_SHOWN] + '…'!r}: {wanted}")
         self.entry = entry
+        self.wanted = wanted
 
 
 _LONGEST_SHOWN = 40
@@ -160,6 +161,18 @@ class Delay:
     @cached_property
     def length(self) -> timedelta:
         return timedelta(**{self.unit: self.amount})
+
+
+_LENGTH = re.compile(r"([0-9]{1,7}) *([mhdw]|(?:minute|hour|day|week)s?)")
+
+
+def length(text: str) -> timedelta:
+    """How long, as people type it: `3h`, `2d`, or like a delay. Raises `BadSchedule`."""
+    found = _LENGTH.fullmatch(text.strip())
+    if found is None:
+        raise BadSchedule("time", text, 'give a time like 30m, 3h, 2d, 1w or "2 days"')
+    unit = next(unit for unit in Unit if unit.startswith(found[2][0]))
+    return Delay(int(found[1]), unit).length
 
 
 _DATE_FORM = "%Y-%m-%d %H:%M"

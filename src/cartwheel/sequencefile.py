@@ -12,7 +12,7 @@ import sqlalchemy as sa
 
 from cartwheel import catalog, flowstore, schema
 from cartwheel.accounts import LONGEST_BODY, Account
-from cartwheel.composing import Unsendable, content_of, known_names, read_sender
+from cartwheel.composing import Unsendable, content_of, doubts, read_sender
 from cartwheel.db import Database
 from cartwheel.errors import BadAccountFile
 from cartwheel.flows import Flow
@@ -105,7 +105,6 @@ def place_in(tree: dict[str, Any], message: str) -> str:
 def check(part: SequencePart, account: Account) -> list[str]:
     """Raises `BadAccountFile` with what keeps it from running; returns what is only worth knowing."""
     flow = Flow(tuple(part.steps))
-    known = known_names(account)
     for problem in flow.problems(account):
         raise BadAccountFile(f"sequence {part.name}, {problem}")
     warnings = [f"sequence {part.name}, box {box}: nobody ever comes here" for box in flow.unreachable()]
@@ -114,10 +113,10 @@ def check(part: SequencePart, account: Account) -> list[str]:
             place = f"sequence {part.name}, box {step.box}"
             check_senders(step.sender, step.reply_to, place)
             try:
-                unknown = compile_mail(content_of(step)).unknown(known)
+                compiled = compile_mail(content_of(step))
             except BadContent as error:
                 raise BadAccountFile(f"{place}: {error}") from error
-            warnings += [f"{place}: nothing is called {{{name}}}, it stays as it is" for name in unknown]
+            warnings += [f"{place}: {doubt}" for doubt in doubts(compiled, account)]
     return warnings
 
 

@@ -13,8 +13,8 @@ from msgspec.structs import replace
 
 from cartwheel import flows, telling
 from cartwheel.accounts import Account, name_key
-from cartwheel.composing import content_of, values_of
-from cartwheel.errors import CartwheelError, DomainError
+from cartwheel.composing import SENDER_MISSING, content_of, doubts, values_of
+from cartwheel.errors import DomainError
 from cartwheel.events import (
     Event,
     MailNotSent,
@@ -32,8 +32,8 @@ from cartwheel.merge import BadContent
 from cartwheel.render import CompiledMail, Filled, compile_mail
 from cartwheel.sending import why_not_mailed
 from cartwheel.steps import EmailStep, GoalStep, GoToStep, RandomSplitStep, Situation, SplitStep, Step, WaitUntilStep
-from cartwheel.stories import Ended, Happening, Story, StoryMail, What
-from cartwheel.whatifs import WhatIf, act, fill
+from cartwheel.stories import BadSimulation, Ended, Happening, Story, StoryMail, What
+from cartwheel.whatifs import BadWhatIf, WhatIf, act, fill
 
 NEEDED = Part.ALL | Part.MAILS | Part.SUPPRESSION
 """What of a lead has to be loaded to simulate it."""
@@ -45,10 +45,6 @@ LINKS = {
     "unsubscribe_link": "https://cartwheel.invalid/unsubscribe",
     "preferences_link": "https://cartwheel.invalid/preferences",
 }
-
-
-class BadSimulation(CartwheelError):
-    """There is nothing like this to simulate."""
 
 
 @dataclass(frozen=True)
@@ -69,10 +65,20 @@ class World:
 
     def mail(self, sequence_id: int, step: EmailStep, lead: Lead) -> Filled:
         """As the lead would read it. Raises `BadContent`."""
+        return self._compiled(sequence_id, step).fill(values_of(lead, self.account) | LINKS)
+
+    def doubts(self, sequence_id: int, step: EmailStep) -> Iterator[str]:
+        """What its author should know of the mail. Raises `BadContent`."""
+        for doubt in doubts(self._compiled(sequence_id, step), self.account):
+            yield f"step {step.box}: {doubt}"
+        if not (step.sender or self.account.mail.sender):
+            yield f"with a real mail server no mail leaves: {SENDER_MISSING}"
+
+    def _compiled(self, sequence_id: int, step: EmailStep) -> CompiledMail:
         key = (sequence_id, step.box)
         if key not in self.compiled:
             self.compiled[key] = compile_mail(content_of(step))
-        return self.compiled[key].fill(values_of(lead, self.account) | LINKS)
+        return self.compiled[key]
 
 
 def made_up(
@@ -122,6 +128,7 @@ def simulate(
         raise BadSimulation(f"the sequence {sequence.name} has no steps")
     if step is not None and step not in sequence.boxes:
         raise BadSimulation(f"the sequence {sequence.name} has no step {step}, but {', '.join(sequence.boxes)}")
+    _check_mails(what_ifs, world.flows[sequence_id])
     run = lead.runs.get(sequence_id)
     if onward and (run is None or not run.runs):
         raise BadSimulation(f"{lead.email} is not under way in the sequence {sequence.name}")
@@ -136,6 +143,16 @@ def simulate(
         simulation.story.notes.append(f"it was in this sequence before ({run.status} at step {run.step})")
     simulation.begin(step or sequence.boxes[0])
     return simulation.run(what_ifs)
+
+
+def _check_mails(what_ifs: Iterable[WhatIf], flow: Flow) -> None:
+    """Raises `BadWhatIf` if one is about the mail of a step that sends none."""
+    boxes = [step.box for step in flow.steps if isinstance(step, EmailStep)]
+    for entry in what_ifs:
+        if entry.of_mail and entry.name not in boxes:
+            raise BadWhatIf(
+                f"what if {entry.text!r}: no step {entry.name} sends a mail, but {', '.join(boxes) or 'none'}"
+            )
 
 
 _ANYBODY = Entry()
@@ -203,6 +220,7 @@ class Simulation:
         """Whether the step that is being taken has done anything."""
         self._waits: dict[int, tuple[int, datetime | None, str]] = {}
         """What was told last of a run's waiting."""
+        self._waits_since: dict[int, datetime] = {}
         self._runs = max((run.key for run in self.lead.runs.values()), default=0)
 
     # -- the clock --
@@ -294,6 +312,9 @@ class Simulation:
             return
         try:
             read = self.world.mail(mail.sequence_id, step, lead)
+            self.story.notes += [
+                doubt for doubt in self.world.doubts(mail.sequence_id, step) if doubt not in self.story.notes
+            ]
         except BadContent as error:
             self._tell_fate(place, What.NO_MAIL, f"it cannot be made: {error}")
             return
@@ -311,7 +332,7 @@ class Simulation:
             story.ended_at = (run.ended_at or self.now).astimezone(self.account.zone)
         else:
             story.ended = Ended.TIME_IS_UP if run.due_at else Ended.WAITING
-            story.ended_at = story.until if run.due_at else self._here
+            story.ended_at = story.until if run.due_at else self._waits_since[self._main]
         step = self.world.flows[self._main].by_box.get(run.step)
         story.reason = telling.waits_for(run, step, self.lead, self.account) if run.runs else run.reason
         sent = {mail.box for mail in story.mails if mail.sequence == story.sequence}
@@ -364,7 +385,7 @@ class Simulation:
         self._tell_events()
         told = (run.moves, run.due_at, run.reason)
         if self._waits.get(run.sequence_id) != told:
-            self._waits[run.sequence_id] = told
+            self._waits[run.sequence_id], self._waits_since[run.sequence_id] = told, self._here
             step = self.world.flows[run.sequence_id].by_box.get(run.step)
             self._note(What.WAITS, telling.waits_for(run, step, self.lead, self.account), run)
 

@@ -7,7 +7,12 @@ from enum import StrEnum
 from typing import Any, NamedTuple
 
 from cartwheel.accounts import Account
+from cartwheel.errors import CartwheelError
 from cartwheel.leads import Lead
+
+
+class BadSimulation(CartwheelError):
+    """There is nothing like this to simulate."""
 
 
 class What(StrEnum):
@@ -42,6 +47,9 @@ class StoryMail(NamedTuple):
     subject: str
     html: str
     text: str
+
+    def as_data(self) -> dict[str, Any]:
+        return {**self._asdict(), "at": self.at.isoformat()}
 
 
 class Ended(StrEnum):
@@ -82,10 +90,18 @@ class Story:
             "from": self.start.isoformat(),
             "until": self.until.isoformat(),
             "events": [{**event._asdict(), "at": event.at.isoformat()} for event in self.events],
-            "mails": [{**mail._asdict(), "at": mail.at.isoformat()} for mail in self.mails],
+            "mails": [mail.as_data() for mail in self.mails],
             "ended": {"how": self.ended, "at": self.ended_at.isoformat(), "reason": self.reason},
             "notes": self.notes,
         }
+
+    def mails_of(self, box: str) -> list[StoryMail]:
+        """Those that a step of the sequence sent. Raises `BadSimulation`."""
+        found = [mail for mail in self.mails if (mail.sequence, mail.box) == (self.sequence, box)]
+        if not found:
+            sent = list(dict.fromkeys(mail.box for mail in self.mails if mail.sequence == self.sequence))
+            raise BadSimulation(f"the lead gets no mail of step {box}, but of {', '.join(sent) or 'none'}")
+        return found
 
     @property
     def boxes(self) -> list[str]:

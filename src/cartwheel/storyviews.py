@@ -1,11 +1,11 @@
 """What people see in a terminal of a simulated lead, and of the answer to `why`."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from rich.text import Text
 
 from cartwheel import telling, terminal
-from cartwheel.stories import Ended, Happening, Story, Tally, What
+from cartwheel.stories import Ended, Happening, Story, StoryMail, Tally, What
 from cartwheel.why import About, Answer
 
 _STYLES = {
@@ -55,6 +55,18 @@ def _end(story: Story) -> str:
         return f"{count}; since {at} it waits {story.reason}."
     why = f": {story.reason}" if story.reason else ""
     return f"{count}; {story.ended} on {at}{why}."
+
+
+def mails(sent: Sequence[StoryMail]) -> Iterator[Text]:
+    """Each as a mail program shows it that shows no HTML."""
+    for number, mail in enumerate(sent):
+        if number:
+            yield Text()
+        yield terminal.plain(f"{mail.at:%a %Y-%m-%d %H:%M}", "dim")
+        yield terminal.plain(mail.subject, "bold")
+        yield Text()
+        for line in mail.text.rstrip().splitlines():
+            yield terminal.plain(line.expandtabs())
 
 
 def counts(tally: Tally) -> Iterator[Text]:

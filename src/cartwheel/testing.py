@@ -7,10 +7,8 @@ assert [mail.subject for mail in story.mails] == ["Welcome, Ada", "Three things 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from cartwheel import simulator, whatifs, worlds
-from cartwheel.schedule import Delay
-from cartwheel.simulator import BadSimulation
-from cartwheel.stories import Ended, Happening, Story, StoryMail, What
+from cartwheel import schedule, simulator, whatifs, worlds
+from cartwheel.stories import BadSimulation, Ended, Happening, Story, StoryMail, What
 from cartwheel.whatifs import WhatIf
 
 __all__ = ["BadSimulation", "Ended", "Happening", "Story", "StoryMail", "What", "WhatIf", "simulate"]
@@ -46,7 +44,7 @@ def simulate(
         lead,
         worlds.sequence_named(sequence, account).id,
         begun,
-        Delay.read(length).length,
+        schedule.length(length),
         step=step,
         what_ifs=[whatifs.read(text) for text in what_if],
     )

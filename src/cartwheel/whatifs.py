@@ -6,12 +6,13 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
+from cartwheel import schedule
 from cartwheel.accounts import Account
 from cartwheel.conditions import FieldUnknown
 from cartwheel.errors import CartwheelError, DomainError
 from cartwheel.leadparts import PROFILE_FIELDS, CustomValue
 from cartwheel.leads import Lead
-from cartwheel.schedule import At
+from cartwheel.schedule import At, BadSchedule
 
 
 class BadWhatIf(CartwheelError):
@@ -40,8 +41,6 @@ SOON = timedelta(hours=1)
 """When a mail is opened or clicked, if nobody said."""
 
 _FORM = re.compile(r"(?P<kind>[a-z]+)(?::(?P<name>[^@]+))?(?:@(?P<when>.+))?")
-_AFTER = re.compile(r"(\d{1,6}) ?(m|h|d|w|minutes?|hours?|days?|weeks?)")
-_UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 
 
 def read(text: str) -> WhatIf:
@@ -55,17 +54,17 @@ def read(text: str) -> WhatIf:
     if bool(name) is (kind in _NAMELESS):
         raise BadWhatIf(f"what if {text!r}: {kind} {'stands alone' if name else 'of what?'}")
     default = SOON if kind in _OF_MAIL else timedelta(0)
-    after = _AFTER.fullmatch(when.strip()) if when else None
-    if after is not None:
-        return WhatIf(text, kind, name, timedelta(**{_UNITS[after[2][0]]: int(after[1])}))
-    if when and kind not in _OF_MAIL:
+    if not when:
+        return WhatIf(text, kind, name, default)
+    if kind not in _OF_MAIL:
         try:
             return WhatIf(text, kind, name, default, At.read(when.strip().replace("T", " ")))
-        except CartwheelError:
+        except BadSchedule:
             pass
-    if when:
-        raise BadWhatIf(f"what if {text!r}: give a time like 30m, 3h, 2d or 1w")
-    return WhatIf(text, kind, name, default)
+    try:
+        return WhatIf(text, kind, name, schedule.length(when))
+    except BadSchedule as error:
+        raise BadWhatIf(f"what if {text!r}: {error.wanted}") from error
 
 
 def act(what_if: WhatIf, lead: Lead, account: Account, sequence_id: int, mail_key: int, now: datetime) -> None:

@@ -15,8 +15,9 @@ from cartwheel.flows import Flow
 from cartwheel.leads import Lead
 from cartwheel.leadstore import LeadKey, Wanted
 from cartwheel.schedule import At
-from cartwheel.simulator import BadSimulation, World
+from cartwheel.simulator import World
 from cartwheel.steps import StartSequenceStep
+from cartwheel.stories import BadSimulation
 
 
 def moment(text: str, account: Account) -> datetime:

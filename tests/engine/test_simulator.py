@@ -1,5 +1,6 @@
 """What a simulated lead goes through is what a real one would."""
 
+import json
 import re
 from collections.abc import Iterator, Sequence
 from datetime import datetime
@@ -21,7 +22,11 @@ from harness import DEMO, Api
 MADRID = ZoneInfo("Europe/Madrid")
 
 SHOP: dict[str, Any] = {
-    "account": {"name": "Shop", "timezone": "Europe/Madrid", "mail": {"address": "1 Example Road"}},
+    "account": {
+        "name": "Shop",
+        "timezone": "Europe/Madrid",
+        "mail": {"sender": "hello@shop.example", "address": "1 Example Road"},
+    },
     "lists": [{"name": "News"}],
     "tags": [{"name": "Customer"}, {"name": "Trial"}],
     "custom_fields": [
@@ -141,6 +146,43 @@ def test_a_mail_for_some_is_not_sent_to_others(shop: Shop) -> None:
     assert len(shop.story({**MAIL, "only_if": CUSTOMER}, tags=["Customer"]).mails) == 1
 
 
+# -- what is told of mails --
+
+
+def test_what_will_hardly_be_meant_so_is_noted_once(shop: Shop) -> None:
+    mail = {**MAIL, "html": '<p>{frist_name}</p><img src="../pics/beans.png"><img src="https://shop.example/peas.png">'}
+    story = shop.story(mail, {"type": "go_to", "delay": "1 day", "to": "1"}, length="3 days")
+    assert len(story.mails) == 4
+    assert story.notes == [
+        "step 1: nothing is called {frist_name}, it stays as it is",
+        (
+            "step 1: no reader sees the picture ../pics/beans.png: "
+            "give `cid:` with the `inline` of an attachment, or an https address"
+        ),
+    ]
+
+
+def test_a_sender_that_is_missing_is_noted(shop: Shop) -> None:
+    nobody = {"name": "Shop", "timezone": "Europe/Madrid"}
+    assert simulate(shop.write(MAIL, account=nobody), "Welcome").notes == [
+        "with a real mail server no mail leaves: the account has no sender: give `[account.mail] sender`"
+    ]
+    assert simulate(shop.write({**MAIL, "sender": "me@shop.example"}, account=nobody), "Welcome").notes == []
+
+
+def test_a_mail_is_printed_as_the_lead_would_read_it(shop: Shop, cartwheel: Cartwheel) -> None:
+    step = {"type": "email", "subject": "Hi {first_name}", "markdown": "Dear {first_name},\n\n* beans"}
+    path = str(shop.write(step, {**MAIL, "ends": True}, MAIL))
+    asked = ("simulate", "Welcome", "--file", path, "--fields", "first_name=Ada", "--from", "2027-01-04T09:00")
+    printed = cartwheel(*asked, "--mail", "1").out
+    assert printed.startswith("Mon 2027-01-04 09:00\nHi Ada\n\nDear Ada,\n")
+    assert "1 Example Road" in printed
+    [mail] = json.loads(cartwheel(*asked, "--mail", "1", "--json").out)["mails"]
+    assert (mail["subject"], mail["box"]) == ("Hi Ada", "1")
+    assert cartwheel(*asked, "--mail", "3").trouble == "cartwheel: the lead gets no mail of step 3, but of 1, 2"
+    assert "--mail shows what one lead gets" in cartwheel(*asked, "--mail", "1", "--leads", "9").trouble
+
+
 # -- what if --
 
 
@@ -170,6 +212,13 @@ def test_an_event_wakes_who_waits_for_it(shop: Shop) -> None:
     assert mailed(shop.story(wait, MAIL, what_if=["tag:customer@3d"])) == [("2", "Thu 07 09:00")]
     story = shop.story(wait, MAIL)
     assert (story.ended, story.reason) == (Ended.WAITING, "until the lead has the tag Customer")
+
+
+def test_what_waits_does_so_since_it_began_to(shop: Shop) -> None:
+    goal = {"type": "goal", "delay": "1 day", "condition": CUSTOMER, "unmet": "wait"}
+    story = shop.story({"type": "points", "points": 5, "days": 9}, goal)
+    assert lines(story, What.DOES)[-1].startswith("5 points expired")
+    assert (story.ended, story.ended_at) == (Ended.WAITING, datetime(2027, 1, 5, 9, tzinfo=MADRID))
 
 
 def test_a_goal_is_jumped_to(shop: Shop) -> None:
@@ -210,7 +259,16 @@ def test_a_date_can_be_given_instead_of_a_time(shop: Shop) -> None:
 
 
 def test_a_mail_that_was_never_sent_cannot_be_opened(shop: Shop) -> None:
-    assert shop.story(MAIL, what_if=["opened:7"]).notes == ["opened:7 did not happen: the mail of step 7 was not sent"]
+    story = shop.story({**MAIL, "ends": True}, MAIL, what_if=["opened:2"])
+    assert story.notes == ["opened:2 did not happen: the mail of step 2 was not sent"]
+
+
+@pytest.mark.parametrize("day", ["1d", "24h", "24 hours", "1 day", "1440m"])
+def test_times_are_understood_alike_everywhere(shop: Shop, day: str) -> None:
+    story = shop.story({**MAIL, "delay": "3 days"}, length=day)
+    assert story.until == datetime(2027, 1, 5, 9, tzinfo=MADRID)
+    story = shop.story({**MAIL, "delay": "3 days"}, what_if=[f"leave@{day}"])
+    assert story.ended_at == datetime(2027, 1, 5, 9, tzinfo=MADRID)
 
 
 # -- ways --
@@ -299,11 +357,14 @@ def test_leads_of_different_numbers_go_different_ways(shop: Shop) -> None:
         ({"what_if": ["sleeps"]}, BadWhatIf, "what if 'sleeps': there is no sleeps, but bounce, clicked,"),
         ({"what_if": ["opened"]}, BadWhatIf, "what if 'opened': opened of what?"),
         ({"what_if": ["leave:1"]}, BadWhatIf, "what if 'leave:1': leave stands alone"),
-        ({"what_if": ["opened:1@soon"]}, BadWhatIf, "what if 'opened:1@soon': give a time like 30m, 3h, 2d or 1w"),
+        ({"what_if": ["opened:1@soon"]}, BadWhatIf, "what if 'opened:1@soon': give a time like 30m, 3h, 2d, 1w"),
+        ({"what_if": ["opened:1@11y"]}, BadWhatIf, "what if 'opened:1@11y': give a time like"),
+        ({"what_if": ["opened:1@999999w"]}, BadWhatIf, "what if 'opened:1@999999w': a lead waits ten years"),
+        ({"what_if": ["opened:17"]}, BadWhatIf, "what if 'opened:17': no step 17 sends a mail, but 1"),
         ({"what_if": ["points:many"]}, BadWhatIf, "what if 'points:many': invalid literal"),
         ({"what_if": ["!"]}, BadWhatIf, "what if '!': give something like opened:2"),
         ({"start": "tomorrow"}, CartwheelError, "at 'tomorrow': give a date and a time"),
-        ({"length": "long"}, CartwheelError, "delay 'long': give a number of minutes"),
+        ({"length": "long"}, CartwheelError, "time 'long': give a time like 30m, 3h, 2d"),
     ],
     ids=lambda value: str(value) if isinstance(value, dict) else "",
 )
@@ -357,7 +418,7 @@ def test_onward_goes_on_from_where_the_lead_stands(
     assert [mail["subject"] for mail in told["mails"]] == ["Three things to try", "How is it going?"]
     anew = cartwheel(*asked, "--from", "2026-12-01T09:00").json
     assert [mail["subject"] for mail in anew["mails"]][1] == "Four things to try"
-    assert anew["notes"] == ["it was in this sequence before (active at step 2)"]
+    assert anew["notes"][0] == "it was in this sequence before (active at step 2)"
 
 
 def test_many_leads_are_counted_at_each_step(shop: Shop, cartwheel: Cartwheel) -> None:
