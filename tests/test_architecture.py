@@ -13,7 +13,7 @@ TREES = [SOURCE, SOURCE.parent.parent / "tests", SOURCE.parent.parent / "bench"]
 ORDER = """
 errors
 -- pure: what there is and what can happen --
-times network events mails leadparts leads emails bodies accounts schedule conditions steps flows moving
+times network events mails leadparts leads emails bodies accounts schedule conditions stepparts steps flows moving
 -- pure: mail --
 reports replies outgoing plaintext merge inert splice mailhtml mime render smtpurl links dkim
 mailparts bounces proofs providers composing boxurl
@@ -25,7 +25,7 @@ config schema arrays lanes checkpoints db catalog mailstore leadstore due flowst
 observe orphans batches leadwork runwork tracking bouncebox bouncereader credentials ratelimits conversations smtp servers engine
 sendlimits sending loops worker housekeeping wire
 registry commands gate calls dispatch sequencefile accountrows accountfile accountexport doctor leadcard terminal views examples
-openapi reference publicdata public app serving cli_shared cli_work cli_accounts cli_leads
+openapi referencetables sequencepages reference publicdata public app serving cli_shared cli_work cli_accounts cli_leads
 simulator why storyviews worlds testing demo moveplans runviews cli_sequences cli_runs mailviews cli_mail cli __main__
 """
 """A module may import those before it. Within `commands`, modules do not import each other."""

@@ -4,6 +4,7 @@ import re
 import subprocess
 import textwrap
 from collections.abc import Iterator
+from importlib.resources import files
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ import pytest
 from cartwheel import accountfile, times
 from cartwheel.cli import pages
 from cartwheel.db import Database
+from cartwheel.steps import STEP_TYPES
 from conftest import Databases
 
 ROOT = Path(__file__).parent.parent
@@ -50,6 +52,15 @@ def test_an_account_file_that_is_shown_can_be_applied(databases: Databases, text
     read = accountfile.read_text(text, ROOT)
     assert accountfile.apply(database, read, times.now())["changed"]
     assert not accountfile.apply(database, read, times.now())["changed"]
+    database.close()
+
+
+def test_the_steps_that_are_shown_can_be_applied(databases: Databases) -> None:
+    database = Database(databases.new("sqlite"))
+    database.migrate()
+    read = accountfile.read_text(files("cartwheel").joinpath("steps.toml").read_text(), ROOT)
+    assert {type(step) for sequence in read.sequences for step in sequence.steps} == set(STEP_TYPES)
+    assert "warnings" not in accountfile.apply(database, read, times.now())
     database.close()
 
 

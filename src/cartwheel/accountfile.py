@@ -153,6 +153,10 @@ def read_text(text: str, folder: Path) -> AccountFile:
 _HINTS = {
     "matching regex '^\\\\S(.*\\\\S)?$'": "without space around it",
     "matching regex '^\\\\S+$'": "without space in it",
+    "matching regex '^[A-Za-z0-9]{1,20}$'": "of 1 to 20 letters and digits",
+    "matching regex '^([01]\\\\d|2[0-3]):[0-5]\\\\d$'": "like `09:00`",
+    "matching regex '^(([01]\\\\d|2[0-3]):[0-5]\\\\d|24:00)$'": "like `17:00` or `24:00`",
+    f"matching regex '^{FIELD_IDENTIFIER}$'": "of letters, digits, dashes and underscores",
     "matching regex '^\\\\d{1,6} (minute|hour|day|week)s?$'": "like `2 days`",
     "Invalid enum value": "There is no such choice:",
     "Object contains unknown field": "There is no key",

@@ -76,7 +76,7 @@ def _kinds(*events: type[Any]) -> frozenset[str]:
 class HasTag(Condition, tag="has_tag", frozen=True):
     """The lead has the tag."""
 
-    tag: Text
+    tag: Annotated[Text, msgspec.Meta(description="Its name.")]
 
     hears = _kinds(TagAssigned, TagUnassigned)
     parts = Part.TAGS
@@ -94,7 +94,7 @@ class HasTag(Condition, tag="has_tag", frozen=True):
 class OnList(Condition, tag="on_list", frozen=True):
     """The lead is on the list."""
 
-    list: Text
+    list: Annotated[Text, msgspec.Meta(description="Its name.")]
 
     hears = _kinds(ListJoined, ListLeft)
     parts = Part.LISTS
@@ -113,7 +113,7 @@ class OnList(Condition, tag="on_list", frozen=True):
 class _OfSequence(Condition, frozen=True):
     """The lead's latest run through a sequence."""
 
-    sequence: Text
+    sequence: Annotated[Text, msgspec.Meta(description="Its name.")]
 
     hears = _kinds(SequenceJoined, SequenceLeft, SequenceCompleted)
     parts = Part.SEQUENCES
@@ -157,8 +157,8 @@ class Left(_OfSequence, tag="left", frozen=True):
 class Score(Condition, tag="score", frozen=True):
     """The lead's score is within these bounds, which belong to it."""
 
-    at_least: int | None = None
-    at_most: int | None = None
+    at_least: Annotated[int | None, msgspec.Meta(description="So many points or more.")] = None
+    at_most: Annotated[int | None, msgspec.Meta(description="So many points or fewer.")] = None
 
     hears = _kinds(PointsGiven, PointsRemoved, PointsExpired)
 
@@ -182,9 +182,9 @@ class Field(Condition, tag="field", frozen=True):
     With neither, the field has to be filled.
     """
 
-    field: Text
-    equals: str | None = None
-    contains: str | None = None
+    field: Annotated[Text, msgspec.Meta(description="Its name, like `city`, or the identifier of a custom field.")]
+    equals: Annotated[str | None, msgspec.Meta(description="All of it.")] = None
+    contains: Annotated[str | None, msgspec.Meta(description="A part of it.")] = None
 
     hears = _kinds(LeadEdited, LeadCreated)
     parts = Part.PROFILE
@@ -292,7 +292,7 @@ class Clicked(_OfMail, tag="clicked", frozen=True):
 
 
 class _Several(Condition, frozen=True):
-    conditions: "Annotated[list[AnyCondition], msgspec.Meta(min_length=1, max_length=50)]"
+    conditions: "Annotated[list[AnyCondition], msgspec.Meta(min_length=1, max_length=50, description='Conditions.')]"
 
     def check(self, account: Account) -> None:
         for condition in self.conditions:
@@ -327,7 +327,7 @@ class AnyOf(_Several, tag="any", frozen=True):
 class Not(Condition, tag="not", frozen=True):
     """The opposite of a condition."""
 
-    condition: "AnyCondition"
+    condition: Annotated["AnyCondition", msgspec.Meta(description="The condition.")]
 
     def holds(self, subject: Subject) -> bool:
         return not self.condition.holds(subject)

@@ -2,7 +2,7 @@
 
 from datetime import datetime
 from enum import Enum, StrEnum
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 
@@ -134,11 +134,11 @@ class Grant(msgspec.Struct, frozen=True):
 class Entry(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
     """Who may start a sequence that was in it before."""
 
-    again: bool = True
-    """Whether a lead that left it may come back."""
-    most: int = 0
-    """How often a lead may start it within `days` days; 0 for as often as it likes."""
-    days: int = 30
+    again: Annotated[bool, msgspec.Meta(description="Whether a lead that left it may come back.")] = True
+    most: Annotated[
+        int, msgspec.Meta(description="How often a lead may start it within `days` days; 0 for as often as it likes.")
+    ] = 0
+    days: Annotated[int, msgspec.Meta(description="The days that `most` counts.")] = 30
 
 
 class Enrolment(msgspec.Struct, frozen=True):

@@ -2,28 +2,24 @@
 
 import json
 from collections.abc import Iterable, Iterator, Sequence
-from enum import EnumMeta
 from importlib.resources import files
 from inspect import getdoc
 from sys import modules
-from typing import Any
 
 import msgspec
 import typer
 from msgspec import inspect as types
 from typer.core import TyperCommand, TyperGroup
 
-from cartwheel import accounts, config, events, openapi, smtpurl, wire
+from cartwheel import accounts, config, events, openapi, sequencepages, smtpurl, wire
 from cartwheel.accountfile import AccountFile, Part
 from cartwheel.bodies import Why
 from cartwheel.commands import COMMANDS
-from cartwheel.conditions import CONDITION_TYPES
 from cartwheel.examples import Examples, Provocation, Rung, Shown, form, run_examples
 from cartwheel.leadparts import PROFILE_FIELDS
 from cartwheel.providers import PROVIDERS
+from cartwheel.referencetables import block, code, json_block, keys, kind_of, struct_in, table
 from cartwheel.registry import Command, Scope
-from cartwheel.steps import STEP_TYPES, Step
-from cartwheel.terminal import compact_json
 
 WRITTEN = "<!-- Written by `make reference` from the code. -->"
 
@@ -41,34 +37,12 @@ def pages(command_line: CliCommand) -> dict[str, str]:
         "events.md": _events(examples),
         "settings.md": _settings(),
         "account-file.md": _account_file(),
-        "steps.md": _steps(),
+        "steps.md": sequencepages.steps(),
+        "merge-fields.md": sequencepages.merge_fields(),
         "cli.md": _cli(command_line),
     }
     texts = {name: "\n".join([WRITTEN, "", *lines]).rstrip() + "\n" for name, lines in written.items()}
     return texts | {"openapi.json": json.dumps(openapi.document(SERVER), indent=2) + "\n"}
-
-
-def _table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[str]:
-    yield f"| {' | '.join(heads)} |"
-    yield f"|{'---|' * len(heads)}"
-    for row in rows:
-        yield f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in row)} |"
-    yield ""
-
-
-def _block(text: str, language: str = "") -> Iterator[str]:
-    yield f"```{language}"
-    yield text
-    yield "```"
-    yield ""
-
-
-def _json(value: Any) -> Iterator[str]:
-    return _block(compact_json(value), "json")
-
-
-def _code(value: object) -> str:
-    return f"`{value}`"
 
 
 # -- the API --
@@ -85,20 +59,20 @@ def _api(examples: Examples) -> Iterator[str]:
     for title, shown in examples.shapes.items():
         yield f"{title}:"
         yield ""
-        yield from _json(shown.call)
-        yield from _json(shown.answer)
+        yield from json_block(shown.call)
+        yield from json_block(shown.answer)
     yield "## The fields of a lead"
     yield ""
     yield "These can be written in `lead`, and none has to be; `custom_fields` is a list of `field_identifier` and"
     yield "`field_value`, which is a text, the id of an option, or for a `checkbox` a list of ids. What is not sent stays."
     yield ""
-    yield ", ".join(_code(name) for name in ("email", *PROFILE_FIELDS, "custom_fields"))
+    yield ", ".join(code(name) for name in ("email", *PROFILE_FIELDS, "custom_fields"))
     yield ""
     yield "## Permissions"
     yield ""
     yield "An App may use all commands unless its `commands` say which, by their names or by these scopes:"
     yield ""
-    yield from _table(["scope", "commands"], ((_code(scope), _links(_of_scope(scope))) for scope in Scope))
+    yield from table(["scope", "commands"], ((code(scope), _links(_of_scope(scope))) for scope in Scope))
     yield "## Commands"
     yield ""
     yield from _contents()
@@ -139,7 +113,7 @@ def _gate(examples: Examples) -> Iterator[str]:
     yield ""
     yield "What stops a call before any of it is done, in the order in which it is checked:"
     yield ""
-    yield from _table(["refused when", "`type`", "`message`"], (_rung(rung) for rung in examples.gate))
+    yield from table(["refused when", "`type`", "`message`"], (_rung(rung) for rung in examples.gate))
     yield "429 comes with HTTP status 429, and `Retry-After` says in how many seconds to come again."
     yield ""
     yield "These can answer any call, too:"
@@ -147,13 +121,13 @@ def _gate(examples: Examples) -> Iterator[str]:
     shown = {(rung.shown.answer["type"], rung.shown.answer["message"]) for rung in examples.gate}
     shown |= {(entry.reply.type, entry.reply.message) for entry in _all(examples) if entry.reply}
     rest = [(reply.type, reply.message) for reply in wire.replies() if (reply.type, reply.message) not in shown]
-    yield from _table(["`type`", "`message`"], rest)
+    yield from table(["`type`", "`message`"], rest)
     yield "And these, when the request cannot be read or makes no sense. The numbers are settings; here are the usual ones:"
     yield ""
     bounds = {name: row.default for name, row in config.rows().items()} | {"reason": "…"}
     unreadable = [wire.unreadable(why.format_map(bounds)) for why in Why]
     unreadable += [wire.unknown_command("…"), wire.not_first("create_lead"), wire.not_first("edit_lead")]
-    yield from _table(["`type`", "`message`"], ((reply.type, reply.message) for reply in unreadable))
+    yield from table(["`type`", "`message`"], ((reply.type, reply.message) for reply in unreadable))
 
 
 def _rung(rung: Rung) -> tuple[str, str, str]:
@@ -192,16 +166,16 @@ def _command(command: Command, entries: Sequence[tuple[Provocation, Shown]]) -> 
     yield command.conditions
     yield ""
     if command.params:
-        rows = [(_code(name), param.kind, "yes" if param.empty else "no") for name, param in command.params.items()]
-        yield from _table(["parameter", "kind", "required"], rows)
+        rows = [(code(name), param.kind, "yes" if param.empty else "no") for name, param in command.params.items()]
+        yield from table(["parameter", "kind", "required"], rows)
     (success, shown), *refusals = entries
-    yield from _block("\n".join(f"{name}={value}" for name, value in form(success.call)))
-    yield from _json(success.call)
+    yield from block("\n".join(f"{name}={value}" for name, value in form(success.call)))
+    yield from json_block(success.call)
     yield "The answer:"
     yield ""
-    yield from _json(shown.answer)
+    yield from json_block(shown.answer)
     if refusals:
-        yield from _table(
+        yield from table(
             ["`type`", "`message`", "why", "for example"], (_refusal(entry, success) for entry, _ in refusals)
         )
 
@@ -219,7 +193,7 @@ def _refusal(entry: Provocation, success: Provocation) -> tuple[str, str, str, s
     example = json.dumps(changes) if changes else ""
     if len(example) > LONGEST_EXAMPLE:
         example = f"{example[:LONGEST_EXAMPLE]} …"
-    example = _code(example) if example else ""
+    example = code(example) if example else ""
     return entry.reply.type, entry.reply.message, entry.why.partition("\n")[0], example
 
 
@@ -239,8 +213,8 @@ def _events(examples: Examples) -> Iterator[str]:
         yield ""
         fields = msgspec.structs.fields(event)
         if fields:
-            yield from _table(
-                ["detail", "type"], ((_code(field.name), _kind(types.type_info(field.type))) for field in fields)
+            yield from table(
+                ["detail", "type"], ((code(field.name), kind_of(types.type_info(field.type))) for field in fields)
             )
         if told := examples.events.get(kind):
             yield f"For example `{told.details}`, told as “{told.text}”."
@@ -257,29 +231,29 @@ def _settings() -> Iterator[str]:
     yield "variable's name with `_FILE` behind it names the file. `cartwheel config` shows what is in force, and why."
     yield ""
     rows = [
-        (_code(config.PREFIX + name.upper()), _code(row.default) if row.default else "", row.help)
+        (code(config.PREFIX + name.upper()), code(row.default) if row.default else "", row.help)
         for name, row in config.rows().items()
     ]
-    yield from _table(["variable", "default", "what it is for"], rows)
+    yield from table(["variable", "default", "what it is for"], rows)
     yield "## Options of a mail server"
     yield ""
     yield "They stand behind the `?` of its URL in `CARTWHEEL_SMTP`: `smtp://relay.example?connections=5&per_hour=2000`."
     yield ""
-    rows = [(_code(name), _option(default), about["help"]) for name, (default, about) in smtpurl.options().items()]
-    yield from _table(["option", "default", "what it is for"], rows)
+    rows = [(code(name), _option(default), about["help"]) for name, (default, about) in smtpurl.options().items()]
+    yield from table(["option", "default", "what it is for"], rows)
     yield "## Providers whose reports are heard"
     yield ""
     yield "These are the names in `CARTWHEEL_BOUNCE_HOOKS`. A provider calls `/hooks/NAME`, or `/hooks/NAME/SECRET`."
     yield ""
-    rows = [(_code(name), row.title, row.secret) for name, row in PROVIDERS.items()]
-    yield from _table(["name", "provider", "its secret"], rows)
+    rows = [(code(name), row.title, row.secret) for name, row in PROVIDERS.items()]
+    yield from table(["name", "provider", "its secret"], rows)
 
 
 def _option(default: object) -> str:
     """As it would stand in the URL."""
     if isinstance(default, bool):
-        return _code("yes" if default else "no")
-    return _code(f"{default:g}" if isinstance(default, float) else default) if default != "" else ""
+        return code("yes" if default else "no")
+    return code(f"{default:g}" if isinstance(default, float) else default) if default != "" else ""
 
 
 # -- account files --
@@ -293,7 +267,7 @@ def _account_file() -> Iterator[str]:
     yield ""
     yield "A key that does not exist is refused. This is the account of `cartwheel demo`:"
     yield ""
-    yield from _block(files("cartwheel").joinpath("demo.toml").read_text().strip(), "toml")
+    yield from block(files("cartwheel").joinpath("demo.toml").read_text().strip(), "toml")
     root = types.type_info(AccountFile)
     assert isinstance(root, types.StructType)  # it is one
     for field in root.fields:
@@ -302,7 +276,7 @@ def _account_file() -> Iterator[str]:
     yield ""
     yield "Every process holds all of it, for all accounts. A file that would bring more is refused as a whole."
     yield ""
-    yield from _table(["what", "at most"], ((what, f"{most:,}") for what, most in accounts.MOST.items()))
+    yield from table(["what", "at most"], ((what, f"{most:,}") for what, most in accounts.MOST.items()))
 
 
 def _toml_table(path: str, kind: types.Type) -> Iterator[str]:
@@ -310,7 +284,7 @@ def _toml_table(path: str, kind: types.Type) -> Iterator[str]:
     while isinstance(kind, types.Metadata):
         kind = kind.type
     many = isinstance(kind, types.ListType)
-    struct = _struct(kind)
+    struct = struct_in(kind)
     if struct is None:
         return
     if struct.tag is not None:
@@ -323,121 +297,9 @@ def _toml_table(path: str, kind: types.Type) -> Iterator[str]:
     if struct.cls.__doc__ and struct.cls.__doc__ != Part.__doc__:
         yield from (getdoc(struct.cls) or "").splitlines()
         yield ""
-    yield from _keys(struct.fields)
+    yield from keys(struct.fields)
     for field in struct.fields:
         yield from _toml_table(f"{path}.{field.encode_name}", field.type)
-
-
-def _steps() -> Iterator[str]:
-    yield "# Steps and conditions"
-    yield ""
-    yield "What a sequence is made of: each step of an account file has one of these types."
-    yield ""
-    common = {field.encode_name for field in _struct_of(Step).fields}
-    yield "## Every step"
-    yield ""
-    yield from _keys(_struct_of(Step).fields)
-    for step in STEP_TYPES:
-        yield from _member(step, hidden=common)
-    yield "# Conditions"
-    yield ""
-    for condition in CONDITION_TYPES:
-        yield from _member(condition, hidden=set())
-
-
-def _struct_of(cls: type[msgspec.Struct]) -> types.StructType:
-    found = types.type_info(cls)
-    assert isinstance(found, types.StructType)  # it is one
-    return found
-
-
-def _member(cls: type[msgspec.Struct], hidden: set[str]) -> Iterator[str]:
-    """A type of step or condition, with the keys that only it has."""
-    struct = _struct_of(cls)
-    yield f"## `{struct.tag}`"
-    yield ""
-    yield from (getdoc(cls) or "").splitlines()
-    yield ""
-    fields = [field for field in struct.fields if field.encode_name not in hidden]
-    if fields:
-        yield from _keys(fields)
-
-
-def _keys(fields: Iterable[types.Field]) -> Iterator[str]:
-    rows = [(_code(field.encode_name), _kind(field.type), _default(field), _meaning(field.type)) for field in fields]
-    yield from _table(["key", "type", "default", "what it is for"], rows)
-
-
-def _struct(kind: types.Type) -> types.StructType | None:
-    """The table behind a type: itself, its elements, or what it is when it is there."""
-    match kind:
-        case types.StructType():
-            return kind
-        case types.ListType():
-            return _struct(kind.item_type)
-        case types.UnionType():
-            return next((found for inner in kind.types if (found := _struct(inner))), None)
-        case types.Metadata():
-            return _struct(kind.type)
-    return None
-
-
-def _meaning(kind: types.Type) -> str:
-    found = kind.extra_json_schema if isinstance(kind, types.Metadata) else None
-    return str((found or {}).get("description", ""))
-
-
-def _kind(kind: types.Type) -> str:
-    """A type in words."""
-    match kind:
-        case types.Metadata():
-            return _kind(kind.type)
-        case types.StrType():
-            return "text" + _bounds(kind.min_length, kind.max_length, " characters")
-        case types.IntType():
-            return "whole number" + _bounds(kind.ge, kind.le, "")
-        case types.BoolType():
-            return "`true` or `false`"
-        case types.LiteralType():
-            return _or(sorted(kind.values, key=str))
-        case types.EnumType():
-            assert isinstance(kind.cls, EnumMeta)  # what else
-            return _or([member.value for member in kind.cls])
-        case types.ListType():
-            what = "list of tables" if _struct(kind) else f"list: {_kind(kind.item_type)}"
-            return what + _bounds(kind.min_length, kind.max_length, " entries")
-        case types.StructType():
-            return "table"
-        case types.BytesType():
-            return "text in base64"
-        case types.UnionType():
-            if _struct(kind):
-                return "table"
-            return _or_words([_kind(inner) for inner in kind.types if not isinstance(inner, types.NoneType)])
-    return "anything"
-
-
-def _bounds(low: int | None, high: int | None, unit: str) -> str:
-    if high is None:
-        return ""
-    return f", {low:,} to {high:,}{unit}" if low is not None else f", at most {high:,}{unit}"
-
-
-def _or(values: Iterable[object]) -> str:
-    return _or_words([_code(value) for value in values])
-
-
-def _or_words(words: Sequence[str]) -> str:
-    return " or ".join(filter(None, [", ".join(words[:-1]), words[-1]]))
-
-
-def _default(field: types.Field) -> str:
-    if field.required:
-        return "(required)"
-    value = field.default_factory() if field.default is msgspec.NODEFAULT else field.default
-    if isinstance(value, msgspec.Struct) or value in ("", [], b"", None):
-        return ""
-    return _code(json.dumps(value))
 
 
 # -- the command line --
@@ -464,8 +326,8 @@ def _verb(command: CliCommand, name: str, parent: typer.Context | None) -> Itera
     yield ""
     yield from (command.help or "").strip().splitlines()
     yield ""
-    yield from _block(" ".join([context.command_path, *command.collect_usage_pieces(context)]))
+    yield from block(" ".join([context.command_path, *command.collect_usage_pieces(context)]))
     records = [param.get_help_record(context) for param in command.get_params(context)]
-    rows = [(_code(left), right) for left, right in filter(None, records) if "--help" not in left]
+    rows = [(code(left), right) for left, right in filter(None, records) if "--help" not in left]
     if rows:
-        yield from _table(["argument or option", "what it is"], rows)
+        yield from table(["argument or option", "what it is"], rows)

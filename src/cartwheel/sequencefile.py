@@ -19,7 +19,8 @@ from cartwheel.flows import Flow
 from cartwheel.leadparts import ANY_TIME, Entry
 from cartwheel.merge import BadContent
 from cartwheel.render import compile_mail
-from cartwheel.steps import STEP_TYPES, AnyStep, Attachment, EmailStep
+from cartwheel.stepparts import Attachment
+from cartwheel.steps import STEP_TYPES, AnyStep, EmailStep
 from cartwheel.times import to_micros
 
 _BODY_OF_SUFFIX = {".html": "html", ".htm": "html", ".mjml": "mjml", ".md": "markdown", ".markdown": "markdown"}

@@ -6,21 +6,20 @@ a test and in the simulator.
 """
 
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from functools import lru_cache
-from typing import Annotated, Any, ClassVar, Literal, get_args
+from typing import Annotated, ClassVar, Literal, get_args
 from zoneinfo import ZoneInfo
 
 import msgspec
 
 from cartwheel import conditions, schedule
-from cartwheel.accounts import LONGEST_BODY, Account
+from cartwheel.accounts import Account
 from cartwheel.conditions import AnyCondition, Condition, Subject, Text
 from cartwheel.leadparts import Enrolment, Entry, Part, Parts
 from cartwheel.leads import Lead
-from cartwheel.schedule import At, Delay, Window
+from cartwheel.stepparts import Attachment, Body, Box, Branch, DelayText, WindowPart, at_of, delay_of, readable
 
 LOOP_GUARD = Entry(most=4, days=30)
 """How often a step may start the same lead in a sequence that has no rule of its own: two that start each other end."""
@@ -66,48 +65,22 @@ class End:
 
 Outcome = GoOn | GoTo | Stay | End
 
-Body = Annotated[str, msgspec.Meta(max_length=LONGEST_BODY)]
-Box = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9]{1,20}$", description="The label of a step.")]
-DelayText = Annotated[str, msgspec.Meta(pattern=r"^\d{1,6} (minute|hour|day|week)s?$", description="Like `2 days`.")]
-
-
-Day = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
-
-_delay = lru_cache(maxsize=1000)(Delay.read)
-_at = lru_cache(maxsize=1000)(At.read)
-_window = lru_cache(maxsize=1000)(Window)
-
-
-def readable(read: Callable[..., object], *given: Any) -> None:
-    """Raises a `ValueError`, as the reader of account files wants it, when a part of a schedule cannot be read."""
-    try:
-        read(*given)
-    except schedule.BadSchedule as error:
-        raise ValueError(str(error)) from None
-
-
-class WindowPart(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
-    """When a step may be taken: days of the week, and hours of the day in a time zone."""
-
-    days: list[Day] = msgspec.field(default_factory=lambda: list(get_args(Day)))
-    from_: Annotated[str, msgspec.Meta(pattern=r"^([01]\d|2[0-3]):[0-5]\d$")] = msgspec.field(
-        default="00:00", name="from"
-    )
-    to: Annotated[str, msgspec.Meta(pattern=r"^(([01]\d|2[0-3]):[0-5]\d|24:00)$")] = "24:00"
-    zone: Annotated[str, msgspec.Meta(description="`account`, `lead`, or the name of a zone.")] = "account"
-
-    def __post_init__(self) -> None:
-        readable(self.read)
-
-    def read(self) -> Window:
-        return _window(frozenset(self.days), self.from_, self.to, self.zone)
-
 
 class Step(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True, tag_field="type"):
     """What all steps have."""
 
-    box: Annotated[Box, msgspec.Meta(description="Its label, such as `1` or `A2`, that calls and other steps use.")]
-    delay: Annotated[DelayText, msgspec.Meta(description="How long a lead waits here, from its arrival.")] = "0 minutes"
+    box: Annotated[
+        Box,
+        msgspec.Meta(
+            description="Its label, that calls and other steps use: 1 to 20 letters and digits, like `1` or `A2`."
+        ),
+    ]
+    delay: Annotated[
+        DelayText,
+        msgspec.Meta(
+            description="How long a lead waits here, from its arrival: so many minutes, hours, days (of 24 hours) or weeks, like `2 days`."
+        ),
+    ] = "0 minutes"
     at: Annotated[
         str | None, msgspec.Meta(description="Instead of a delay, a date and time like `2027-01-05 09:00`.")
     ] = None
@@ -120,9 +93,9 @@ class Step(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     """What of a lead it needs, its conditions' needs not counted."""
 
     def __post_init__(self) -> None:
-        readable(_delay, self.delay)
+        readable(delay_of, self.delay)
         if self.at is not None:
-            readable(_at, self.at)
+            readable(at_of, self.at)
             if self.delay != "0 minutes":
                 raise ValueError("a step has a delay or a date, not both")
         if self.ends and self.next:
@@ -149,8 +122,8 @@ class Step(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
         """When a run that came at `arrived_at` takes the step."""
         return schedule.due(
             arrived_at,
-            delay=_delay(self.delay),
-            at=_at(self.at) if self.at else None,
+            delay=delay_of(self.delay),
+            at=at_of(self.at) if self.at else None,
             window=self.window.read() if self.window else None,
             account_zone=account_zone,
             lead_zone=lead_zone,
@@ -182,36 +155,30 @@ class Step(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
         return bool(self.window or self.at) or not self.delay.startswith("0 ")
 
 
-class Attachment(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
-    """A file that comes with a mail. With `inline`, a picture that the body shows as `cid:INLINE`."""
-
-    name: Annotated[Text, msgspec.Meta(description="What the file is called where the mail is read.")]
-    data: Annotated[bytes, msgspec.Meta(description="What is in it.")] = b""
-    file: Annotated[str, msgspec.Meta(description="A file beside the account file, instead of its `data`.")] = ""
-    media_type: Annotated[str, msgspec.Meta(description="Like `image/png`; without it, it is told by the name.")] = ""
-    inline: Annotated[
-        str, msgspec.Meta(description="What the body calls the picture behind `cid:`: letters, digits and `. _ - @`.")
-    ] = ""
-
-
 class EmailStep(Step, tag="email", frozen=True, kw_only=True):
     """Send a mail. Its body is one of `html`, `mjml` and `markdown`, or a `file` whose name tells which."""
 
-    subject: Annotated[str, msgspec.Meta(min_length=1, max_length=1000)]
+    subject: Annotated[
+        str, msgspec.Meta(min_length=1, max_length=1000, description="It may hold [merge fields](merge-fields.md).")
+    ]
     preview: Annotated[str, msgspec.Meta(max_length=1000, description="What mail programs show beside it.")] = ""
-    html: Body | None = None
-    mjml: Body | None = None
-    markdown: Body | None = None
+    html: Annotated[Body | None, msgspec.Meta(description="The body as HTML, with merge fields.")] = None
+    mjml: Annotated[Body | None, msgspec.Meta(description="The body as MJML, with merge fields.")] = None
+    markdown: Annotated[Body | None, msgspec.Meta(description="The body as Markdown, with merge fields.")] = None
     file: Annotated[str | None, msgspec.Meta(description="A `.html`, `.mjml` or `.md` file beside this one.")] = None
     text: Annotated[Body | None, msgspec.Meta(description="The plain text; without it, it is made of the body.")] = None
     sender: Annotated[str, msgspec.Meta(description="`Name <address>`, instead of the account's.")] = ""
     reply_to: Annotated[str, msgspec.Meta(description="Where answers go.")] = ""
-    attachments: list[Attachment] = []
+    attachments: Annotated[list[Attachment], msgspec.Meta(description="Files and pictures that come with it.")] = []
     only_if: Annotated[
         AnyCondition | None, msgspec.Meta(description="Who does not meet it is not mailed, and goes on.")
     ] = None
-    track_opens: bool = True
-    track_clicks: bool = True
+    track_opens: Annotated[
+        bool, msgspec.Meta(description="Whether it is counted who opens it, if the account counts.")
+    ] = True
+    track_clicks: Annotated[
+        bool, msgspec.Meta(description="Whether it is counted who clicks in it, if the account counts.")
+    ] = True
 
     def decide(self, situation: Situation) -> Outcome:
         if self.only_if is None or situation.holds(self.only_if):
@@ -226,8 +193,8 @@ class EmailStep(Step, tag="email", frozen=True, kw_only=True):
 class PointsStep(Step, tag="points", frozen=True, kw_only=True):
     """Give points, or take them when negative; with `days`, points given are taken back after so many days."""
 
-    points: Annotated[int, msgspec.Meta(ge=-1_000_000, le=1_000_000)]
-    days: Annotated[int, msgspec.Meta(ge=0, le=36_500)] = 0
+    points: Annotated[int, msgspec.Meta(ge=-1_000_000, le=1_000_000, description="How many.")]
+    days: Annotated[int, msgspec.Meta(ge=0, le=36_500, description="0 for points that stay.")] = 0
 
     parts = Part.POINTS
 
@@ -240,7 +207,7 @@ class PointsStep(Step, tag="points", frozen=True, kw_only=True):
 
 
 class _TagStep(Step, frozen=True, kw_only=True):
-    tag: Text
+    tag: Annotated[Text, msgspec.Meta(description="Its name.")]
 
     parts = Part.TAGS
 
@@ -265,7 +232,7 @@ class UnassignTagStep(_TagStep, tag="unassign_tag", frozen=True, kw_only=True):
 
 
 class _ListStep(Step, frozen=True, kw_only=True):
-    list: Text
+    list: Annotated[Text, msgspec.Meta(description="Its name.")]
 
     parts = Part.LISTS
 
@@ -290,7 +257,7 @@ class UnsubscribeListStep(_ListStep, tag="unsubscribe_list", frozen=True, kw_onl
 
 
 class _SequenceStep(Step, frozen=True, kw_only=True):
-    sequence: Text
+    sequence: Annotated[Text, msgspec.Meta(description="Its name.")]
 
     def check(self, account: Account) -> None:
         account.sequence_named(self.sequence)
@@ -299,7 +266,7 @@ class _SequenceStep(Step, frozen=True, kw_only=True):
 class StartSequenceStep(_SequenceStep, tag="start_sequence", frozen=True, kw_only=True):
     """Start the lead in another sequence, at its first step or the one given."""
 
-    step: Box | None = None
+    step: Annotated[Box | None, msgspec.Meta(description="The box of that sequence to start at.")] = None
 
     def check(self, account: Account) -> None:
         sequence = account.sequence_named(self.sequence)
@@ -332,9 +299,9 @@ class StopSequenceStep(_SequenceStep, tag="stop_sequence", frozen=True, kw_only=
 class SplitStep(Step, tag="split", frozen=True, kw_only=True):
     """Go one way if a condition holds, and the other if not; a way that is not given is the step that follows."""
 
-    condition: AnyCondition
-    then: Box | None = None
-    otherwise: Box | None = None
+    condition: Annotated[AnyCondition, msgspec.Meta(description="One of the [conditions](#conditions).")]
+    then: Annotated[Box | None, msgspec.Meta(description="Where to go if it holds.")] = None
+    otherwise: Annotated[Box | None, msgspec.Meta(description="Where to go if not.")] = None
 
     def decide(self, situation: Situation) -> Outcome:
         box = self.then if situation.holds(self.condition) else self.otherwise
@@ -347,17 +314,10 @@ class SplitStep(Step, tag="split", frozen=True, kw_only=True):
         return (box for box in (self.then, self.otherwise) if box)
 
 
-class Branch(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One way of a random split. Of all leads, its weight's share goes it."""
-
-    weight: Annotated[int, msgspec.Meta(ge=1, le=1000)]
-    to: Box
-
-
 class RandomSplitStep(Step, tag="random_split", frozen=True, kw_only=True):
     """Divide leads by chance, by weights. The same lead on the same visit always goes the same way."""
 
-    branches: Annotated[list[Branch], msgspec.Meta(min_length=2, max_length=26)]
+    branches: Annotated[list[Branch], msgspec.Meta(min_length=2, max_length=26, description="The ways.")]
 
     def decide(self, situation: Situation) -> Outcome:
         run = situation.run
@@ -377,7 +337,7 @@ class RandomSplitStep(Step, tag="random_split", frozen=True, kw_only=True):
 class GoToStep(Step, tag="go_to", frozen=True, kw_only=True):
     """Jump to another step, also into a sub-sequence (`A1`) or out of it."""
 
-    to: Box
+    to: Annotated[Box, msgspec.Meta(description="Where to go.")]
 
     def decide(self, _situation: Situation) -> Outcome:
         return GoTo(self.to)
@@ -393,14 +353,14 @@ class WaitUntilStep(Step, tag="wait_until", frozen=True, kw_only=True):
     delay is over, the date has come and the window is open.
     """
 
-    condition: AnyCondition
-    timeout: DelayText | None = None
-    on_timeout: Box | None = None
+    condition: Annotated[AnyCondition, msgspec.Meta(description="One of the [conditions](#conditions).")]
+    timeout: Annotated[DelayText | None, msgspec.Meta(description="Like `2 weeks`; without it, for ever.")] = None
+    on_timeout: Annotated[Box | None, msgspec.Meta(description="Where to go then; without it, on.")] = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.timeout is not None:
-            readable(_delay, self.timeout)
+            readable(delay_of, self.timeout)
         elif self.on_timeout:
             raise ValueError("a step with `on_timeout` needs a `timeout`")
 
@@ -415,7 +375,7 @@ class WaitUntilStep(Step, tag="wait_until", frozen=True, kw_only=True):
     def _over(self, situation: Situation) -> datetime | None:
         if self.timeout is None:
             return None
-        timeout: timedelta = _delay(self.timeout).length
+        timeout: timedelta = delay_of(self.timeout).length
         return self.begins(situation) + timeout
 
     def conditions(self) -> Iterator[Condition]:
@@ -431,8 +391,10 @@ class GoalStep(Step, tag="goal", frozen=True, kw_only=True):
     Who comes here by the usual way without meeting it goes on, waits for it, or ends, as `unmet` says.
     """
 
-    condition: AnyCondition
-    unmet: Annotated[str, msgspec.Meta(pattern="^(go on|wait|end)$")] = "go on"
+    condition: Annotated[AnyCondition, msgspec.Meta(description="One of the [conditions](#conditions).")]
+    unmet: Annotated[
+        Literal["go on", "wait", "end"], msgspec.Meta(description="What becomes of who comes here without meeting it.")
+    ] = "go on"
 
     def decide(self, situation: Situation) -> Outcome:
         if situation.holds(self.condition) or self.unmet == "go on":

@@ -12,7 +12,8 @@ from cartwheel.accounts import Account
 from cartwheel.flows import HELD
 from cartwheel.leadparts import Enrolment
 from cartwheel.leads import Lead
-from cartwheel.steps import GoalStep, Step, WaitUntilStep, WindowPart
+from cartwheel.stepparts import WindowPart
+from cartwheel.steps import GoalStep, Step, WaitUntilStep
 
 
 def lead_zone(lead: Lead) -> ZoneInfo | None:
