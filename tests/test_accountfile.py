@@ -159,6 +159,10 @@ def test_what_is_wrong_with_a_step_is_told_by_its_names(database: Database) -> N
         "Invalid value 'mail' - at `sequences[0].steps[0].type` (sequence Welcome, box 1); the types are "
     )
     assert "email" in told
+    with pytest.raises(
+        BadAccountFile, match=r"only_if.type` \(sequence Welcome, box 1\); the types are has_tag, on_list,"
+    ):
+        apply(database, sequence(only_if={"type": "tag", "tag": "Gold"}))
     steps = [{"box": "1", "type": "assign_tag", "tag": "Gold"}]
     with pytest.raises(BadAccountFile, match=r"sequence Welcome, box 1: There is no tag of this name: Gold$"):
         apply(database, {"sequences": [{"name": "Welcome", "steps": steps}]})
@@ -197,6 +201,32 @@ def test_what_comes_with_a_mail_is_written_back_as_it_was_given(database: Databa
     assert types == ["image/png", "text/csv"]
     exported = accountfile.read_text(accountexport.write(account, [], [part]), tmp_path)
     assert not accountfile.apply(database, exported, times.now())["changed"]
+
+
+@pytest.mark.parametrize(
+    ("step", "message"),
+    [
+        ({"delay": "2d"}, "Expected `str` like `2 days` - at `sequences[0].steps[0].delay` (sequence Welcome, box 1)"),
+        (
+            {"next": "A 1"},
+            "Expected `str` of 1 to 20 letters and digits - at `sequences[0].steps[0].next` (sequence Welc",
+        ),
+        (
+            {"window": {"from": "9"}},
+            "Expected `str` like `09:00` - at `sequences[0].steps[0].window.from` (sequence Wel",
+        ),
+        (
+            {"window": {"to": "25:00"}},
+            "Expected `str` like `17:00` or `24:00` - at `sequences[0].steps[0].window.to` (",
+        ),
+        ({"window": {"days": ["Monday"]}}, "There is no such choice: 'Monday' - at `sequences[0].steps[0].window.days"),
+    ],
+    ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
+)
+def test_what_is_badly_written_is_told_in_words(database: Database, step: dict[str, Any], message: str) -> None:
+    with pytest.raises(BadAccountFile) as refused:
+        apply(database, sequence(**step))
+    assert str(refused.value).startswith(message)
 
 
 # -- passwords --

@@ -13,6 +13,7 @@ import sqlalchemy as sa
 from cartwheel import catalog, flowstore, schema
 from cartwheel.accounts import LONGEST_BODY, Account
 from cartwheel.composing import Unsendable, content_of, doubts, read_sender
+from cartwheel.conditions import CONDITION_TYPES
 from cartwheel.db import Database
 from cartwheel.errors import BadAccountFile
 from cartwheel.flows import Flow
@@ -83,7 +84,7 @@ def _read(folder: Path, name: str, place: str) -> bytes:
         raise BadAccountFile(f"{place}: {name} cannot be read: {error.strerror or error}") from error
 
 
-_STEP = re.compile(r"\$\.sequences\[(\d+)\](?:\.steps\[(\d+)\](\.type`)?)?")
+_STEP = re.compile(r"\$\.sequences\[(\d+)\](?:\.steps\[(\d+)\](\.\S+?)?`)?")
 
 
 def place_in(tree: dict[str, Any], message: str) -> str:
@@ -96,8 +97,15 @@ def place_in(tree: dict[str, Any], message: str) -> str:
     if place and found[2]:
         step = sequence["steps"][int(found[2])]
         place += f", box {step['box']}" if isinstance(step, dict) and "box" in step else ""
-    types = f"; the types are {', '.join(str(step.__struct_config__.tag) for step in STEP_TYPES)}" if found[3] else ""
-    return (f" ({place})" if place else "") + types
+    return (f" ({place})" if place else "") + _types(found[3] or "")
+
+
+def _types(key: str) -> str:
+    """Those that there are, where the type of a step or of a condition is wrong."""
+    if not key.endswith(".type"):
+        return ""
+    members = STEP_TYPES if key == ".type" else CONDITION_TYPES
+    return f"; the types are {', '.join(str(member.__struct_config__.tag) for member in members)}"
 
 
 # -- checking --
