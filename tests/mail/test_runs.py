@@ -224,7 +224,7 @@ def test_what_the_account_does_not_have_any_more_parks_with_the_reason(shop: New
     flow.start()
     flow("resume")
     flow.office.settle()
-    assert (flow.run["status"], flow.run["reason"]) == ("parked", "There is no tag of this name.")
+    assert (flow.run["status"], flow.run["reason"]) == ("parked", "There is no tag of this name: Customer")
     flow.edit({"type": "assign_tag", "tag": "Customer"})
     flow("unpark", ADA)
     flow.office.settle()
