@@ -109,6 +109,8 @@ class CallWork:
         self._get_lead = None if envelope.get_lead is None else self._reference(envelope.get_lead)
         renames = first is not None and first.first and not first.makes_lead
         self._new_email = self._email(envelope.lead.get("new_email")) if renames else None
+        if self._new_email is not None:
+            self._parts |= Part.SUPPRESSION
         if self._new_email is not None and self._get_lead is not None:
             self._parts |= GET_LEAD.loads  # it may be asked for by the address that it gets
         self.wanted = self._wanted()

@@ -53,7 +53,7 @@ class StepWork(OneLead):
         if lead.deleted_at is not None:
             lead.unenrol(self._sequence_id, desk.now)
         elif self._flow is None:
-            lead.park(run, f"version {self._version} of the sequence is gone")
+            lead.park(run, f"version {self._version} of the sequence is gone or cannot be read: see the log")
         else:
             flows.advance(lead, self._sequence_id, self._flow, desk.account(lead.account_id), desk.now)
         return True

@@ -15,7 +15,7 @@ from cartwheel.leads import Lead
 from cartwheel.steps import AnyStep, EmailStep, End, GoalStep, GoTo, Situation, Stay, Step, WaitUntilStep, needs
 
 MOST_MOVES_AT_ONCE = 100
-"""A run that comes through more steps than that without a pause goes in a circle."""
+"""A run that comes through more steps than that without a pause goes in a circle, unless the sequence is that long."""
 
 HELD = "the sequence is paused"
 
@@ -136,7 +136,8 @@ def advance(lead: Lead, sequence_id: int, flow: Flow, account: Account, now: dat
         run = lead.arrive(run, now)
     elif sequence.resumed_at is not None and run.arrived_at < sequence.resumed_at <= now:
         run = lead.arrive(run, sequence.resumed_at)
-    for _ in range(MOST_MOVES_AT_ONCE):
+    most = max(MOST_MOVES_AT_ONCE, 2 * len(flow.steps))
+    for _ in range(most):
         try:
             moved = _take_step(Situation(lead, run, account, now), flow)
         except DomainError as error:
@@ -145,7 +146,7 @@ def advance(lead: Lead, sequence_id: int, flow: Flow, account: Account, now: dat
         if moved is None:
             return
         run = moved
-    lead.park(run, f"it went through {MOST_MOVES_AT_ONCE} steps without a pause, which looks like a circle")
+    lead.park(run, f"it went through {most} steps without a pause, which looks like a circle")
 
 
 def _take_step(situation: Situation, flow: Flow) -> Enrolment | None:

@@ -1,6 +1,7 @@
 """The versions of sequences in the database: published, and read by who takes leads along them."""
 
 import asyncio
+import logging
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Sequence
 
@@ -11,6 +12,8 @@ from cartwheel import schema
 from cartwheel.db import Database
 from cartwheel.flows import Flow
 from cartwheel.steps import AnyStep
+
+log = logging.getLogger(__name__)
 
 FlowKey = tuple[int, int, int]
 """(account id, sequence id, version)"""
@@ -68,7 +71,7 @@ class Flows:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._kept: OrderedDict[FlowKey, Flow | None] = OrderedDict()
+        self._kept: OrderedDict[FlowKey, Flow] = OrderedDict()
 
     async def learn(self, keys: Iterable[FlowKey]) -> None:
         """Read those that are not in memory yet, without holding up the event loop."""
@@ -77,11 +80,23 @@ class Flows:
                 await asyncio.to_thread(self.get, key)
 
     def get(self, key: FlowKey) -> Flow | None:
-        """Reads the database unless it is in memory; the event loop calls `learn` first."""
+        """None for one that is gone or cannot be read. Reads the database, unless the event loop has called `learn` first."""
         flow = self._kept.get(key)
         if flow is None:
             with self._database.read() as connection:
-                flow = self._kept[key] = read(connection, key)
+                flow = self._read(connection, key)
+            if flow is not None:
+                self._kept[key] = flow
             while len(self._kept) > self.MOST:
                 self._kept.popitem(last=False)
+        else:
+            self._kept.move_to_end(key)
         return flow
+
+    def _read(self, connection: sa.Connection, key: FlowKey) -> Flow | None:
+        """One flow that this program cannot read, such as a newer one's, must not stop all others."""
+        try:
+            return read(connection, key)
+        except msgspec.DecodeError as error:
+            log.error("sequence %d of account %d, version %d, cannot be read: %s", key[1], key[0], key[2], error)  # noqa: TRY400 - a line, not a stack
+            return None

@@ -64,7 +64,8 @@ Parts = int
 NOT_LOADED: Any = None
 """What stands in a lead's part that its work did not ask for; any use of it fails."""
 
-LEFT_BY_ITSELF = "a step of the sequence ended it"
+NO_RUN = -1
+"""Lower than the key of any run."""
 
 NOT_STORED = 0
 """The key of a run that has no number yet."""
@@ -131,14 +132,23 @@ class Grant(msgspec.Struct, frozen=True):
     reversed_at: datetime | None = None
 
 
+MOST_EARLIER = 20
+"""So many starts are remembered: what an `Entry` can ask for."""
+
+
 class Entry(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
     """Who may start a sequence that was in it before."""
 
     again: Annotated[bool, msgspec.Meta(description="Whether a lead that left it may come back.")] = True
     most: Annotated[
-        int, msgspec.Meta(description="How often a lead may start it within `days` days; 0 for as often as it likes.")
+        int,
+        msgspec.Meta(
+            ge=0,
+            le=MOST_EARLIER,
+            description="How often a lead may start it within `days` days; 0 for as often as it likes.",
+        ),
     ] = 0
-    days: Annotated[int, msgspec.Meta(description="The days that `most` counts.")] = 30
+    days: Annotated[int, msgspec.Meta(ge=1, le=3650, description="The days that `most` counts.")] = 30
 
 
 class Enrolment(msgspec.Struct, frozen=True):
@@ -162,6 +172,13 @@ class Enrolment(msgspec.Struct, frozen=True):
     """Why it is parked, what it waits for, or that a step of its own ended it, in words."""
     earlier: tuple[datetime, ...] = ()
     """When the runs before it started: the latest ones, oldest first."""
+    left_run: int = NO_RUN
+    """The mails of the run with this key, and of those before it, are not sent any more: the lead, or somebody for it, has
+    left. A step that takes the lead out of its own sequence leaves this as it is: what it sent before is meant to arrive."""
+
+    def mails_are_stopped(self, run_key: int) -> bool:
+        """Those of this run, or of one before it."""
+        return run_key <= self.left_run
 
     @property
     def runs(self) -> bool:
@@ -171,16 +188,8 @@ class Enrolment(msgspec.Struct, frozen=True):
     def ended_by_leaving(self) -> bool:
         return self.status is RunStatus.UNSUBSCRIBED
 
-    @property
-    def ended_by_itself(self) -> bool:
-        """One of its own steps took the lead out: what the steps before have sent is meant to arrive."""
-        return self.ended_by_leaving and self.reason == LEFT_BY_ITSELF
-
 
 ANY_TIME = Entry()
-
-MOST_EARLIER = 20
-"""So many starts are remembered: what an `Entry` can ask for."""
 
 
 class SuppressionReason(StrEnum):
@@ -193,6 +202,8 @@ class SuppressionReason(StrEnum):
 
 
 STRENGTH = tuple(SuppressionReason)
+
+SAID_BY_THE_PERSON = frozenset({SuppressionReason.COMPLAINT, SuppressionReason.DO_NOT_CONTACT})
 
 
 class Suppression(msgspec.Struct, frozen=True):

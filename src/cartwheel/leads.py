@@ -11,41 +11,16 @@ from typing import Self
 
 from msgspec.structs import replace
 
-from cartwheel.events import (
-    Event,
-    LeadCreated,
-    LeadDeleted,
-    LeadEdited,
-    LeadRestored,
-    LeadSuppressed,
-    ListJoined,
-    ListLeft,
-    MailBounced,
-    MailClicked,
-    MailNotSent,
-    MailOpened,
-    MailSent,
-    PointsExpired,
-    PointsGiven,
-    PointsRemoved,
-    SequenceCompleted,
-    SequenceJoined,
-    SequenceLeft,
-    SequenceMoved,
-    SequenceParked,
-    SequenceUnparked,
-    SuppressionLifted,
-    TagAssigned,
-    TagUnassigned,
-    TrackingChanged,
-)
+from cartwheel import events
+from cartwheel.events import Event
 from cartwheel.leadparts import (
     ANY_TIME,
-    LEFT_BY_ITSELF,
     MOST_EARLIER,
+    NO_RUN,
     NOT_LOADED,
     NOT_STORED,
     ROW,
+    SAID_BY_THE_PERSON,
     SCORE,
     STRENGTH,
     Consent,
@@ -136,7 +111,7 @@ class Lead:
             suppression=Suppression(),
         )
         lead.dirty.add(ROW)
-        lead.events.append(LeadCreated(source))
+        lead.events.append(events.LeadCreated(source))
         return lead
 
     def fork(self) -> "Lead":
@@ -171,7 +146,7 @@ class Lead:
         """Set the given fields; an empty custom value clears the field."""
         names, changed = self.fill(profile, custom)
         if names or changed:
-            self.events.append(LeadEdited(names, changed))
+            self.events.append(events.LeadEdited(names, changed))
 
     def fill(self, profile: Mapping[str, str], custom: Mapping[int, CustomValue]) -> tuple[list[str], list[int]]:
         """Set fields without an event of its own, as part of creating the lead; returns what was different before."""
@@ -189,18 +164,27 @@ class Lead:
         return names, changed
 
     def rename(self, email: str) -> None:
-        """Give the lead another e-mail address, which the caller knows to be free."""
-        if email != self.email:
-            self.email = email
-            self.dirty.add(ROW)
-            self.events.append(LeadEdited(["email"], []))
+        """Give the lead another e-mail address, which the caller knows to be free.
+
+        What the person has said goes with it; that the old address did not work says nothing of the new one.
+        """
+        if email == self.email:
+            return
+        self.email = email
+        self.dirty.add(ROW)
+        self.events.append(events.LeadEdited(["email"], []))
+        if self.suppression.reason in SAID_BY_THE_PERSON:
+            self._put_suppression(self.suppression)
+        else:
+            self.suppression = Suppression()
+            self.blacklisted = False
 
     def delete(self, now: datetime) -> None:
         """Mark the lead as deleted; nothing else changes, so that it can be restored."""
         if self.deleted_at is None:
             self.deleted_at = now
             self.dirty.add(ROW)
-            self.events.append(LeadDeleted())
+            self.events.append(events.LeadDeleted())
 
     def withdraw_consent(self, now: datetime) -> None:
         """It no longer agrees to the storing of its data, nor to being contacted."""
@@ -212,7 +196,7 @@ class Lead:
         if self.deleted_at is not None:
             self.deleted_at = None
             self.dirty.add(ROW)
-            self.events.append(LeadRestored())
+            self.events.append(events.LeadRestored())
 
     # -- tags --
 
@@ -220,13 +204,13 @@ class Lead:
         if tag_id not in self.tags:
             self.tags.add(tag_id)
             self.dirty.add((Part.TAGS, tag_id))
-            self.events.append(TagAssigned(tag_id))
+            self.events.append(events.TagAssigned(tag_id))
 
     def untag(self, tag_id: int) -> None:
         if tag_id in self.tags:
             self.tags.remove(tag_id)
             self.dirty.add((Part.TAGS, tag_id))
-            self.events.append(TagUnassigned(tag_id))
+            self.events.append(events.TagUnassigned(tag_id))
 
     # -- lists --
 
@@ -235,7 +219,7 @@ class Lead:
         if place is None or not place.active:
             self.lists[list_id] = Membership(now)
             self.dirty.add((Part.LISTS, list_id))
-            self.events.append(ListJoined(list_id))
+            self.events.append(events.ListJoined(list_id))
 
     def leave(self, list_id: int, now: datetime) -> None:
         """Leave a list; the row stays, inactive."""
@@ -243,19 +227,19 @@ class Lead:
         if place is not None and place.active:
             self.lists[list_id] = Membership(place.joined_at, now)
             self.dirty.add((Part.LISTS, list_id))
-            self.events.append(ListLeft(list_id))
+            self.events.append(events.ListLeft(list_id))
 
     # -- points --
 
     def grant(self, points: int, days: int, now: datetime) -> None:
         """Add points; after `days` days of 24 hours they are taken back, with 0 never."""
         self._book(points, now, now + timedelta(days=days) if days else None)
-        self.events.append(PointsGiven(points, days))
+        self.events.append(events.PointsGiven(points, days))
 
     def deduct(self, points: int, now: datetime) -> None:
         """Take points; the score may go below zero."""
         self._book(-points, now, None)
-        self.events.append(PointsRemoved(points))
+        self.events.append(events.PointsRemoved(points))
 
     def expire(self, now: datetime) -> None:
         """Take back every loaded grant whose time is over: each exactly once, by exactly its points."""
@@ -264,7 +248,7 @@ class Lead:
                 self.grants[key] = replace(grant, reversed_at=now)
                 self.score -= grant.points
                 self.dirty |= {SCORE, (Part.POINTS, key)}
-                self.events.append(PointsExpired(grant.points))
+                self.events.append(events.PointsExpired(grant.points))
 
     def _book(self, points: int, now: datetime, expires_at: datetime | None) -> None:
         self.booked += 1
@@ -282,7 +266,9 @@ class Lead:
         """
         last = self.runs.get(sequence_id)
         earlier: tuple[datetime, ...] = ()
+        left_run = NO_RUN
         if last is not None:
+            left_run = last.left_run
             earlier = (*last.earlier, last.started_at)[-MOST_EARLIER:]
             recent = [start for start in earlier if start > now - timedelta(days=entry.days)]
             too_often = bool(entry.most) and len(recent) >= entry.most
@@ -300,9 +286,10 @@ class Lead:
                 arrived_at=now,
                 due_at=now,
                 earlier=earlier,
+                left_run=left_run,
             )
         )
-        self.events.append(SequenceJoined(sequence_id, step))
+        self.events.append(events.SequenceJoined(sequence_id, step))
         return True
 
     def arrive(self, run: Enrolment, now: datetime) -> Enrolment:
@@ -322,22 +309,22 @@ class Lead:
     def complete(self, run: Enrolment, now: datetime) -> None:
         """The run has come to its end. The lead counts as in the sequence, and so does not start it again."""
         self._put_run(replace(run, status=RunStatus.COMPLETED, ended_at=now, due_at=None, reason=""))
-        self.events.append(SequenceCompleted(run.sequence_id, run.step))
+        self.events.append(events.SequenceCompleted(run.sequence_id, run.step))
 
     def park(self, run: Enrolment, reason: str) -> None:
         """The run cannot go on: an owner has to see to it."""
         self._put_run(replace(run, status=RunStatus.PARKED, due_at=None, reason=reason))
-        self.events.append(SequenceParked(run.sequence_id, run.step, reason))
+        self.events.append(events.SequenceParked(run.sequence_id, run.step, reason))
 
     def unpark(self, run: Enrolment, now: datetime) -> None:
         """Try again where it stands."""
         self._put_run(replace(run, status=RunStatus.ACTIVE, due_at=now, reason=""))
-        self.events.append(SequenceUnparked(run.sequence_id, run.step))
+        self.events.append(events.SequenceUnparked(run.sequence_id, run.step))
 
     def move(self, run: Enrolment, version: int, step: str, now: datetime) -> None:
         """Take the run to a step of another version. When it came to its step stays, so that no delay begins anew."""
         self._put_run(replace(run, version=version, step=step, due_at=now if run.runs else run.due_at))
-        self.events.append(SequenceMoved(run.sequence_id, step, version))
+        self.events.append(events.SequenceMoved(run.sequence_id, step, version))
 
     def _put_run(self, run: Enrolment) -> Enrolment:
         self.runs[run.sequence_id] = run
@@ -347,18 +334,28 @@ class Lead:
     def unenrol(self, sequence_id: int, now: datetime, *, by_itself: bool = False) -> None:
         """End the run through a sequence, if there is one that has not ended; `by_itself` when its own step does it."""
         run = self.runs.get(sequence_id)
-        if run is not None and run.status is not RunStatus.UNSUBSCRIBED:
-            reason = LEFT_BY_ITSELF if by_itself else ""
-            self._put_run(replace(run, status=RunStatus.UNSUBSCRIBED, ended_at=now, due_at=None, reason=reason))
-            self.events.append(SequenceLeft(sequence_id, run.step))
+        if run is None:
+            return
+        left_run = run.left_run if by_itself else self._newest_stored(run)
+        if run.status is not RunStatus.UNSUBSCRIBED:
+            ended = replace(run, status=RunStatus.UNSUBSCRIBED, ended_at=now, due_at=None, reason="", left_run=left_run)
+            self._put_run(ended)
+            self.events.append(events.SequenceLeft(sequence_id, run.step))
+        elif left_run != run.left_run:  # it has ended by itself before: now its mails are not wanted either
+            self._put_run(replace(run, left_run=left_run))
+
+    def _newest_stored(self, run: Enrolment) -> int:
+        """The key of the run, or of the one before it while it has none itself."""
+        before = (past.key for past in self.past_runs if past.sequence_id == run.sequence_id)
+        return run.key if run.key != NOT_STORED else max(before, default=run.left_run)
 
     def rejoin(self, sequence_id: int, left_at: datetime, now: datetime) -> bool:
         """Take back the leaving of that moment: the run goes on where it stood. False if it has not left just then."""
         run = self.runs.get(sequence_id)
         if run is None or not run.ended_by_leaving or run.ended_at != left_at:
             return False
-        self._put_run(replace(run, status=RunStatus.ACTIVE, ended_at=None, due_at=now, reason=""))
-        self.events.append(SequenceJoined(sequence_id, run.step))
+        self._put_run(replace(run, status=RunStatus.ACTIVE, ended_at=None, due_at=now, reason="", left_run=run.key - 1))
+        self.events.append(events.SequenceJoined(sequence_id, run.step))
         return True
 
     # -- mail --
@@ -384,22 +381,27 @@ class Lead:
     def accepted(self, mail: Mail, reply: str, now: datetime) -> None:
         """A mail server has taken it."""
         self._put_mail(replace(mail, state=MailState.ACCEPTED, next_at=None, reply=reply, sent_at=now))
-        if self.suppression.soft_bounces and not self.suppression.reason:
+        if self.suppression.soft_bounces and not self.suppression.reason and mail.address == self.email:
             self._put_suppression(Suppression("", now))
-        self.events.append(MailSent(mail.sequence_id, mail.box))
+        self.events.append(events.MailSent(mail.sequence_id, mail.box))
 
     def not_sent(self, mail: Mail, state: MailState, reason: str) -> None:
         """It is not sent (`FAILED` or `SUPPRESSED`), and will not be."""
         self._put_mail(replace(mail, state=state, next_at=None, reply=reason))
-        self.events.append(MailNotSent(mail.sequence_id, mail.box, reason))
+        self.events.append(events.MailNotSent(mail.sequence_id, mail.box, reason))
 
     def try_later(self, mail: Mail, at: datetime, reply: str, *, soft: bool) -> None:
         """It was certainly not taken. `soft` when the recipient's server refused it for the time being."""
         self._put_mail(replace(mail, state=MailState.QUEUED, next_at=at, reply=reply, soft=mail.soft + soft))
 
-    def bounced(self, reason: str, now: datetime, *, hard: bool, most_soft: int) -> None:
-        """A server says that the address does not work: for good, or once more for the time being."""
-        self.events.append(MailBounced(hard, reason))
+    def bounced(self, address: str, reason: str, now: datetime, *, hard: bool, most_soft: int) -> None:
+        """A server says that the address does not work: for good, or once more for the time being.
+
+        Of an address that the lead had before, it says nothing about the one that it has now.
+        """
+        if address != self.email:
+            return
+        self.events.append(events.MailBounced(hard, reason))
         soft = self.suppression.soft_bounces + 1
         if hard:
             self.suppress(SuppressionReason.HARD_BOUNCE, reason, now)
@@ -419,7 +421,7 @@ class Lead:
                 self._put_mail(replace(mail, machine_opened_at=at))
         elif mail.opened_at is None:
             self._put_mail(replace(mail, opened_at=at))
-            self.events.append(MailOpened(mail.sequence_id, mail.box))
+            self.events.append(events.MailOpened(mail.sequence_id, mail.box))
 
     def clicked(self, mail: Mail, at: datetime, *, by_machine: bool) -> None:
         """One of its links was followed. The first time counts, for people and for machines."""
@@ -428,14 +430,14 @@ class Lead:
                 self._put_mail(replace(mail, machine_clicked_at=at))
         elif mail.clicked_at is None:
             self._put_mail(replace(mail, clicked_at=at))
-            self.events.append(MailClicked(mail.sequence_id, mail.box))
+            self.events.append(events.MailClicked(mail.sequence_id, mail.box))
 
     def track(self, *, on: bool) -> None:
         """Whether what it opens and clicks is recorded from now on."""
         if self.untracked is on:
             self.untracked = not on
             self.dirty.add(ROW)
-            self.events.append(TrackingChanged(on))
+            self.events.append(events.TrackingChanged(on))
 
     def retract_click(self, mail: Mail) -> Mail:
         """It turned out to be a machine that clicked."""
@@ -450,7 +452,7 @@ class Lead:
         self._put_suppression(Suppression(reason, now, details, self.suppression.soft_bounces))
         self.blacklisted = True
         self.dirty.add(ROW)
-        self.events.append(LeadSuppressed(reason))
+        self.events.append(events.LeadSuppressed(reason))
 
     def complain(self, details: str, now: datetime) -> None:
         """It called a mail spam: it is mailed no more, and leaves every sequence."""
@@ -461,7 +463,7 @@ class Lead:
     def lift_suppression(self, now: datetime) -> None:
         """It may be mailed again."""
         if self.suppression.reason:
-            self.events.append(SuppressionLifted(self.suppression.reason))
+            self.events.append(events.SuppressionLifted(self.suppression.reason))
             self._put_suppression(Suppression("", now))
             self.blacklisted = False
             self.dirty.add(ROW)

@@ -87,7 +87,7 @@ _FIELDS = Select(schema.lead_fields, (*_OF_LEAD, "field_id", "value"), by=_OF_LE
 _RUN = ("id", "sequence_id", "step", "status", "started_at", "ended_at", "version", "arrived_at", "due_at", "moves")
 _RUNS = Select(
     schema.enrolments,
-    (*_OF_LEAD, *_RUN, "reason", "earlier"),
+    (*_OF_LEAD, *_RUN, "reason", "earlier", "left_run"),
     by=_OF_LEAD,
     where="t.latest AND t.sequence_id > 0",  # always so; without it SQLite reads every run of the lead
 )
@@ -113,7 +113,8 @@ _POINTS_BOOKED = Insert(schema.points)
 _POINTS_REVERSED = Update(schema.points, ("reversed_at",))
 _RUN_STARTED = Insert(schema.enrolments)
 _RUN_CHANGED = Update(
-    schema.enrolments, ("step", "status", "ended_at", "version", "arrived_at", "due_at", "moves", "reason", "latest")
+    schema.enrolments,
+    ("step", "status", "ended_at", "version", "arrived_at", "due_at", "moves", "reason", "left_run", "latest"),
 )
 _EVENT = Insert(schema.events)
 
@@ -224,7 +225,9 @@ async def _load_runs(lane: Lane, leads: dict[LeadKey, Lead], keys: list[LeadKey]
 
 
 def _run(row: Sequence[Any]) -> Enrolment:
-    key, sequence_id, step, status, started_at, ended_at, version, arrived_at, due_at, moves, reason, earlier = row
+    key, sequence_id, step, status, started_at, ended_at, version, arrived_at, due_at, moves, reason, earlier, left = (
+        row
+    )
     return Enrolment(
         key,
         sequence_id,
@@ -238,6 +241,7 @@ def _run(row: Sequence[Any]) -> Enrolment:
         moves,
         reason,
         () if earlier == "[]" else tuple(from_micros(micros) for micros in json.loads(earlier)),
+        left,
     )
 
 
@@ -397,9 +401,9 @@ class Flush:
             row_id = self._row_ids.next(self._now)
             row = (row_id, run.sequence_id, run.step, run.status.value, to_micros(run.started_at), ended_at, latest)
             earlier = json.dumps([to_micros(start) for start in run.earlier])
-            self.add(_RUN_STARTED, (*key, *row, *times, earlier))
+            self.add(_RUN_STARTED, (*key, *row, *times, earlier, run.left_run))
         else:
-            self.add(_RUN_CHANGED, (run.step, run.status.value, ended_at, *times, latest, *key, run.key))
+            self.add(_RUN_CHANGED, (run.step, run.status.value, ended_at, *times, run.left_run, latest, *key, run.key))
 
 
 def _oldest_first(dirty: Dirty) -> int:

@@ -129,6 +129,8 @@ class Backlog(NamedTuple):
     """By state."""
     mails_late_s: float
     runs_late_s: float
+    oldest_mail_s: float
+    """For how long the oldest mail that is not settled has been in the ledger, whatever it waits for."""
 
 
 def backlog(connection: sa.Connection, now: datetime) -> Backlog:
@@ -137,9 +139,14 @@ def backlog(connection: sa.Connection, now: datetime) -> Backlog:
     waiting = sa.select(mails.c.state, sa.func.count()).where(mails.c.next_at.is_not(None)).group_by(mails.c.state)
     counted = {MailState.QUEUED.value: 0, MailState.HANDED_OVER.value: 0}
     counted |= {row[0]: row[1] for row in connection.execute(waiting)}
-    oldest = (connection.execute(sa.select(sa.func.min(due))).scalar_one() for due in (mails.c.next_at, runs.c.due_at))
-    late = [max(0, at - (due or at)) / 1e6 for due in oldest]
-    return Backlog(counted, *late)
+    waits = mails.c.next_at.is_not(None)
+    oldest = (
+        sa.select(sa.func.min(mails.c.next_at)),
+        sa.select(sa.func.min(runs.c.due_at)),
+        sa.select(sa.func.min(mails.c.queued_at)).where(waits),
+    )
+    since = (connection.execute(query).scalar_one() for query in oldest)
+    return Backlog(counted, *(max(0, at - (moment or at)) / 1e6 for moment in since))
 
 
 def mails_of(connection: sa.Connection, key: _LeadKey) -> list[Mail]:

@@ -133,9 +133,10 @@ def metrics() -> bytes:
 class BacklogMetrics(Collector):
     """What the ledger says waits: the same for all processes, so it is asked when somebody wants to know."""
 
-    def __init__(self, mails: Mapping[str, int], mails_late_s: float, runs_late_s: float) -> None:
+    def __init__(self, mails: Mapping[str, int], mails_late_s: float, runs_late_s: float, oldest_mail_s: float) -> None:
         self._mails = mails
         self._late = {"mails": mails_late_s, "runs": runs_late_s}
+        self._oldest_mail_s = oldest_mail_s
 
     def collect(self) -> Iterator[Metric]:
         waiting = GaugeMetricFamily("cartwheel_mails_waiting", "Mails that are not settled", labels=["state"])
@@ -145,6 +146,9 @@ class BacklogMetrics(Collector):
         for what, seconds in self._late.items():
             name = f"cartwheel_{what}_late_seconds"
             yield GaugeMetricFamily(name, f"For how long the oldest of the {what} that are due has been", seconds)
+
+        what = "Age of the oldest mail that is not settled, whatever it waits for: a server, a limit, an owner"
+        yield GaugeMetricFamily("cartwheel_mails_oldest_seconds", what, self._oldest_mail_s)
 
     def as_text(self) -> bytes:
         registry = CollectorRegistry()

@@ -261,6 +261,7 @@ enrolments = _table(
     _number("moves"),
     _text("reason"),
     _text("earlier"),
+    _number("left_run"),
     Index(
         "enrolments_latest",
         "account_id",

@@ -97,6 +97,9 @@ class HandOverWork(OneLead):
                 doubt(lead, mail, account, now, "whoever was sending it vanished")
             return None
         step = self.step(mail.box)
+        if self._flow is None:
+            lead.try_later(mail, now + SEES_TO_IT, f"{FOR_THE_OWNER}version {mail.version} cannot be read", soft=False)
+            return None
         if step is None:
             lead.not_sent(mail, MailState.FAILED, f"the sequence has no mail {mail.box} any more")
             return None
@@ -131,7 +134,7 @@ def why_not_mailed(lead: Lead, mail: Mail, account: Account) -> str:
     if account.gdpr and not lead.consent.communications:
         return "the lead has not agreed to commercial mail"
     run = lead.runs.get(mail.sequence_id)
-    if run is None or run.key != mail.run_key or (run.ended_by_leaving and not run.ended_by_itself):
+    if run is None or run.mails_are_stopped(mail.run_key):
         return "the lead has left the sequence"
     return ""
 
@@ -189,10 +192,10 @@ class SettleWork(OneLead):
         elif outcome.fate is Fate.NEVER:
             lead.not_sent(mail, MailState.FAILED, outcome.text)
             if outcome.hard:
-                lead.bounced(outcome.text, now, hard=True, most_soft=account.mail.soft_bounces)
+                lead.bounced(mail.address, outcome.text, now, hard=True, most_soft=account.mail.soft_bounces)
         elif now - mail.queued_at > GIVEN_UP_AFTER:
             lead.not_sent(mail, MailState.FAILED, f"given up after {GIVEN_UP_AFTER.days} days: {outcome.text}")
-            lead.bounced(outcome.text, now, hard=False, most_soft=account.mail.soft_bounces)
+            lead.bounced(mail.address, outcome.text, now, hard=False, most_soft=account.mail.soft_bounces)
         else:
             lead.try_later(mail, now + PAUSES[min(mail.soft, len(PAUSES) - 1)], outcome.text, soft=True)
 

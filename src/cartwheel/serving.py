@@ -70,6 +70,8 @@ def serve(settings: Settings) -> None:
     observe.start_logging(settings.log_level)
     for name in config.unknown():
         log.warning("%s is no setting: see `cartwheel config`", name)
+    if settings.smtp and not settings.public_url:
+        log.warning("CARTWHEEL_PUBLIC_URL is not set: links in mails lead to %s", url(settings, listening))
     try:
         ran = database.migrate()
     finally:

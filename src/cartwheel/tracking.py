@@ -325,9 +325,10 @@ class BounceWork(OneLead):
         elif report.kind in _FAILURES and mail.state in _TAKEN:  # who reports it twice has said it once
             reason = one_line(f"{report.status} {report.diagnostic}") or "it came back"
             lead.came_back(mail, reason)
-            if report.kind is not Kind.BLOCKED and mail.address in {"", lead.email}:
+            if report.kind is not Kind.BLOCKED:
                 most_soft = desk.account(lead.account_id).mail.soft_bounces
-                lead.bounced(reason, now, hard=report.kind is Kind.HARD, most_soft=most_soft)
+                address = mail.address or lead.email
+                lead.bounced(address, reason, now, hard=report.kind is Kind.HARD, most_soft=most_soft)
         return True
 
     def _find(self, lead: Lead, now: datetime) -> Mail | None:

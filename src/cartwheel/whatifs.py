@@ -105,7 +105,7 @@ _ACTS: dict[str, Act] = {
     "field": _field,
     "leave": lambda lead, _account, _name, sequence_id, now: lead.unenrol(sequence_id, now),
     "bounce": lambda lead, account, _name, _, now: lead.bounced(
-        "no such address", now, hard=True, most_soft=account.mail.soft_bounces
+        lead.email, "no such address", now, hard=True, most_soft=account.mail.soft_bounces
     ),
     "complaint": lambda lead, _account, _name, _, now: lead.complain("", now),
     "delete": lambda lead, _account, _name, _, now: lead.delete(now),

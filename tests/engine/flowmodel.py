@@ -49,8 +49,8 @@ class Run:
     arrived: datetime
     status: str = "active"
     moves: int = 0
-    by_itself: bool = False
-    """It left by one of its own steps."""
+    unwanted: bool = False
+    """Somebody has left it, or one after it: what it sent is not to arrive any more."""
 
 
 @dataclass(frozen=True)
@@ -163,9 +163,13 @@ class World:
 
     def stop(self, sequence: str, now: datetime, *, by_itself: bool = False) -> None:
         run = self.latest(sequence)
-        if run is not None and run.status != "unsubscribed":
-            self.put(sequence, replace(run, status="unsubscribed", by_itself=by_itself))
+        if run is None:
+            return
+        if run.status != "unsubscribed":
+            self.put(sequence, replace(run, status="unsubscribed"))
             self.tell("sequence_left", now, sequence, run.box)
+        if not by_itself:
+            self.runs[sequence] = tuple(replace(run, unwanted=True) for run in self.runs[sequence])
 
     def see(self, place: int, now: datetime, *, click: bool) -> None:
         letter = self.letters[place]
@@ -189,9 +193,9 @@ class World:
         """What is queued goes out, unless it must not."""
         for place, letter in enumerate(self.letters):
             if letter.state == "queued":
-                run = self.latest(letter.sequence)
-                left = run is None or run.number != letter.run or (run.status == "unsubscribed" and not run.by_itself)
-                kept_back = left or self.deleted
+                kept_back = self.deleted or next(
+                    run.unwanted for run in self.runs[letter.sequence] if run.number == letter.run
+                )
                 self.put_letter(
                     place,
                     replace(letter, state="suppressed") if kept_back else replace(letter, state="accepted", sent=now),

@@ -77,7 +77,7 @@ def test_a_suppressed_address_is_not_mailed() -> None:
 
 def test_temporary_failures_are_counted() -> None:
     case = Case()
-    case.lead.bounced("mailbox full", NOON, hard=False, most_soft=5)
+    case.lead.bounced(case.lead.email, "mailbox full", NOON, hard=False, most_soft=5)
     assert "1 of 5 times in a row: mailbox full" in case.told(About.LEAD)[1]
     assert case.stops() == []
 

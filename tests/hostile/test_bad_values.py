@@ -266,7 +266,7 @@ def test_an_address_in_other_letters_or_with_space_around_is_the_same_lead(ada: 
 
 
 @pytest.mark.parametrize(
-    "lead_id", ["0", "-1", "1 OR 1=1", "1e3", "0x1", "٣", "1.0", "9" * 18, "9" * 19, "9" * 5000, "😀", "1;"]
+    "lead_id", ["-1", "1 OR 1=1", "1e3", "0x1", "٣", "1.0", "9" * 18, "9" * 19, "9" * 5000, "😀", "1;"]
 )
 def test_an_id_that_cannot_be_finds_no_lead(ada: Api, lead_id: str) -> None:
     with nothing_changes(ada):

@@ -197,7 +197,7 @@ def test_deleting_asks_once_more(sent: SentMail) -> None:
 
 
 def test_a_deleted_lead_is_gone_and_its_page_tells_nothing(sent: SentMail) -> None:
-    assert "Your data is deleted" in sent.press(sent.preferences, do="delete", sure="yes").text
+    assert "You are removed" in sent.press(sent.preferences, do="delete", sure="yes").text
     [row] = sent.api.rows_of_leads()
     assert row["deleted_at"] is not None
     assert (row["gdpr_status"], row["gdpr_communications"]) == (Gdpr.NOT_ACCEPTED.value, False)

@@ -197,6 +197,7 @@ def test_metrics_tell_what_waits_and_for_how_long(server: Server, api: Api, offi
     server.clock.forward(hours=3)
     assert metric(server, 'cartwheel_mails_waiting{state="queued"}') == 1
     assert metric(server, "cartwheel_mails_late_seconds") == 2 * 3600
+    assert metric(server, "cartwheel_mails_oldest_seconds") == 3 * 3600
     assert metric(server, "cartwheel_runs_late_seconds") == 0
 
 
