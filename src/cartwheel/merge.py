@@ -57,7 +57,6 @@ MERGE_NAMES = (
     MergeName("account_address", "1 Example Road\nLondon", "The sender's postal address"),
     MergeName("unsubscribe_link", "https://mail.example/u/1", "Address of the page that ends the mails"),
     MergeName("preferences_link", "https://mail.example/p/1", "Address of the page where the lead chooses its mails"),
-    MergeName("optin_confirmation_link", "https://mail.example/c/1", "Address that confirms a double opt-in"),
 )
 """What every account knows, beside the identifiers of its own custom fields."""
 

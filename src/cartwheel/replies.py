@@ -49,6 +49,7 @@ OPENING = frozenset({Phase.CONNECT, Phase.GREETING, Phase.HELLO, Phase.STARTTLS,
 """No message is concerned yet."""
 
 _ENVELOPE = frozenset({Phase.MAIL, Phase.RCPT, Phase.DATA})
+_OF_RECIPIENT = frozenset({Phase.RCPT, Phase.DATA, Phase.BODY, Phase.DOT})
 _ALL = frozenset(Phase)
 
 _ENHANCED = re.compile(r"([245]\.\d{1,3}\.\d{1,3})\b")
@@ -91,6 +92,8 @@ class Outcome(msgspec.Struct, frozen=True):
     """There is nobody at this address, so that no mail to it will ever arrive."""
     quota: bool = False
     """The server has taken all that it will take for hours."""
+    suspect: bool = False
+    """Said of one recipient in words that servers use of themselves, too: if several hear it, the server is meant."""
 
     @property
     def unanswered(self) -> bool:
@@ -111,37 +114,42 @@ class Rule(NamedTuple):
     pattern: re.Pattern[str]
     fate: Fate
     quota: bool = False
+    suspect: bool = False
 
 
-def _rule(phases: frozenset[Phase], pattern: str, fate: Fate, *, quota: bool = False) -> Rule:
-    return Rule(phases, re.compile(pattern, re.IGNORECASE | re.VERBOSE), fate, quota)
+def _rule(phases: frozenset[Phase], pattern: str, fate: Fate, *, quota: bool = False, suspect: bool = False) -> Rule:
+    return Rule(phases, re.compile(pattern, re.IGNORECASE | re.VERBOSE), fate, quota, suspect)
+
+
+_OWN_QUOTA = r"""[45] .* \b(?: \w*SubmissionQuotaExceeded | smtp \s relay \s (?:sending \s)? (?:limit|quota) .{0,30} exceeded )"""
+"""So two large providers speak of their own customer, though with the code of a mailbox."""
+
+_QUOTA = r"""[45] .* \b(?: (?:daily|hourly|monthly) \b .{0,60} \b(?:limit|quota) | (?:limit|quota) \b .{0,30} per \s (?:day|hour)
+    | maximum \s credits \s exceeded | (?:sending|relay) \s (?:limit|quota) .{0,30} exceeded )"""
+
+_THROTTLED = r"""[45] .* \b(?: throttl | (?:sending|send) \s rate | too \s (?:many \s (?:messages|connections) | much \s mail)
+    | concurrent \s connections )"""
+
+_SHUT_OUT = r"""(?: 454 | 53[0458] ) | [45] .* \b(?:
+    relay(?:ing)? (?:\s access)? \s (?:is \s)? (?:denied|not \s (?:permitted|allowed))
+    | authentication \s (?:is \s)? required | client \s (?:was \s | is \s)? not \s authenticated
+    | unauthenticated \s senders? \s not )"""
 
 
 RULES = (
     _rule(frozenset({Phase.DOT}), r"2", Fate.ACCEPTED),
     _rule(frozenset({Phase.DOT}), r"[013]", Fate.IN_DOUBT),
-    # What the server says of itself. It comes early, because some say it with the codes of a refused message.
-    _rule(
-        _ALL,
-        r"""[45] .* \b(?: (?:daily|hourly|monthly) \b .{0,60} \b(?:limit|quota) | (?:limit|quota) \b .{0,30} per \s (?:day|hour)
-        | \w*SubmissionQuotaExceeded | maximum \s credits \s exceeded | (?:sending|relay) \s (?:limit|quota) .{0,30} exceeded )""",
-        Fate.SERVER_TROUBLE,
-        quota=True,
-    ),
-    _rule(
-        _ALL,
-        r"""[45]\d\d \s (?![45]\.2\.) .* \b(?: throttl | (?:sending|send) \s rate | too \s (?:many \s (?:messages|connections) | much \s mail)
-        | concurrent \s connections )""",
-        Fate.SERVER_TROUBLE,
-    ),
+    # What the server says of itself. It comes early, because some say it with the codes of a refused message; but what
+    # comes with the code of an address or a mailbox is about that, and what a single recipient meets may be.
+    _rule(frozenset({Phase.RCPT}), _OWN_QUOTA, Fate.LATER, suspect=True),
+    _rule(_ALL, _OWN_QUOTA, Fate.SERVER_TROUBLE, quota=True),
+    _rule(_OF_RECIPIENT, r"4\d\d \s [45]\.[12]\.", Fate.LATER),
+    _rule(_OF_RECIPIENT, r"5\d\d \s [45]\.[12]\.", Fate.NEVER),
+    _rule(frozenset({Phase.RCPT}), f"{_QUOTA} | {_THROTTLED} | {_SHUT_OUT}", Fate.LATER, suspect=True),
+    _rule(_ALL, _QUOTA, Fate.SERVER_TROUBLE, quota=True),
+    _rule(_ALL, _THROTTLED, Fate.SERVER_TROUBLE),
     _rule(OPENING, r"", Fate.SERVER_TROUBLE),
-    _rule(
-        _ENVELOPE | {Phase.DOT},
-        r"""(?: 454 | 53[0458] ) | [45] .* \b(?: relay(?:ing)? (?:\s access)? \s (?:is \s)? (?:denied|not \s (?:permitted|allowed))
-        | authentication \s (?:is \s)? required | client \s (?:was \s | is \s)? not \s authenticated
-        | unauthenticated \s senders? \s not )""",
-        Fate.SERVER_TROUBLE,
-    ),
+    _rule(_ENVELOPE | {Phase.DOT}, _SHUT_OUT, Fate.SERVER_TROUBLE),
     _rule(frozenset({Phase.MAIL}), r"452", Fate.SERVER_TROUBLE),
     # What it says of the message.
     _rule(_ALL, r"[01234]", Fate.LATER),
@@ -155,7 +163,7 @@ def classify(phase: Phase, reply: Reply) -> Outcome:
     said = f"{code} {text} "
     rule = next(rule for rule in RULES if phase in rule.phases and rule.pattern.match(said))
     hard = rule.fate is Fate.NEVER and _is_about_the_address(phase, code, reply.enhanced, text)
-    return Outcome(rule.fate, phase, text, code, reply.enhanced, hard, rule.quota)
+    return Outcome(rule.fate, phase, text, code, reply.enhanced, hard, rule.quota, rule.suspect)
 
 
 _NO_MAILBOX = {550, 551, 553}

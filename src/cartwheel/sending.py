@@ -6,7 +6,7 @@ its way. Who dies after that leaves it handed over; when its time is up, it is i
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -45,6 +45,9 @@ MOST_AT_ONCE = 100
 TURN_WITHIN = timedelta(minutes=5)
 """So long a mail that was handed over may wait for a connection."""
 
+PATIENCE_S = 1.0
+"""So long a server that has enough under way is waited for, before only the others get mail."""
+
 PAUSES = tuple(timedelta(minutes=minutes) for minutes in (5, 15, 60, 120, 240, 480, 720))
 """After a temporary refusal; the last one again and again."""
 
@@ -55,6 +58,9 @@ SEES_TO_IT = timedelta(hours=1)
 
 FOR_THE_OWNER = "an owner has to see to it: "
 """So begins the reason of a mail that waits for a change of its account."""
+
+OWN_FAILURE = "Cartwheel failed: "
+"""So begins the reason of a mail that the program itself fails on."""
 
 
 def lease(server: Server) -> timedelta:
@@ -110,7 +116,14 @@ class HandOverWork(OneLead):
         post = self._posts.for_mail(step.sender or account.mail.sender, test=lead.test)
         closed_until = post.open_until(now)
         if closed_until is not None:
-            lead.try_later(mail, closed_until, f"{post.name}: {post.breaker.last_error}", soft=False)
+            reason = f"{post.name}: {post.breaker.last_error}"
+            if now - max(mail.queued_at, post.breaker.trouble_since or now) > GIVEN_UP_AFTER:
+                lead.not_sent(mail, MailState.FAILED, _given_up(reason))
+            else:
+                lead.try_later(mail, closed_until, reason, soft=False)
+            return None
+        if post.passed_by:
+            lead.try_later(mail, post.next_look(now), f"waits for its turn at {post.name}", soft=False)
             return None
         turn = self._limits.take(limits_of(post.server, lead.email), now)
         if turn.put_off is not None:
@@ -188,20 +201,39 @@ class SettleWork(OneLead):
         elif outcome.fate is Fate.IN_DOUBT:
             doubt(lead, mail, account, now, outcome.text)
         elif outcome.fate is Fate.SERVER_TROUBLE:
-            lead.try_later(mail, self._next_try(now), outcome.text, soft=False)
+            if _is_endless(mail, outcome, now):
+                lead.not_sent(mail, MailState.FAILED, _given_up(outcome.text))
+            else:
+                lead.try_later(mail, self._next_try(now), outcome.text, soft=False)
         elif outcome.fate is Fate.NEVER:
             lead.not_sent(mail, MailState.FAILED, outcome.text)
             if outcome.hard:
                 lead.bounced(mail.address, outcome.text, now, hard=True, most_soft=account.mail.soft_bounces)
         elif now - mail.queued_at > GIVEN_UP_AFTER:
-            lead.not_sent(mail, MailState.FAILED, f"given up after {GIVEN_UP_AFTER.days} days: {outcome.text}")
-            lead.bounced(mail.address, outcome.text, now, hard=False, most_soft=account.mail.soft_bounces)
+            lead.not_sent(mail, MailState.FAILED, _given_up(outcome.text))
+            if not outcome.suspect:
+                lead.bounced(mail.address, outcome.text, now, hard=False, most_soft=account.mail.soft_bounces)
         else:
             lead.try_later(mail, now + PAUSES[min(mail.soft, len(PAUSES) - 1)], outcome.text, soft=True)
 
 
+def _given_up(reason: str) -> str:
+    return f"given up after {GIVEN_UP_AFTER.days} days: {reason}"
+
+
+def _is_endless(mail: Mail, outcome: Outcome, now: datetime) -> bool:
+    """Whether a mail has met trouble for long enough.
+
+    Also often enough: one that waited for its turn, or for an owner, for days has just begun. What has not been touched
+    was not tried.
+    """
+    tried = outcome.phase is not Phase.CHECK or outcome.text.startswith(OWN_FAILURE)
+    just_begun = mail.reply.startswith(FOR_THE_OWNER)
+    return tried and not just_begun and mail.attempts >= len(PAUSES) and now - mail.queued_at > GIVEN_UP_AFTER
+
+
 class PutOffWork(OneLead):
-    """Look at a mail again later."""
+    """Look at a mail again later; in the end no more, unless it is for an owner to see to."""
 
     def __init__(self, key: LeadKey, mail_key: int, reason: str) -> None:
         super().__init__(key, Part.QUEUE, "sequence")
@@ -211,7 +243,13 @@ class PutOffWork(OneLead):
     def decide(self, desk: Desk) -> None:
         lead = self.lead(desk)
         mail = lead.mails.get(self._mail_key)
-        if mail is not None and mail.state is MailState.QUEUED:
+        if mail is None or mail.state is not MailState.QUEUED:
+            return
+        # One that waited for its turn for days failed only once: it is given up when it fails again.
+        again = self._reason.startswith(OWN_FAILURE) and mail.reply == self._reason
+        if again and desk.now - mail.queued_at > GIVEN_UP_AFTER:
+            lead.not_sent(mail, MailState.FAILED, _given_up(self._reason))
+        else:
             lead.try_later(mail, desk.now + SEES_TO_IT, self._reason, soft=False)
 
 
@@ -225,7 +263,7 @@ def _why_not_made(trouble: Exception) -> str:
     if isinstance(trouble, Unsendable):
         return f"{FOR_THE_OWNER}{trouble}"
     log.error("a mail could not be made", exc_info=trouble)
-    return f"Cartwheel failed: {type(trouble).__name__}"
+    return f"{OWN_FAILURE}{type(trouble).__name__}"
 
 
 def _next_try(post: Post, outcome: Outcome, now: datetime) -> datetime:
@@ -267,10 +305,14 @@ class Posts:
     def have_limits(self) -> bool:
         return self._servers is not None and any(limits_of(post.server, "") for post in self._servers)
 
-    @property
-    def at_once(self) -> int:
-        """How many mails can be under way."""
-        return self.mailbox.server.connections if self._servers is None else 2 * self._servers.at_once
+    def __iter__(self) -> Iterator[Post]:
+        yield self.mailbox
+        yield from self._servers or ()
+
+    def stop(self) -> None:
+        """Begin nothing more: only mails that are on the wire go on."""
+        for post in self:
+            post.stop()
 
     async def close(self) -> None:
         if self._servers is not None:
@@ -306,17 +348,25 @@ class Sender:
         """How many mails servers have taken from this process."""
 
     async def round(self) -> bool:
-        """Hand over what is due, unless enough is under way; true if there may be more."""
-        while len(self._under_way) >= self._posts.at_once:
-            await asyncio.wait(self._under_way, return_when=asyncio.FIRST_COMPLETED)
+        """Hand over what is due, but not to servers that have enough under way; true if there may be more."""
+        await self._make_room()
         # A round may be broken off, but not between storing that mails are on their way and sending them.
         return await asyncio.shield(self._begin(self._hand_over()))
+
+    async def _make_room(self) -> None:
+        """Wait for servers that are busy, but only for a moment: who still is must not hold up the others."""
+        loop = asyncio.get_running_loop()
+        end = loop.time() + PATIENCE_S
+        while any(post.is_full and not post.passed_by for post in self._posts) and loop.time() < end:
+            await asyncio.wait(self._under_way, return_when=asyncio.FIRST_COMPLETED, timeout=end - loop.time())
+        for post in self._posts:
+            post.passed_by = post.is_full
 
     async def _hand_over(self) -> bool:
         handed = await self._batches.sweep(self._find)
         for _, result in handed:
             if isinstance(result, Letter):
-                self._begin(self._send(result))
+                self._begin_sending(result)
         for work, result in handed:
             if isinstance(result, Exception):
                 await self._put_off(work, result)
@@ -335,6 +385,18 @@ class Sender:
         self._under_way.add(task)
         task.add_done_callback(self._under_way.discard)
         return task
+
+    def _begin_sending(self, letter: Letter) -> None:
+        post = self._posts.named(letter.mail.server)
+        task = self._begin(self._send(letter, post))
+        if post is not None:
+            taken = post
+            taken.under_way += 1
+
+            def done(_: asyncio.Task[None]) -> None:
+                taken.under_way -= 1
+
+            task.add_done_callback(done)
 
     async def finish(self) -> None:
         """Wait for the mails that are under way."""
@@ -371,9 +433,8 @@ class Sender:
         assert isinstance(work, HandOverWork)
         await self._batches.submit(PutOffWork(work.key, work.mail_key, _why_not_made(trouble)))
 
-    async def _send(self, letter: Letter) -> None:
+    async def _send(self, letter: Letter, post: Post | None) -> None:
         """A handed over mail goes out, and what became of it is stored, however long the database is away."""
-        post = self._posts.named(letter.mail.server)
         if post is None:
             trouble = Outcome(Fate.SERVER_TROUBLE, Phase.CHECK, f"{letter.mail.server} is no longer in the settings")
             await self._settle(letter, trouble, lambda now: now)

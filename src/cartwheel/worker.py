@@ -73,8 +73,9 @@ class Worker:
             loop.start()
 
     async def stop(self) -> None:
-        """Begin nothing more, let the mails that are under way arrive, and store what became of them."""
+        """Begin nothing more, let the mails that are on the wire arrive, and store what became of all."""
         await asyncio.gather(*(loop.stop() for loop in self._loops))
+        self.posts.stop()
         await self.sender.finish()
         await self.batches.stop()
         await self.posts.close()

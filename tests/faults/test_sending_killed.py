@@ -166,3 +166,22 @@ def test_a_worker_that_is_told_to_stop_ends_what_it_has_begun(hold: Shop, tmp_pa
             assert hold.states.keys() <= {"accepted", "queued"}
         hold.check_once(sink)
         assert len(sink.messages) == 120
+
+
+def test_a_worker_that_is_told_to_stop_gives_back_what_waits_for_a_connection(hold: Shop, tmp_path: Path) -> None:
+    """At once, and not when the server has answered: who is killed meanwhile leaves in doubt only what is on the wire."""
+    hold.subscribe(60)
+    with Sink(dot=[WAIT] * 60) as sink:
+        with working(hold.url, tmp_path, sink, connections=2) as worker:
+            hold.wait_for({"handed over": 60})
+            wait_until(lambda: sink.waiting == 2, "two are on the wire")
+            worker.process.terminate()
+            hold.wait_for({"handed over": 2, "queued": 58})
+            sink.go_on()
+            assert worker.stop() == 0
+        assert hold.states == {"accepted": 2, "queued": 58}
+        with office(hold.server, sink) as later:
+            hold.server.clock.now = times.now()
+            do_all(later)
+        assert hold.states == {"accepted": 60}
+        hold.check_once(sink)

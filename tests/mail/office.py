@@ -34,6 +34,14 @@ class Office:
         """Only decide what is due; send nothing."""
         self._run(self._take_along)
 
+    def hand_over(self) -> None:
+        """Begin to send everything that is due now, and wait for none of it."""
+        self._run(self._hand_over)
+
+    async def _hand_over(self) -> None:
+        while await self.worker.sender.round():
+            pass
+
     async def _take_along(self) -> None:
         await self.worker.engine.release()
         while await self.worker.engine.round():
@@ -42,8 +50,7 @@ class Office:
     async def _settle(self) -> None:
         await self._take_along()
         await self.worker.sender.release()
-        while await self.worker.sender.round():
-            pass
+        await self._hand_over()
         await self.worker.sender.finish()
 
     def read_bounces(self) -> bool:

@@ -7,7 +7,7 @@ from cartwheel.replies import Fate, Phase, Reply, broken_off, classify
 MAIL, RCPT, DATA, DOT = Phase.MAIL, Phase.RCPT, Phase.DATA, Phase.DOT
 ACCEPTED, LATER, NEVER, TROUBLE = Fate.ACCEPTED, Fate.LATER, Fate.NEVER, Fate.SERVER_TROUBLE
 
-HARD, QUOTA = "nobody is there", "enough for hours"
+HARD, QUOTA, SUSPECT = "nobody is there", "enough for hours", "perhaps the server"
 
 SAID: list[tuple[Phase, str, Fate, str]] = [
     (DOT, "250 2.0.0 Ok: queued as 4ZkQ1x2Yz", ACCEPTED, ""),
@@ -27,6 +27,18 @@ SAID: list[tuple[Phase, str, Fate, str]] = [
     (DOT, "421 4.7.0 Try again later, closing connection", LATER, ""),
     (MAIL, "421 4.4.2 mail.example Error: timeout exceeded", LATER, ""),
     (DATA, "250 2.0.0 what?", LATER, ""),
+    (RCPT, "452 4.2.2 mailbox over quota, daily limit", LATER, ""),
+    (RCPT, "450 4.1.1 throttled: too many messages to an unknown user", LATER, ""),
+    (DOT, "452 4.2.2 mailbox over quota, daily limit", LATER, ""),
+    # not this time, and perhaps not for others either
+    (RCPT, "450 4.7.1 <ada@shop.example>: hourly limit exceeded for this user", LATER, SUSPECT),
+    (RCPT, "554 5.7.1 <ada@shop.example>: Relay access denied", LATER, SUSPECT),
+    (RCPT, "550 relay not permitted", LATER, SUSPECT),
+    (RCPT, "530 5.7.57 Client not authenticated to send mail", LATER, SUSPECT),
+    (RCPT, "550 5.4.5 Daily user sending limit exceeded.", LATER, SUSPECT),
+    (RCPT, "450 4.2.1 Peak SMTP relay limit exceeded for customer.", LATER, SUSPECT),
+    (RCPT, "550 You have exceeded the limit of 500 messages per hour", LATER, SUSPECT),
+    (RCPT, "450 4.7.1 Error: too much mail from 192.0.2.1", LATER, SUSPECT),
     # never, because there is nobody
     (
         RCPT,
@@ -51,6 +63,8 @@ SAID: list[tuple[Phase, str, Fate, str]] = [
     (RCPT, "550 blocked, see our policy", NEVER, ""),
     (RCPT, "554 5.7.1 <ada@shop.example>: Recipient address rejected: Access denied", NEVER, ""),
     (RCPT, "552 5.2.2 The email account that you tried to reach is over quota", NEVER, ""),
+    (RCPT, "552 5.2.2 user exceeded the daily message limit", NEVER, ""),
+    (RCPT, "550 5.1.8 relaying denied", NEVER, ""),
     (RCPT, "552 mailbox is full", NEVER, ""),
     (RCPT, "550 5.2.1 The user is receiving mail at a rate that prevents additional messages", NEVER, ""),
     (RCPT, "550 5.1.8 Sender address rejected: Domain not found", NEVER, ""),
@@ -73,15 +87,13 @@ SAID: list[tuple[Phase, str, Fate, str]] = [
     (MAIL, "530 5.7.57 Client not authenticated to send mail", TROUBLE, ""),
     (MAIL, "550 5.7.1 Authentication required", TROUBLE, ""),
     (MAIL, "450 4.7.1 Error: too much mail from 192.0.2.1", TROUBLE, ""),
-    (RCPT, "554 5.7.1 <ada@shop.example>: Relay access denied", TROUBLE, ""),
-    (RCPT, "550 relay not permitted", TROUBLE, ""),
     (DOT, "454 Throttling failure: Maximum sending rate exceeded.", TROUBLE, ""),
     (DOT, "454 Throttling failure: Daily message quota exceeded.", TROUBLE, QUOTA),
-    (RCPT, "550 5.4.5 Daily user sending limit exceeded.", TROUBLE, QUOTA),
     (DOT, "550-5.4.5 Daily SMTP relay sending\n550 5.4.5 limit exceeded for user.", TROUBLE, QUOTA),
-    (RCPT, "450 4.2.1 Peak SMTP relay limit exceeded for customer.", TROUBLE, QUOTA),
+    (DOT, "450 4.2.1 Peak SMTP relay limit exceeded for customer.", TROUBLE, QUOTA),
     (DOT, "554 5.2.0 STOREDRV.Submission.Exception:SubmissionQuotaExceededException", TROUBLE, QUOTA),
-    (RCPT, "550 You have exceeded the limit of 500 messages per hour", TROUBLE, QUOTA),
+    (MAIL, "550 You have exceeded the limit of 500 messages per hour", TROUBLE, QUOTA),
+    (Phase.GREETING, "421 4.7.0 hourly limit exceeded", TROUBLE, QUOTA),
     (Phase.AUTH, "451 Authentication failed: Maximum credits exceeded", TROUBLE, QUOTA),
     (Phase.AUTH, "535 5.7.8 Error: authentication failed", TROUBLE, ""),
     (Phase.GREETING, "421 4.3.2 Too many concurrent connections", TROUBLE, ""),
@@ -99,6 +111,7 @@ def read(said: str) -> Reply:
 def test_what_servers_say_is_understood(phase: Phase, said: str, fate: Fate, how: str) -> None:
     outcome = classify(phase, read(said))
     assert (outcome.fate, outcome.hard, outcome.quota) == (fate, how == HARD, how == QUOTA)
+    assert outcome.suspect == (how == SUSPECT)
     assert (outcome.phase, outcome.code) == (phase, int(said[:3]))
 
 

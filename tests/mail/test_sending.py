@@ -2,8 +2,10 @@
 
 import email
 import email.policy
+import time
 import tomllib
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +14,12 @@ import pytest
 import sqlalchemy as sa
 import tomli_w
 from office import Office, mails, states
-from sink import DROP, TAKE_AND_DROP, Act, Sink
+from sink import DROP, TAKE_AND_DROP, WAIT, Act, Sink
 
 from cartwheel import accountfile, dkim, schema
+from cartwheel.composing import Composer
 from cartwheel.mails import MailState
+from cartwheel.sending import HandOverWork
 from cartwheel.times import to_micros
 from cartwheel.tracking import TrackWork
 from commandline import name_of
@@ -234,6 +238,125 @@ def test_a_temporary_refusal_is_tried_again_later(server: Server, shop: Api, off
     office.settle()
     assert len(sink.messages) == 1
     assert states(shop, "ada@shop.example") == [("1", MailState.ACCEPTED)]
+
+
+def test_what_one_recipient_is_refused_for_keeps_no_mail_from_others(server: Server, shop: Api, sink: Sink) -> None:
+    sink.script["rcpt"] = ["554 5.7.1 <bad@elsewhere.example>: Relay access denied"]
+    for number in range(5):
+        start(shop, f"lead{number}@shop.example")
+    office = Office(server, CARTWHEEL_SMTP=sink.url(connections=1))
+    office.settle()
+    office.close()
+    assert len(sink.messages) == 4
+
+
+def wait_until(happened: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 20
+    while not happened():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def test_a_server_that_holds_its_mail_up_holds_up_no_other(server: Server, sink: Sink) -> None:
+    """Nor the test mailbox; and what it has not begun waits as it was."""
+    slow_shop = new_api(server, account={"mail": {"sender": "x@slow.example"}})
+    others = [new_api(server, account=SENDER), new_api(server, account=SENDER, app={"mode": "test"})]
+    with Sink(rcpt=[WAIT] * 200) as slow:
+        office = Office(server, CARTWHEEL_SMTP=f"{sink.url()} slow.example={slow.url(connections=2)}")
+        for number in range(150):
+            start(slow_shop, f"lead{number}@shop.example")
+        office.take_along()
+        office.hand_over()
+        for other in others:
+            start(other)
+        office.take_along()
+        office.hand_over()
+        wait_until(lambda: len(sink.messages) + len(others[1].rows(schema.test_mailbox)) == 2)
+        assert Counter(row["state"] for row in slow_shop.rows(schema.mails)) == {"handed over": 100, "queued": 50}
+        slow.go_on()
+        wait_until(lambda: len(slow.messages) == 100)
+        server.clock.forward(seconds=10)
+        office.settle()
+        assert len(slow.messages) == 150
+        office.close()
+
+
+def fails(monkeypatch: pytest.MonkeyPatch, what: str) -> None:
+    """From now on there is a mistake in the program."""
+    place, name = {"composing": (Composer, "compose"), "deciding": (HandOverWork, "decide")}[what]
+
+    def fail(*_: object, **__: object) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(place, name, fail)
+
+
+def trouble_for(server: Server, office: Office, *, days: int) -> None:
+    """Mails are tried all the time."""
+    for _ in range(days * 4):
+        office.settle()
+        server.clock.forward(hours=6, minutes=1)
+
+
+@pytest.mark.parametrize("what", ["composing", "deciding"])
+def test_a_mail_that_the_program_fails_on_is_given_up_after_days(
+    server: Server, shop: Api, office: Office, monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    fails(monkeypatch, what)
+    start(shop)
+    trouble_for(server, office, days=3)
+    assert states(shop, "ada@shop.example")[0] == ("1", MailState.QUEUED)
+    trouble_for(server, office, days=2)
+    [mail] = mails(shop, "ada@shop.example")[:1]
+    reply = "given up after 4 days: Cartwheel failed: ZeroDivisionError"
+    assert (mail.state, mail.reply) == (MailState.FAILED, reply)
+    assert shop.rows(schema.suppressions) == []
+
+
+def test_what_waits_for_an_owner_is_never_given_up(server: Server, api: Api, office: Office, sink: Sink) -> None:
+    start(api)
+    trouble_for(server, office, days=6)
+    change(api, **SENDER)
+    office.settle()
+    assert len(sink.messages) == 2
+
+
+TROUBLES: list[tuple[str, Act]] = [
+    ("mail", "452 4.3.1 no room"),
+    ("dot", "454 Throttling failure"),
+    ("rcpt", "554 5.7.1 Relay access denied"),
+    ("connect", DROP),
+]
+
+
+@pytest.mark.parametrize(("phase", "act"), TROUBLES)
+def test_trouble_comes_to_an_end_and_is_not_the_addresss_fault(
+    server: Server, shop: Api, office: Office, sink: Sink, phase: str, act: Act
+) -> None:
+    sink.script[phase] = [act] * 1000
+    start(shop)
+    trouble_for(server, office, days=3)
+    assert states(shop, "ada@shop.example")[0] == ("1", MailState.QUEUED)
+    trouble_for(server, office, days=2)
+    mail = mails(shop, "ada@shop.example")[0]
+    assert mail.state is MailState.FAILED
+    assert mail.reply.startswith("given up after 4 days: ")
+    assert shop.rows(schema.suppressions) == []
+
+
+def test_who_waited_for_long_before_the_trouble_is_not_given_up_for_it(
+    server: Server, api: Api, office: Office, sink: Sink
+) -> None:
+    start(api)
+    trouble_for(server, office, days=6)  # the account has no sender
+    change(api, **SENDER)
+    sink.script["dot"] = ["454 Throttling failure"] * 2
+    office.settle()
+    assert {state for _, state in states(api, "ada@shop.example")} == {MailState.QUEUED}
+    for _ in range(2):  # the first one tries whether the server is back
+        server.clock.forward(minutes=10)
+        office.settle()
+    assert len(sink.messages) == 2
 
 
 def test_after_the_final_dot_without_an_answer_the_mail_is_in_doubt_and_held(

@@ -52,7 +52,7 @@ async def test_the_senders_domain_decides_which_server_is_taken() -> None:
     assert servers.for_sender("x@shop.example") is servers.for_sender("x@other.example")
     assert servers.named("b.example:25") is servers.for_sender("x@shop.example")
     assert servers.named("gone.example:25") is None
-    assert ([post.name[0] for post in servers], servers.at_once) == (["b", "c", "a"], 30)
+    assert [post.name[0] for post in servers] == ["b", "c", "a"]
     await servers.close()
 
 
@@ -75,6 +75,7 @@ LOST = Outcome(Fate.LATER, Phase.RCPT, "the connection was lost")
 DOUBT = Outcome(Fate.IN_DOUBT, Phase.DOT, "the connection was lost")
 BUSY = Outcome(Fate.LATER, Phase.MAIL, "4.3.2 shutting down", 421, "4.3.2")
 GREYLISTED = Outcome(Fate.LATER, Phase.RCPT, "greylisted", 450)
+SUSPECT = Outcome(Fate.LATER, Phase.RCPT, "relay access denied", 554, suspect=True)
 REFUSED = Outcome(Fate.NEVER, Phase.RCPT, "unknown user", 550, hard=True)
 ACCEPTED = Outcome(Fate.ACCEPTED, Phase.DOT, "ok", 250)
 UNSENDABLE = Outcome(Fate.NEVER, Phase.CHECK, "the address has characters that cannot be sent")
@@ -87,11 +88,11 @@ class Bench:
         self.breaker = Breaker()
         self.clock = Clock()
 
-    def meet(self, *outcomes: Outcome) -> None:
+    def meet(self, *outcomes: Outcome, to: str = LETTER.to) -> None:
         for outcome in outcomes:
             ticket = self.breaker.enter(self.clock())
             assert ticket is not None
-            self.breaker.report(outcome, ticket, self.clock())
+            self.breaker.report(outcome, ticket, self.clock(), to=to)
 
     def wait(self) -> float:
         return self.breaker.wait_s(self.clock())
@@ -115,6 +116,48 @@ def test_a_server_is_parked_when_it_is_in_trouble_and_not_for_what_it_says(met: 
     bench.meet(*met)
     assert (bench.wait() > 0) is parked
     assert (bench.breaker.enter(START) is None) is parked
+
+
+@pytest.mark.parametrize(
+    ("met", "parked"),
+    [
+        ([("a", SUSPECT)] * 9, False),
+        ([("a", SUSPECT), ("b", SUSPECT), ("c", SUSPECT)], True),
+        ([("a", SUSPECT), ("b", SUSPECT), ("d", ACCEPTED), ("c", SUSPECT)], False),
+        ([("a", SUSPECT), ("b", SUSPECT), ("d", GREYLISTED), ("c", SUSPECT)], True),
+        ([("a", SUSPECT), ("b", LOST), ("c", LOST), ("a", SUSPECT), ("c", LOST)], False),
+    ],
+)
+def test_a_server_is_parked_for_what_it_says_of_several_recipients(
+    met: list[tuple[str, Outcome]],
+    parked: bool,  # noqa: FBT001
+) -> None:
+    bench = Bench()
+    for to, outcome in met:
+        bench.meet(outcome, to=to)
+    assert (bench.wait() > 0) is parked
+
+
+def test_only_an_accepted_message_clears_a_server_of_what_it_says_of_everybody() -> None:
+    bench, pauses = Bench(), []
+    for to in "abc":
+        bench.meet(SUSPECT, to=to)
+    for _ in range(3):
+        pauses.append(bench.wait())
+        bench.clock.forward(bench.wait())
+        bench.meet(SUSPECT, to="a")
+    assert pauses == [5, 10, 20]
+    bench.clock.forward(bench.wait())
+    bench.meet(ACCEPTED, SUSPECT)
+    assert bench.wait() == 0
+
+
+def test_one_who_is_refused_on_trial_keeps_nobody_from_a_server_that_is_back() -> None:
+    bench = Bench()
+    bench.meet(TROUBLE)
+    bench.clock.forward(5)
+    bench.meet(SUSPECT)
+    assert bench.wait() == 0
 
 
 def test_pauses_grow_and_a_success_ends_them() -> None:
