@@ -113,6 +113,11 @@ class HandOverWork(OneLead):
         if reason:
             lead.not_sent(mail, MailState.SUPPRESSED, reason)
             return None
+        return self._hand_over(lead, mail, step, desk)
+
+    def _hand_over(self, lead: Lead, mail: Mail, step: EmailStep, desk: Desk) -> Letter | None:
+        """Unless its server has no room for it now."""
+        account, now = desk.account(lead.account_id), desk.now
         post = self._posts.for_mail(step.sender or account.mail.sender, test=lead.test)
         closed_until = post.open_until(now)
         if closed_until is not None:

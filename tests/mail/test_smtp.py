@@ -141,7 +141,7 @@ DOINGS: list[tuple[str, Act, Fate]] = [
     ("rcpt", "421 4.3.2 shutting down", LATER),
     ("rcpt", "452 4.2.2 mailbox full", LATER),
     ("rcpt", "452 4.5.3 too many recipients", LATER),
-    ("rcpt", "550 5.4.5 Daily user sending limit exceeded", TROUBLE),
+    ("rcpt", "550 5.4.5 Daily user sending limit exceeded", LATER),
     ("rcpt", "550 5.1.1 unknown user", NEVER),
     ("rcpt", DROP, LATER),
     ("rcpt", RESET, LATER),
