@@ -22,7 +22,7 @@ stories telling whatifs
 -- data --
 config schema arrays lanes checkpoints db catalog mailstore leadstore due flowstore runstore signingkeys mailbox
 -- edges --
-observe orphans batches leadwork runwork tracking bouncebox bouncereader credentials ratelimits conversations smtp servers engine
+observe orphans collector batches leadwork runwork tracking bouncebox bouncereader credentials ratelimits conversations smtp servers engine
 sendlimits sending loops worker housekeeping wire
 registry commands gate calls dispatch sequencefile accountrows accountfile accountexport doctor leadcard terminal views examples
 openapi referencetables sequencepages reference publicdata public app serving cli_shared cli_work cli_accounts cli_leads

@@ -22,7 +22,7 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
-from cartwheel import mailstore, observe, openapi, orphans, times, wire
+from cartwheel import collector, mailstore, observe, openapi, orphans, times, wire
 from cartwheel.batches import Batches
 from cartwheel.bodies import Why
 from cartwheel.checkpoints import Checkpointer
@@ -234,7 +234,9 @@ def from_environment() -> Application:
     settings = Settings.load()
     observe.start_logging(settings.log_level)
     orphans.stop_with_parent()
-    return Application(settings)
+    application = Application(settings)
+    collector.calm()
+    return application
 
 
 def _when_told_to_stop(hurry: Callable[[], None]) -> None:

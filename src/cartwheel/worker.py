@@ -17,7 +17,7 @@ from multiprocessing.process import BaseProcess
 
 import uvloop
 
-from cartwheel import mailbox, observe, orphans, signingkeys, times
+from cartwheel import collector, mailbox, observe, orphans, signingkeys, times
 from cartwheel.batches import Batches
 from cartwheel.bouncereader import BounceReader
 from cartwheel.composing import Composer
@@ -95,6 +95,7 @@ async def _run(settings: Settings, base_url: str, until: Sequence[signal.Signals
         database = Database(settings.database)
         stack.callback(database.close)
         worker = await asyncio.to_thread(Worker, settings, database, base_url=base_url)
+        collector.calm()
         await worker.start()
         stack.push_async_callback(worker.stop)
         log.info("the worker is ready")
