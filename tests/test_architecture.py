@@ -15,7 +15,7 @@ errors
 -- pure: what there is and what can happen --
 times network events mails leadparts leads emails bodies accounts schedule conditions stepparts steps flows moving
 -- pure: mail --
-reports replies outgoing plaintext merge inert splice mailhtml mime render smtpurl links dkim
+reports replies outgoing plaintext readers merge inert splice mailhtml mime render smtpurl links dkim
 mailparts bounces proofs providers composing boxurl
 -- pure: telling --
 stories telling whatifs

@@ -134,8 +134,7 @@ def _put_app(
 ) -> None:
     from cartwheel import accountfile, cli_work, times
 
-    with cli_work.open_database() as database:
-        owner = cli_work.find_account(cli_work.load_catalog(database), account)
+    with cli_work.opened(account) as (database, owner):
         app = accountfile.put_app(database, owner, name, times.now(), new=new, **values)
     told: dict[str, Any] = {"account": owner.name, "app": app.name, "active": app.active}
     _tell(told | ({"app_id": app.app_id} if tell_id else {}), as_json=as_json)
@@ -146,8 +145,7 @@ def rotate_key(account: AccountName = None, *, as_json: AsJson = False) -> None:
     """Give the account a new API key and password, and show them, this once. The old ones are void at once."""
     from cartwheel import accountfile, cli_work, times
 
-    with cli_work.open_database() as database:
-        owner = cli_work.find_account(cli_work.load_catalog(database), account)
+    with cli_work.opened(account) as (database, owner):
         _tell({"account": owner.name, **accountfile.rotate_key(database, owner, times.now())}, as_json=as_json)
 
 

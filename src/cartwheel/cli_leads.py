@@ -1,12 +1,18 @@
 """The verbs about one lead."""
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cartwheel.cli_shared import AccountName, AsJson
+from cartwheel.cli_shared import ORIGIN, AccountName, AsJson
 
-lead_cli = typer.Typer(no_args_is_help=True, help="Look at one lead, delete it, bring it back.")
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from cartwheel.batches import Work
+    from cartwheel.leadstore import LeadKey
+
+lead_cli = typer.Typer(no_args_is_help=True, help="One lead: look at it, delete it, say whether it is mailed.")
 
 LeadName = Annotated[
     str, typer.Argument(metavar="EMAIL", help="The lead's e-mail address, or its id.", show_default=False)
@@ -42,69 +48,60 @@ def show_lead(
 @lead_cli.command("delete")
 def delete_lead(email: LeadName, account: AccountName = None) -> None:
     """Delete a lead. Its address stays taken, the API answers that it is deleted, and `restore` brings it back."""
-    _work_on(email, account, deleted=True)
+    from cartwheel.leadwork import DeletionWork
+
+    _submit(email, account, lambda key: DeletionWork(key, deleted=True, origin=ORIGIN))
     typer.echo(f"{email} is deleted now. `cartwheel lead restore {email}` brings it back.")
 
 
 @lead_cli.command("restore")
 def restore_lead(email: LeadName, account: AccountName = None) -> None:
     """Bring a deleted lead back as it was."""
-    _work_on(email, account, deleted=False)
+    from cartwheel.leadwork import DeletionWork
+
+    _submit(email, account, lambda key: DeletionWork(key, deleted=False, origin=ORIGIN))
     typer.echo(f"{email} is there again.")
 
 
 @lead_cli.command("untrack")
 def untrack_lead(email: LeadName, account: AccountName = None) -> None:
     """Record no more what a lead opens and clicks."""
-    _track(email, account, on=False)
+    from cartwheel.tracking import TrackWork
+
+    _submit(email, account, lambda key: TrackWork(key, on=False, origin=ORIGIN))
     typer.echo(f"What {email} opens and clicks is not recorded any more.")
 
 
 @lead_cli.command("track")
 def track_lead(email: LeadName, account: AccountName = None) -> None:
     """Record again what a lead opens and clicks."""
-    _track(email, account, on=True)
-    typer.echo(f"What {email} opens and clicks is recorded.")
-
-
-def _track(email: str, account: str | None, *, on: bool) -> None:
-    from cartwheel import cli_work
     from cartwheel.tracking import TrackWork
 
-    with cli_work.open_database() as database:
-        owner = cli_work.find_account(cli_work.load_catalog(database), account)
-        cli_work.submit(database, TrackWork(cli_work.find_lead(database, owner, email), on=on, origin="cli"))
+    _submit(email, account, lambda key: TrackWork(key, on=True, origin=ORIGIN))
+    typer.echo(f"What {email} opens and clicks is recorded.")
 
 
 @lead_cli.command("suppress")
 def suppress_lead(email: LeadName, account: AccountName = None) -> None:
     """Do not mail a lead's address any more, whatever it is in."""
-    _suppress(email, account, suppressed=True)
+    from cartwheel.leadwork import SuppressionWork
+
+    _submit(email, account, lambda key: SuppressionWork(key, suppressed=True, origin=ORIGIN))
     typer.echo(f"{email} is not mailed any more. `cartwheel lead allow {email}` takes it back.")
 
 
 @lead_cli.command("allow")
 def allow_lead(email: LeadName, account: AccountName = None) -> None:
     """Mail a lead's address again, for example after a bounce that was no fault of it."""
-    _suppress(email, account, suppressed=False)
+    from cartwheel.leadwork import SuppressionWork
+
+    _submit(email, account, lambda key: SuppressionWork(key, suppressed=False, origin=ORIGIN))
     typer.echo(f"{email} may be mailed.")
 
 
-def _suppress(email: str, account: str | None, *, suppressed: bool) -> None:
+def _submit(email: str, account: str | None, make: "Callable[[LeadKey], Work[object]]") -> None:
+    """A piece of work on the lead."""
     from cartwheel import cli_work
-    from cartwheel.leadwork import SuppressionWork
 
-    with cli_work.open_database() as database:
-        owner = cli_work.find_account(cli_work.load_catalog(database), account)
-        key = cli_work.find_lead(database, owner, email)
-        cli_work.submit(database, SuppressionWork(key, suppressed=suppressed, origin="cli"))
-
-
-def _work_on(email: str, account: str | None, *, deleted: bool) -> None:
-    from cartwheel import cli_work
-    from cartwheel.leadwork import DeletionWork
-
-    with cli_work.open_database() as database:
-        owner = cli_work.find_account(cli_work.load_catalog(database), account)
-        key = cli_work.find_lead(database, owner, email)
-        cli_work.submit(database, DeletionWork(key, deleted=deleted, origin="cli"))
+    with cli_work.opened(account) as (database, owner):
+        cli_work.submit(database, make(cli_work.find_lead(database, owner, email)))

@@ -2,16 +2,15 @@
 
 import os
 import sys
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from cartwheel.cli_shared import AccountName, AsJson
+from cartwheel.cli_shared import ORIGIN, AccountName, AsJson
 from cartwheel.errors import CartwheelError, NoSuchName
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
     from cartwheel.accounts import Account
     from cartwheel.batches import Batches
@@ -39,14 +38,6 @@ All = Annotated[bool, typer.Option("--all", help="All mails in doubt (with --lea
 Reason = Annotated[str, typer.Option(metavar="TEXT", help="Why; the ledger keeps it with the mail.")]
 
 
-@contextmanager
-def _opened(account: str | None) -> "Iterator[tuple[Database, Account]]":
-    from cartwheel import cli_work
-
-    with cli_work.open_database() as database:
-        yield database, cli_work.find_account(cli_work.load_catalog(database), account)
-
-
 # -- sender domains --
 
 
@@ -70,10 +61,10 @@ def add_domain(
 
     cartwheel domain add shop.example
     """
-    from cartwheel import dkim, signingkeys, times
+    from cartwheel import cli_work, dkim, signingkeys, times
 
     kind = dkim.Algorithm(algorithm)
-    with _opened(account) as (database, owner):
+    with cli_work.opened(account) as (database, owner):
         key = signingkeys.add(database, owner.id, domain, selector or f"cartwheel-{kind}", kind, times.now())
     _tell_records([key], _records([key]), as_json=as_json)
 
@@ -81,9 +72,9 @@ def add_domain(
 @domain_cli.command("list")
 def list_domains(account: AccountName = None, *, as_json: AsJson = False) -> None:
     """List the account's domains and their keys, without what is secret about them."""
-    from cartwheel import mailviews, signingkeys, terminal
+    from cartwheel import cli_work, mailviews, signingkeys, terminal
 
-    with _opened(account) as (database, owner), database.read() as connection:
+    with cli_work.opened(account) as (database, owner), database.read() as connection:
         keys = signingkeys.stored(connection, owner.id)
     if as_json:
         terminal.show_json([mailviews.key_data(key) for key in keys])
@@ -108,9 +99,9 @@ def show_domain(
 
     cartwheel domain show shop.example --carrier include:spf.relay.example --spf "v=spf1 mx ~all"
     """
-    from cartwheel import signingkeys
+    from cartwheel import cli_work, signingkeys
 
-    with _opened(account) as (database, owner), database.read() as connection:
+    with cli_work.opened(account) as (database, owner), database.read() as connection:
         keys = signingkeys.stored(connection, owner.id, domain)
     if not keys:
         raise NoSuchName(f"{owner.name} has no domain {domain}: `cartwheel domain add {domain}` makes a key for it")
@@ -126,9 +117,9 @@ def remove_domain(
     account: AccountName = None,
 ) -> None:
     """Throw a domain's keys away. Its mail is not signed with them from now on."""
-    from cartwheel import signingkeys
+    from cartwheel import cli_work, signingkeys
 
-    with _opened(account) as (database, owner):
+    with cli_work.opened(account) as (database, owner):
         removed = signingkeys.remove(database, owner.id, domain, selector)
     if not removed:
         raise NoSuchName(f"{owner.name} has no key for {domain}" + (f" named {selector}" if selector else ""))
@@ -168,9 +159,9 @@ def _tell_records(keys: "Sequence[SenderKey]", records: "Sequence[Record]", *, a
 @mailbox_cli.command("list")
 def list_mailbox(account: AccountName = None, most: Most = 50, *, as_json: AsJson = False) -> None:
     """List what is kept in the test mailbox, newest first."""
-    from cartwheel import mailbox, mailviews, terminal
+    from cartwheel import cli_work, mailbox, mailviews, terminal
 
-    with _opened(account) as (database, owner), database.read() as connection:
+    with cli_work.opened(account) as (database, owner), database.read() as connection:
         kept = mailbox.kept(connection, owner.id, most)
     if as_json:
         terminal.show_json([mailviews.kept_data(mail) for mail in kept])
@@ -192,11 +183,11 @@ def show_mail(
 
     cartwheel mailbox show 1767225600000000 --html > mail.html
     """
-    from cartwheel import mailbox, mailviews, terminal
+    from cartwheel import cli_work, mailbox, mailviews, terminal
 
     if raw + html + as_json > 1:
         raise typer.BadParameter("--raw, --html and --json are three ways: choose one")
-    with _opened(account) as (database, owner):
+    with cli_work.opened(account) as (database, owner):
         asked = _lead_id(database, owner, lead)
         with database.read() as connection:
             found = mailbox.leads_of(connection, owner.id, number) if asked is None else [asked]
@@ -219,9 +210,9 @@ def show_mail(
 @mailbox_cli.command("clear")
 def clear_mailbox(account: AccountName = None) -> None:
     """Throw everything in the test mailbox away."""
-    from cartwheel import mailbox
+    from cartwheel import cli_work, mailbox
 
-    with _opened(account) as (database, owner), database.write() as connection:
+    with cli_work.opened(account) as (database, owner), database.write() as connection:
         cleared = mailbox.clear(connection, owner.id)
     typer.echo(f"{cleared:,} {'mail is' if cleared == 1 else 'mails are'} gone.")
 
@@ -245,12 +236,12 @@ def list_mails(
 
     cartwheel mail list --state "in doubt"
     """
-    from cartwheel import mailstore, mailviews, terminal
+    from cartwheel import cli_work, mailstore, mailviews, terminal
     from cartwheel.mails import MailState
 
     if state is not None and state not in set(MailState):
         raise typer.BadParameter(f"a mail is {', '.join(MailState)}", param_hint="--state")
-    with _opened(account) as (database, owner):
+    with cli_work.opened(account) as (database, owner):
         lead_id = _lead_id(database, owner, lead)
         with database.read() as connection:
             wanted = MailState(state) if state else None
@@ -307,14 +298,14 @@ def _decide(
 
     if bool(numbers) == every:
         raise typer.BadParameter("give the numbers of the mails, or --all")
-    with _opened(account) as (database, owner):
+    with cli_work.opened(account) as (database, owner):
         found = _in_doubt(database, owner, lead, numbers)
 
         async def decide(batches: "Batches") -> "list[Listed]":
             decided = []
             for entry in found:
                 key = (owner.id, entry.lead_id)
-                work = DoubtWork(key, entry.mail.key, again=again, reason=reason, origin="cli")
+                work = DoubtWork(key, entry.mail.key, again=again, reason=reason, origin=ORIGIN)
                 decided.append(entry._replace(mail=await batches.submit(work)))
             return decided
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cartwheel.cli_sequences import SequenceName
-from cartwheel.cli_shared import AccountName, AsJson
+from cartwheel.cli_shared import ORIGIN, AccountName, AsJson
 
 if TYPE_CHECKING:
     from cartwheel import accounts
@@ -16,8 +16,6 @@ if TYPE_CHECKING:
     from cartwheel.moveplans import MovePlan
 
 sequence_cli = typer.Typer(no_args_is_help=True, help="Who is in the sequences: look, pause, resume, mend, move.")
-
-ORIGIN = "cli"
 
 Everybody = Annotated[bool, typer.Option("--all", help="Everybody who is parked in it.")]
 
@@ -29,10 +27,8 @@ def list_sequences(account: AccountName = None, *, as_json: AsJson = False) -> N
 
     from cartwheel import cli_work, runstore, runviews, terminal
 
-    with cli_work.open_database() as database:
-        owner = cli_work.find_account(cli_work.load_catalog(database), account)
-        with database.read() as connection:
-            runs = runstore.counted(connection, owner.id)
+    with cli_work.opened(account) as (database, owner), database.read() as connection:
+        runs = runstore.counted(connection, owner.id)
     if as_json:
         entries = owner.sequences.values()
         terminal.show_json([runviews.sequence_data(entry, runs.get(entry.id, Counter())) for entry in entries])
@@ -228,6 +224,5 @@ def _at(sequence: str, account: str | None) -> "Iterator[tuple[Database, Account
     """The database, the account and the sequence that are meant."""
     from cartwheel import cli_work
 
-    with cli_work.open_database() as database:
-        owner = cli_work.find_account(cli_work.load_catalog(database), account)
+    with cli_work.opened(account) as (database, owner):
         yield database, owner, cli_work.find_sequence(owner, sequence)

@@ -139,8 +139,7 @@ def _world(
         return worlds.of_file(file), None
     if onward and email is None:
         raise typer.BadParameter("--onward needs a --lead")
-    with cli_work.open_database() as database:
-        owner = cli_work.find_account(cli_work.load_catalog(database), account)
+    with cli_work.opened(account) as (database, owner):
         key = cli_work.find_lead(database, owner, email) if email else None
         return worlds.stored(database, owner, sequence, key, onward=onward)
 

@@ -1,4 +1,4 @@
-"""What the verbs of the command line share: exit codes and options."""
+"""What the verbs of the command line share: exit codes, options, and who they say did it."""
 
 from typing import Annotated
 
@@ -13,3 +13,6 @@ AccountName = Annotated[
     str | None,
     typer.Option("--account", metavar="NAME", help="The account; needless when there is only one."),
 ]
+
+ORIGIN = "cli"
+"""Who did it, in the events of what these verbs change."""

@@ -5,13 +5,12 @@ from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from typing import TypeVar
 
-from cartwheel import catalog, leadstore, times
+from cartwheel import catalog, leadcard, times
 from cartwheel.accounts import Account, Sequence, name_key
 from cartwheel.batches import Batches, Work
 from cartwheel.catalog import Catalog
 from cartwheel.config import Settings
 from cartwheel.db import Database
-from cartwheel.emails import EmailNotValid, read_email
 from cartwheel.errors import NoSuchName, Unavailable
 from cartwheel.leadstore import LeadKey
 
@@ -33,6 +32,13 @@ def open_database(*, migrate: bool = False) -> Iterator[Database]:
         yield database
     finally:
         database.close()
+
+
+@contextmanager
+def opened(account: str | None) -> Iterator[tuple[Database, Account]]:
+    """The database, and the account of this name, or the only one."""
+    with open_database() as database:
+        yield database, find_account(load_catalog(database), account)
 
 
 def check_there(database: Database) -> None:
@@ -69,20 +75,10 @@ def find_sequence(account: Account, name: str) -> Sequence:
 
 def find_lead(database: Database, account: Account, lead: str) -> LeadKey:
     """The lead of this e-mail address or id."""
-    if lead.isascii() and lead.isdigit() and len(lead) <= _LONGEST_ID:
-        return (account.id, int(lead))
-    try:
-        email = read_email(lead)
-    except EmailNotValid:
-        raise NoSuchName(f"{lead} is no e-mail address") from None
-    with database.read() as connection:
-        lead_id = leadstore.find_lead(connection, account.id, email)
-    if lead_id is None:
-        raise NoSuchName(f"the account {account.name} has no lead {email}")
-    return (account.id, lead_id)
-
-
-_LONGEST_ID = 18
+    found = leadcard.find(database, account, lead)
+    if found is None:
+        raise NoSuchName(f"the account {account.name} has no lead {lead}")
+    return found
 
 
 def submit(database: Database, work: Work[T]) -> T:

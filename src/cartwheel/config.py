@@ -12,6 +12,7 @@ from cartwheel import boxurl
 from cartwheel.boxurl import Box
 from cartwheel.errors import BadSetting
 from cartwheel.network import Network, read_network
+from cartwheel.readers import number, yes
 from cartwheel.smtpurl import Route, parse_routes
 
 T = TypeVar("T")
@@ -55,15 +56,6 @@ def setting(default: str, help_: str, read: Callable[[str], T], *, secret: bool 
     return field(metadata={"row": Row(default, help_, read, secret)})  # type: ignore[no-any-return] # as dataclasses do
 
 
-def _number(low: int, high: int) -> Callable[[str], int]:
-    def read(text: str) -> int:
-        if text.isascii() and text.isdigit() and low <= int(text) <= high:
-            return int(text)
-        raise ValueError(f"has to be a whole number from {low} to {high}")
-
-    return read
-
-
 def _choice(kind: type[E]) -> Callable[[str], E]:
     def read(text: str) -> E:
         try:
@@ -76,12 +68,6 @@ def _choice(kind: type[E]) -> Callable[[str], E]:
 
 def _networks(text: str) -> tuple[Network, ...]:
     return tuple(read_network(part) for part in text.split(",") if part.strip())
-
-
-def _yes(text: str) -> bool:
-    if text not in {"yes", "no"}:
-        raise ValueError("has to be yes or no")
-    return text == "yes"
 
 
 def _mail_servers(text: str) -> tuple[Route, ...]:
@@ -156,10 +142,10 @@ class Settings:
         secret=True,
     )
     host: str = setting("127.0.0.1", "The address to listen on.", str)
-    port: int = setting("8080", "The port to listen on; 0 takes any free one.", _number(0, 65535))
-    processes: int = setting("1", "How many processes share the work. More than one needs PostgreSQL.", _number(1, 64))
+    port: int = setting("8080", "The port to listen on; 0 takes any free one.", number(0, 65535))
+    processes: int = setting("1", "How many processes share the work. More than one needs PostgreSQL.", number(1, 64))
     worker: bool = setting(
-        "yes", "Whether `serve` starts a worker, which sends: `no` where `cartwheel worker` runs elsewhere.", _yes
+        "yes", "Whether `serve` starts a worker, which sends: `no` where `cartwheel worker` runs elsewhere.", yes
     )
     public_url: str = setting(
         "", "The server's address as the world sees it, for links. Empty: as it listens.", _public_url
@@ -213,12 +199,12 @@ class Settings:
     log_level: LogLevel = setting(
         "info", "`debug`, `info` (a line for every call), `warning`, `error`.", _choice(LogLevel)
     )
-    max_body: int = setting("1048576", "The largest request body, in bytes.", _number(1024, 1 << 30))
-    max_depth: int = setting("8", "How deep a request may be nested.", _number(4, 64))
-    max_variables: int = setting("1000", "The most values in one request.", _number(10, 1_000_000))
-    max_actions: int = setting("100", "The most actions in one call.", _number(1, 10_000))
+    max_body: int = setting("1048576", "The largest request body, in bytes.", number(1024, 1 << 30))
+    max_depth: int = setting("8", "How deep a request may be nested.", number(4, 64))
+    max_variables: int = setting("1000", "The most values in one request.", number(10, 1_000_000))
+    max_actions: int = setting("100", "The most actions in one call.", number(1, 10_000))
     queue: int = setting(
-        "2000", "The most calls that wait at a time; one more is told to come again.", _number(1, 1_000_000)
+        "2000", "The most calls that wait at a time; one more is told to come again.", number(1, 1_000_000)
     )
 
     @classmethod

@@ -41,21 +41,21 @@ class StepWork(OneLead):
 
     def __init__(self, key: LeadKey, flow_key: FlowKey, flow: Flow | None) -> None:
         super().__init__(key, flow.parts if flow else Part.SEQUENCES, "sequence")
-        self._sequence_id, self._version = flow_key[1], flow_key[2]
+        _, self.sequence_id, self._version = flow_key
         self._flow = flow
 
     def decide(self, desk: Desk) -> bool:
         """Whether the run was due."""
         lead = self.lead(desk)
-        run = lead.runs.get(self._sequence_id)
+        run = lead.runs.get(self.sequence_id)
         if run is None or run.due_at is None or run.due_at > desk.now or run.version != self._version:
             return False  # somebody was here since it was found
         if lead.deleted_at is not None:
-            lead.unenrol(self._sequence_id, desk.now)
+            lead.unenrol(self.sequence_id, desk.now)
         elif self._flow is None:
             lead.park(run, f"version {self._version} of the sequence is gone or cannot be read: see the log")
         else:
-            flows.advance(lead, self._sequence_id, self._flow, desk.account(lead.account_id), desk.now)
+            flows.advance(lead, self.sequence_id, self._flow, desk.account(lead.account_id), desk.now)
         return True
 
 
@@ -89,27 +89,25 @@ class Engine:
 
     async def round(self) -> bool:
         """Take the runs that are due along, as many as go into a transaction; true if there may be more."""
-        found: dict[int, tuple[LeadKey, int]] = {}
-
-        async def find(lane: Lane, now: datetime) -> Sequence[StepWork]:
-            rows = await lane.fetch(DUE_RUNS, [(to_micros(now),)])
-            await self._flows.learn({(row[0], row[2], row[3]) for row in rows})
-            works = []
-            for account_id, lead_id, sequence_id, version in rows:
-                key = (account_id, sequence_id, version)
-                work = StepWork((account_id, lead_id), key, self._flows.get(key))
-                found[id(work)] = ((account_id, lead_id), sequence_id)
-                works.append(work)
-            return works
-
-        done = await self._batches.sweep(find)
+        done = await self._batches.sweep(self._find)
         for work, result in done:
             if isinstance(result, Exception):
+                assert isinstance(work, StepWork)
                 log.error("a run could not be taken along", exc_info=result)
-                key, sequence_id = found[id(work)]
-                await self._batches.submit(ParkWork(key, sequence_id, f"Cartwheel failed: {type(result).__name__}"))
+                await self._batches.submit(
+                    ParkWork(work.key, work.sequence_id, f"Cartwheel failed: {type(result).__name__}")
+                )
         self.taken += len(done)
         return len(done) == MOST_AT_ONCE
+
+    async def _find(self, lane: Lane, now: datetime) -> Sequence[StepWork]:
+        rows = await lane.fetch(DUE_RUNS, [(to_micros(now),)])
+        await self._flows.learn({(row[0], row[2], row[3]) for row in rows})
+        works = []
+        for account_id, lead_id, sequence_id, version in rows:
+            key = (account_id, sequence_id, version)
+            works.append(StepWork((account_id, lead_id), key, self._flows.get(key)))
+        return works
 
     async def release(self) -> bool:
         """Wake those whom a pause held, where the sequence goes on again."""

@@ -11,7 +11,8 @@ from cartwheel import leadstore, times
 from cartwheel.accounts import Account, CustomField
 from cartwheel.catalog import Catalog
 from cartwheel.db import Database
-from cartwheel.errors import LeadNotFound
+from cartwheel.emails import EmailNotValid, read_email
+from cartwheel.errors import LeadNotFound, NoSuchName
 from cartwheel.leadparts import CustomValue, Grant, Part, Parts
 from cartwheel.leads import Lead
 from cartwheel.leadstore import Happened, LeadKey, Wanted
@@ -109,6 +110,22 @@ class LeadCard:
 
     def _time(self, at: datetime | None) -> str | None:
         return at.astimezone(self.account.zone).isoformat() if at else None
+
+
+def find(database: Database, account: Account, who: str) -> LeadKey | None:
+    """The lead of this e-mail address, or of this id, which may have no lead. Raises `NoSuchName` for what is neither."""
+    if who.isascii() and who.isdigit() and len(who) <= _LONGEST_ID:
+        return (account.id, int(who))
+    try:
+        email = read_email(who)
+    except EmailNotValid:
+        raise NoSuchName(f"{who} is no e-mail address") from None
+    with database.read() as connection:
+        lead_id = leadstore.find_lead(connection, account.id, email)
+    return None if lead_id is None else (account.id, lead_id)
+
+
+_LONGEST_ID = 18
 
 
 async def read_card(

@@ -17,12 +17,12 @@ class OneLead:
     may_make_lead = False
 
     def __init__(self, key: LeadKey, parts: Parts, origin: str) -> None:
-        self._key = key
+        self.key = key
         self.origin = origin
         self.wanted: Sequence[Wanted] = [Wanted(*key, None, parts)]
 
     def lead(self, desk: Desk) -> Lead:
-        lead = desk.any_lead(*self._key)
+        lead = desk.any_lead(*self.key)
         if lead is None:
             raise LeadNotFound
         return lead

@@ -83,7 +83,6 @@ class HandOverWork(OneLead):
 
     def __init__(self, key: LeadKey, mail_key: int, flow: Flow | None, posts: "Posts", limits: SendLimits) -> None:
         super().__init__(key, Part.QUEUE | Part.PROFILE | Part.SEQUENCES | Part.SUPPRESSION, "sequence")
-        self.key = key
         self.mail_key = mail_key
         self._flow = flow
         self._posts = posts
@@ -349,8 +348,6 @@ class Sender:
         self._released_at_version = -1
         self._lines = observe.LineLog("cartwheel.mails", "mail")
         self._under_way: set[asyncio.Task[Any]] = set()
-        self.sent = 0
-        """How many mails servers have taken from this process."""
 
     async def round(self) -> bool:
         """Hand over what is due, but not to servers that have enough under way; true if there may be more."""
@@ -407,6 +404,7 @@ class Sender:
         """Wait for the mails that are under way."""
         while self._under_way:
             await asyncio.wait(self._under_way)
+        self._lines.flush()
 
     async def _find(self, lane: Lane, now: datetime) -> Sequence[HandOverWork]:
         rows = await lane.fetch(_DUE_MAILS, [(to_micros(now),)])
@@ -424,10 +422,9 @@ class Sender:
         leads = {(row[0], row[1]): row[2:] for row in await lane.fetch(_WHO, [work.key for work in works])}
         limits: set[Limit] = set()
         for work, box in zip(works, boxes, strict=True):
-            step = work.step(box)
-            if step is not None and work.key in leads:
+            step, account = work.step(box), self._batches.catalog.accounts.get(work.key[0])
+            if step is not None and account is not None and work.key in leads:
                 email, test = leads[work.key]
-                account = self._batches.catalog.accounts[work.key[0]]
                 with suppress(Unsendable):  # the piece itself will say so
                     post = self._posts.for_mail(step.sender or account.mail.sender, test=test)
                     limits.update(limits_of(post.server, email))
@@ -459,7 +456,6 @@ class Sender:
             await self._settle(letter, outcome, lambda now: now + SEES_TO_IT)
             return
         outcome = await post.send(outgoing, until=letter.mail.next_at or self._clock())
-        self.sent += outcome.fate is Fate.ACCEPTED
         kept = None
         if post is self._posts.mailbox:
             kept = mailbox.row_of(letter.account.id, letter.lead.id, letter.mail, outgoing, self._clock())

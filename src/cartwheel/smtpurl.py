@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from cartwheel.errors import BadSetting
+from cartwheel.readers import number, yes
 
 T = TypeVar("T")
 
@@ -37,25 +38,10 @@ def option(default: T, help_: str, read: Callable[[str], T]) -> T:
     return field(default=default, metadata={"help": help_, "read": read})
 
 
-def _number(low: int, high: int) -> Callable[[str], int]:
-    def read(text: str) -> int:
-        if text.isascii() and text.isdigit() and low <= int(text) <= high:
-            return int(text)
-        raise ValueError(f"has to be a whole number from {low} to {high}")
-
-    return read
-
-
 def _seconds(text: str) -> float:
     if re.fullmatch(r"\d{1,5}(\.\d{1,3})?", text, re.ASCII) and float(text):
         return float(text)
     raise ValueError("has to be a number of seconds")
-
-
-def _yes(text: str) -> bool:
-    if text not in {"yes", "no"}:
-        raise ValueError("has to be yes or no")
-    return text == "yes"
 
 
 def _tls(text: str) -> Tls:
@@ -79,18 +65,18 @@ class Server:
     user: str = ""
     password: str = field(default="", repr=False)
     tls: Tls = option(Tls.AUTO, "STARTTLS: `off`, `auto` (if offered), `required`.", _tls)
-    verify: bool = option(True, "Whether the server's certificate has to be right.", _yes)
+    verify: bool = option(True, "Whether the server's certificate has to be right.", yes)
     ehlo: str = option("", "The name to greet with; this machine's, if it is a full one, else its address.", _name)
-    connections: int = option(10, "How many connections are open at most.", _number(1, 1000))
-    messages: int = option(500, "How many messages one connection takes.", _number(1, 1_000_000))
+    connections: int = option(10, "How many connections are open at most.", number(1, 1000))
+    messages: int = option(500, "How many messages one connection takes.", number(1, 1_000_000))
     idle: float = option(20.0, "Seconds after which an unused connection is closed.", _seconds)
     connect_timeout: float = option(30.0, "Seconds to wait for a connection, and for its encryption.", _seconds)
     command_timeout: float = option(120.0, "Seconds to wait for each answer, and for progress of a message.", _seconds)
     dot_timeout: float = option(600.0, "Seconds to wait for the answer to a whole message.", _seconds)
-    per_second: int = option(0, "How many messages a second at most; 0 is without limit.", _number(0, 100_000))
-    per_hour: int = option(0, "How many messages in any hour.", _number(0, 10_000_000))
-    domain_per_second: int = option(0, "The same for each receiving domain.", _number(0, 100_000))
-    domain_per_hour: int = option(0, "The same for each receiving domain.", _number(0, 10_000_000))
+    per_second: int = option(0, "How many messages a second at most; 0 is without limit.", number(0, 100_000))
+    per_hour: int = option(0, "How many messages in any hour.", number(0, 10_000_000))
+    domain_per_second: int = option(0, "The same for each receiving domain.", number(0, 100_000))
+    domain_per_hour: int = option(0, "The same for each receiving domain.", number(0, 10_000_000))
 
     @property
     def name(self) -> str:

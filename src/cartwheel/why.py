@@ -7,11 +7,10 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any, NamedTuple
 
-from cartwheel import accounts, flowstore, leadcard, leadstore, simulator, telling
+from cartwheel import accounts, flowstore, leadcard, simulator, telling
 from cartwheel.accounts import Account
 from cartwheel.catalog import Catalog
 from cartwheel.db import Database
-from cartwheel.emails import EmailNotValid, read_email
 from cartwheel.errors import NoSuchName
 from cartwheel.events import (
     LeadDeleted,
@@ -296,7 +295,7 @@ def _flows(database: Database, keys: set[FlowKey]) -> dict[FlowKey, Flow]:
 
 def ask(database: Database, catalog: Catalog, account: Account, who: str, about: str | None, now: datetime) -> Answer:
     """`who` is an address or a lead's id; `about` a sequence's name or a mail's number. Raises `NoSuchName`."""
-    key = _find(database, account, who)
+    key = leadcard.find(database, account, who)
     if key is None:
         text = f"{account.name} has no lead {who}: it was never added, or has another address now."
         return Answer(account, who, [Fact(About.LEAD, text, stops=True)])
@@ -309,15 +308,3 @@ def ask(database: Database, catalog: Catalog, account: Account, who: str, about:
             f"{known.lead.email} has no mail {about}, and there is no such sequence, but {there or 'none'}"
         )
     return Answer(account, known.lead.email, explain(known, now, sequence=sequence, mail=mail))
-
-
-def _find(database: Database, account: Account, who: str) -> LeadKey | None:
-    if who.isascii() and who.isdigit():
-        return (account.id, int(who))
-    try:
-        email = read_email(who)
-    except EmailNotValid:
-        raise NoSuchName(f"{who} is no e-mail address") from None
-    with database.read() as connection:
-        lead_id = leadstore.find_lead(connection, account.id, email)
-    return None if lead_id is None else (account.id, lead_id)
