@@ -15,8 +15,8 @@ import fill
 import psycopg
 from psycopg import sql
 
-from cartwheel import migrations
-from cartwheel.lanes import SqliteFile, connect_sqlite
+from cartwheel.data import migrations
+from cartwheel.data.lanes import SqliteFile, connect_sqlite
 
 
 class Copies(Protocol):

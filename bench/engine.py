@@ -21,13 +21,14 @@ import databases
 import sequencefill
 import uvloop
 
-from cartwheel import engine, times
-from cartwheel.batches import Batches
-from cartwheel.db import Database
-from cartwheel.engine import Engine
-from cartwheel.flowstore import Flows
-from cartwheel.lanes import Lane
+from cartwheel import times
+from cartwheel.data.db import Database
+from cartwheel.data.flowstore import Flows
+from cartwheel.data.lanes import Lane
 from cartwheel.times import to_micros
+from cartwheel.work import engine
+from cartwheel.work.batches import Batches
+from cartwheel.work.engine import Engine
 
 FEW = 10_000
 LOOKS = 200

@@ -10,8 +10,10 @@ from typing import Any
 import psycopg
 import sqlalchemy as sa
 
-from cartwheel import accountfile, schema, times
-from cartwheel.db import Database
+from cartwheel import times
+from cartwheel.accountfiles import accountfile
+from cartwheel.data import schema
+from cartwheel.data.db import Database
 
 _FIRST = (
     "ada alan anita barbara bjarne carol dana dennis edsger eva frances grace guido hedy ivan joan john karen ken "

@@ -18,7 +18,7 @@ import psycopg
 from psycopg.types.numeric import Int8BinaryDumper
 from sqlalchemy import BigInteger, Boolean, Integer, Text
 
-from cartwheel import schema
+from cartwheel.data import schema
 
 GROUP = 64
 KINDS, WEIGHTS = ("create", "tag", "points", "get"), (4, 4, 1, 1)

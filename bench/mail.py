@@ -25,9 +25,10 @@ import sequencefill
 import sqlalchemy as sa
 from processes import cpu_seconds, family, memory, result_of, running
 
-from cartwheel import dkim, mailstore, schema
-from cartwheel.db import Database
-from cartwheel.mails import MailState
+from cartwheel.data import mailstore, schema
+from cartwheel.data.db import Database
+from cartwheel.leads.mails import MailState
+from cartwheel.mail import dkim
 
 HERE = Path(__file__).parent
 KEYS = {"none": None, "ed25519": dkim.Algorithm.ED25519, "rsa": dkim.Algorithm.RSA}

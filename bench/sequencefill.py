@@ -7,9 +7,12 @@ from typing import Any
 import fill
 import sqlalchemy as sa
 
-from cartwheel import accountfile, dkim, schema, times
-from cartwheel.catalog import touch
-from cartwheel.db import Database
+from cartwheel import times
+from cartwheel.accountfiles import accountfile
+from cartwheel.data import schema
+from cartwheel.data.catalog import touch
+from cartwheel.data.db import Database
+from cartwheel.mail import dkim
 
 ACCOUNT = 1
 HOUR = 3_600 * 1_000_000

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from cartwheel import schema
-from cartwheel.cli import main
+from cartwheel.cli.main import main
+from cartwheel.data import schema
 from harness import Api
 
 

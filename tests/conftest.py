@@ -9,7 +9,7 @@ import psycopg
 import pytest
 from argon2 import PasswordHasher
 
-from cartwheel import credentials
+from cartwheel.api import credentials
 from commandline import Cartwheel
 from harness import Api, Server, new_api
 

@@ -17,12 +17,14 @@ import sqlalchemy as sa
 import tomli_w
 import uvicorn
 
-from cartwheel import accountfile, schema, serving
+from cartwheel import serving
+from cartwheel.accountfiles import accountfile
 from cartwheel.app import Application
 from cartwheel.config import Settings
-from cartwheel.db import Database
-from cartwheel.leadwork import DeletionWork
-from cartwheel.ratelimits import Pace
+from cartwheel.data import schema
+from cartwheel.data.db import Database
+from cartwheel.data.ratelimits import Pace
+from cartwheel.work.leadwork import DeletionWork
 
 T = TypeVar("T")
 

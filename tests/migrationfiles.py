@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from cartwheel import migrations
+from cartwheel.data import migrations
 
 
 def add_migration(monkeypatch: pytest.MonkeyPatch, folder: Path, name: str, *lines: str) -> None:

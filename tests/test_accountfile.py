@@ -9,11 +9,14 @@ import sqlalchemy as sa
 import tomli_w
 from argon2 import PasswordHasher
 
-from cartwheel import accountexport, accountfile, catalog, credentials, schema, sequencefile, times
-from cartwheel.composing import content_of
-from cartwheel.db import Database
+from cartwheel import times
+from cartwheel.accountfiles import accountexport, accountfile, sequencefile
+from cartwheel.api import credentials
+from cartwheel.data import catalog, schema
+from cartwheel.data.db import Database
 from cartwheel.errors import BadAccountFile
-from cartwheel.steps import EmailStep
+from cartwheel.mail.composing import content_of
+from cartwheel.sequences.steps import EmailStep
 from conftest import Databases
 from harness import Api
 

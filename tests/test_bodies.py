@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cartwheel.bodies import Limits, Unreadable, read_body, read_form
+from cartwheel.api.bodies import Limits, Unreadable, read_body, read_form
 
 LIMITS = Limits(body=1 << 20, depth=8, variables=1000)
 FORM = "application/x-www-form-urlencoded"

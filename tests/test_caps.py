@@ -6,7 +6,9 @@ from typing import Any
 import pytest
 import tomli_w
 
-from cartwheel import accountfile, accounts, catalog
+from cartwheel import accounts
+from cartwheel.accountfiles import accountfile
+from cartwheel.data import catalog
 from cartwheel.errors import BadAccountFile
 from commandline import name_of
 from harness import Api

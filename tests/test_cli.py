@@ -14,8 +14,9 @@ import pytest
 import typer
 from typer.core import TyperGroup
 
-from cartwheel import config, terminal
-from cartwheel.cli import cli
+from cartwheel import config
+from cartwheel.cli.main import cli
+from cartwheel.views import terminal
 from commandline import Cartwheel, name_of
 from harness import DEMO, Api
 
@@ -339,8 +340,8 @@ def alone(*arguments: str, **environment: str) -> subprocess.CompletedProcess[st
 @pytest.mark.parametrize("arguments", [("--help",), ("--version",), ("config",), ("lead", "--help"), ("fly",)])
 def test_what_needs_no_database_loads_none(arguments: tuple[str, ...]) -> None:
     loaded = {line.rpartition("|")[2].strip() for line in alone(*arguments).stderr.splitlines()}
-    assert "cartwheel.cli" in loaded
-    assert not loaded & {"sqlalchemy", "psycopg", "uvicorn", "starlette", "asyncio", "cartwheel.catalog"}
+    assert "cartwheel.cli.main" in loaded
+    assert not loaded & {"sqlalchemy", "psycopg", "uvicorn", "starlette", "asyncio", "cartwheel.data.catalog"}
 
 
 def test_a_verb_alone_in_its_process_knows_the_commands(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from cartwheel.bodies import Limits, read_form
+from cartwheel.api.bodies import Limits, read_form
 from harness import Api
 
 CLIENTS = Path(__file__).parent / "clients"

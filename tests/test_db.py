@@ -6,10 +6,10 @@ import psycopg
 import pytest
 import sqlalchemy as sa
 
-from cartwheel import db
-from cartwheel.db import Database
+from cartwheel.data import db
+from cartwheel.data.db import Database
+from cartwheel.data.lanes import PATIENCE
 from cartwheel.errors import Unavailable
-from cartwheel.lanes import PATIENCE
 from conftest import Databases
 
 

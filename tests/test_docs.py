@@ -9,10 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from cartwheel import accountfile, times
-from cartwheel.cli import pages
-from cartwheel.db import Database
-from cartwheel.steps import STEP_TYPES
+from cartwheel import times
+from cartwheel.accountfiles import accountfile
+from cartwheel.cli.main import pages
+from cartwheel.data.db import Database
+from cartwheel.sequences.steps import STEP_TYPES
 from conftest import Databases
 
 ROOT = Path(__file__).parent.parent

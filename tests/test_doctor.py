@@ -8,8 +8,9 @@ import pytest
 import sqlalchemy as sa
 from office import Office
 
-from cartwheel import doctor, schema, times
-from cartwheel.db import Database
+from cartwheel import times
+from cartwheel.data import doctor, schema
+from cartwheel.data.db import Database
 from commandline import Cartwheel
 from harness import Api, Server, new_api
 

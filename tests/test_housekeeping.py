@@ -8,11 +8,11 @@ import psycopg
 import pytest
 import sqlalchemy as sa
 
-from cartwheel import schema
-from cartwheel.batches import MOST_IN_BATCH
+from cartwheel.data import schema
 from cartwheel.errors import LeadNotFound
-from cartwheel.housekeeping import IDEMPOTENCY_KEPT, MOST_FORGOTTEN, Housekeeping
 from cartwheel.times import to_micros
+from cartwheel.work.batches import MOST_IN_BATCH
+from cartwheel.work.housekeeping import IDEMPOTENCY_KEPT, MOST_FORGOTTEN, Housekeeping
 from conftest import Databases
 from harness import Api, Server, new_api
 

@@ -6,10 +6,10 @@ import threading
 import psycopg
 import pytest
 
-from cartwheel import schema
-from cartwheel.db import Database
+from cartwheel.data import schema
+from cartwheel.data.db import Database
+from cartwheel.data.lanes import Insert, PostgresLane, Select, SqliteLane
 from cartwheel.errors import Unavailable
-from cartwheel.lanes import Insert, PostgresLane, Select, SqliteLane
 from conftest import Databases
 
 COUNTER = Select(schema.counters, ("name", "next"), by=("name",))

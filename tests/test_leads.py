@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cartwheel.events import (
+from cartwheel.leads.events import (
     Event,
     LeadCreated,
     LeadDeleted,
@@ -26,8 +26,8 @@ from cartwheel.events import (
     TagAssigned,
     TagUnassigned,
 )
-from cartwheel.leadparts import NOT_STORED, ROW, SCORE, CustomValue, Enrolment, Gdpr, Membership, Part, RunStatus
-from cartwheel.leads import Lead
+from cartwheel.leads.lead import Lead
+from cartwheel.leads.leadparts import NOT_STORED, ROW, SCORE, CustomValue, Enrolment, Gdpr, Membership, Part, RunStatus
 
 START = datetime(2026, 3, 1, tzinfo=UTC)
 DAY = timedelta(days=1)

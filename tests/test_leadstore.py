@@ -9,10 +9,10 @@ from typing import Any
 import psycopg
 import pytest
 
-from cartwheel import leadstore, schema
-from cartwheel.arrays import dumpers
-from cartwheel.leadparts import Gdpr
-from cartwheel.leads import Lead
+from cartwheel.data import leadstore, schema
+from cartwheel.data.arrays import dumpers
+from cartwheel.leads.lead import Lead
+from cartwheel.leads.leadparts import Gdpr
 from conftest import Databases
 from harness import Api, Server, new_api
 

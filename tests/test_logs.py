@@ -14,7 +14,7 @@ from typing import Any
 import httpx
 import pytest
 
-from cartwheel import observe
+from cartwheel.process import observe
 from conftest import Databases
 from harness import API_PASSWORD, Api, Server, new_api
 from rawhttp import request, say

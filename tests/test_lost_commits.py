@@ -9,9 +9,9 @@ from typing import Any
 import psycopg
 import pytest
 
-from cartwheel import schema
-from cartwheel.dispatch import Request
-from cartwheel.lanes import Lane, PostgresLane
+from cartwheel.api.dispatch import Request
+from cartwheel.data import schema
+from cartwheel.data.lanes import Lane, PostgresLane
 from cartwheel.network import Client, read_address
 from conftest import Databases
 from cutlines import Exchange

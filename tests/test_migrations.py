@@ -11,8 +11,8 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy.engine.interfaces import ReflectedIndex
 
-from cartwheel import schema
-from cartwheel.db import Database, migration_names
+from cartwheel.data import schema
+from cartwheel.data.db import Database, migration_names
 from cartwheel.errors import BadSetting, Unavailable
 from conftest import Databases
 from migrationfiles import add_migration

@@ -5,7 +5,8 @@ from collections.abc import Iterator
 import pytest
 import sqlalchemy as sa
 
-from cartwheel import network, schema
+from cartwheel import network
+from cartwheel.data import schema
 from cartwheel.network import Client, find_client, read_address, read_network, read_networks
 from conftest import Databases
 from harness import Server, new_api

@@ -8,9 +8,10 @@ import openapi_spec_validator
 import pytest
 from openapi_schema_validator import OAS31Validator
 
-from cartwheel import openapi, wire
-from cartwheel.commands import COMMANDS
-from cartwheel.examples import Examples, form, run_examples
+from cartwheel.api import wire
+from cartwheel.api.commands import COMMANDS
+from cartwheel.reference import openapi
+from cartwheel.reference.examples import Examples, form, run_examples
 from harness import Api
 
 DOCUMENT = openapi.document("https://cartwheel.example")

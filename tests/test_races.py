@@ -13,12 +13,13 @@ import pytest
 import sqlalchemy as sa
 import tomli_w
 
-from cartwheel import accountfile, schema
-from cartwheel.batches import MOST_IN_BATCH, Desk, IdempotencyKey
-from cartwheel.dispatch import Request
-from cartwheel.leadparts import SCORE, Part
-from cartwheel.leadstore import Wanted
+from cartwheel.accountfiles import accountfile
+from cartwheel.api.dispatch import Request
+from cartwheel.data import schema
+from cartwheel.data.leadstore import Wanted
+from cartwheel.leads.leadparts import SCORE, Part
 from cartwheel.network import Client, read_address
+from cartwheel.work.batches import MOST_IN_BATCH, Desk, IdempotencyKey
 from conftest import Databases
 from harness import Api, Server, new_api
 from watchedlanes import Watch, watch_lanes

@@ -24,8 +24,9 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from cartwheel import accountfile, times
-from cartwheel.db import Database
+from cartwheel import times
+from cartwheel.accountfiles import accountfile
+from cartwheel.data.db import Database
 from cartwheel.errors import BadSetting
 from cartwheel.serving import Certificate
 from conftest import Databases

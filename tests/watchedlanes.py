@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from cartwheel.db import Database
-from cartwheel.lanes import Lane
+from cartwheel.data.db import Database
+from cartwheel.data.lanes import Lane
 
 Step = Callable[[Lane], None]
 

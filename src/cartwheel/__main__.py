@@ -1,3 +1,3 @@
-from cartwheel.cli import main
+from cartwheel.cli.main import main
 
 main()

@@ -21,8 +21,8 @@ from cartwheel.errors import (
     StepNotFound,
     TagNotFound,
 )
-from cartwheel.events import Names
-from cartwheel.leadparts import ANY_TIME, PROFILE_FIELDS, Entry
+from cartwheel.leads.events import Names
+from cartwheel.leads.leadparts import ANY_TIME, PROFILE_FIELDS, Entry
 from cartwheel.network import Network
 
 EVERY_COMMAND = "*"

@@ -22,21 +22,25 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
-from cartwheel import collector, mailstore, observe, openapi, orphans, times, wire
-from cartwheel.batches import Batches
-from cartwheel.bodies import Why
-from cartwheel.checkpoints import Checkpointer
+from cartwheel import times
+from cartwheel.api import wire
+from cartwheel.api.bodies import Why
+from cartwheel.api.dispatch import Answer, Dispatcher, Request
+from cartwheel.api.gate import Gate
+from cartwheel.api.registry import COMMANDS
 from cartwheel.config import LogLevel, Settings
-from cartwheel.db import Database
-from cartwheel.dispatch import Answer, Dispatcher, Request
+from cartwheel.data import mailstore
+from cartwheel.data.checkpoints import Checkpointer
+from cartwheel.data.db import Database
+from cartwheel.data.ratelimits import app_limits
+from cartwheel.data.signingkeys import link_signer
 from cartwheel.errors import Unavailable
-from cartwheel.gate import Gate
-from cartwheel.housekeeping import Housekeeping
 from cartwheel.network import Client, find_client, within
-from cartwheel.public import Public
-from cartwheel.ratelimits import app_limits
-from cartwheel.registry import COMMANDS
-from cartwheel.signingkeys import link_signer
+from cartwheel.process import collector, observe, orphans
+from cartwheel.public.pages import Public
+from cartwheel.reference import openapi
+from cartwheel.work.batches import Batches
+from cartwheel.work.housekeeping import Housekeeping
 
 log = logging.getLogger(__name__)
 

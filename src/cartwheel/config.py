@@ -8,12 +8,12 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
-from cartwheel import boxurl
-from cartwheel.boxurl import Box
+from cartwheel.bounces import boxurl
+from cartwheel.bounces.boxurl import Box
 from cartwheel.errors import BadSetting
+from cartwheel.mail.smtpurl import Route, parse_routes
 from cartwheel.network import Network, read_network
 from cartwheel.readers import number, yes
-from cartwheel.smtpurl import Route, parse_routes
 
 T = TypeVar("T")
 E = TypeVar("E", bound=StrEnum)
@@ -115,7 +115,7 @@ def _secrets(text: str) -> Mapping[str, str]:
         raise ValueError("has to look like `postmark=SECRET, sendgrid=KEY`, each name once")
     if not secrets:
         return secrets
-    from cartwheel.providers import PROVIDERS  # noqa: PLC0415 - takes long, and few need it
+    from cartwheel.bounces.providers import PROVIDERS  # noqa: PLC0415 - takes long, and few need it
 
     if unknown := secrets.keys() - PROVIDERS.keys():
         raise ValueError(f"no provider {min(unknown)}; there are {', '.join(PROVIDERS)}")

@@ -30,26 +30,18 @@ from rich.highlighter import JSONHighlighter
 from rich.markup import escape
 from rich.text import Text
 
-from cartwheel import (
-    accountfile,
-    cli_work,
-    leadcard,
-    mailbox,
-    observe,
-    serving,
-    simulator,
-    storyviews,
-    terminal,
-    times,
-    views,
-    whatifs,
-    worlds,
-)
+from cartwheel import serving, times
+from cartwheel.accountfiles import accountfile
 from cartwheel.app import Application
+from cartwheel.cli import context
 from cartwheel.config import Settings
-from cartwheel.db import Database
+from cartwheel.data import mailbox
+from cartwheel.data.db import Database
+from cartwheel.data.leadstore import find_lead
 from cartwheel.errors import CannotServe
-from cartwheel.leadstore import find_lead
+from cartwheel.process import observe
+from cartwheel.simulation import simulator, whatifs, worlds
+from cartwheel.views import leadcard, storyviews, tables, terminal
 from cartwheel.worker import Child
 
 log = logging.getLogger(__name__)
@@ -238,7 +230,7 @@ class _Teller(threading.Thread):
         what_ifs = ["opened:1", "tag:Customer@12d"]
         options = "".join(f" --what-if {text}" for text in what_ifs)
         _show(f"cartwheel simulate '{SEQUENCE}' --lead {HERO} --for '30 days'{options}")
-        known = cli_work.load_catalog(self._database)
+        known = context.load_catalog(self._database)
         account = known.accounts[ACCOUNT]
         key = (ACCOUNT, self._lead_id(HERO))
         world, lead = worlds.stored(self._database, account, SEQUENCE, key, onward=False)
@@ -258,11 +250,11 @@ class _Teller(threading.Thread):
             return find_lead(connection, ACCOUNT, email) or 0
 
     def _show_lead(self, email: str) -> None:
-        known = cli_work.load_catalog(self._database)
+        known = context.load_catalog(self._database)
         key = (ACCOUNT, self._lead_id(email))
         card = asyncio.run(leadcard.read_card(self._database, known, key, most_events=100))
         _say(f"[bold]What Cartwheel knows about {email}[/bold]\n")
-        terminal.show(*terminal.indented(views.card(card)), Text())
+        terminal.show(*terminal.indented(tables.card(card)), Text())
 
     def _show_way_on(self) -> None:
         _say("[bold]Your turn[/bold]\n")

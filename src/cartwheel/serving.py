@@ -25,12 +25,14 @@ from uvicorn.config import STARTUP_FAILURE
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 from uvicorn.supervisors import Multiprocess
 
-from cartwheel import config, observe, wire
+from cartwheel import config
+from cartwheel.api import wire
+from cartwheel.api.wire import Reply
 from cartwheel.app import Application
 from cartwheel.config import LogLevel, Settings
-from cartwheel.db import Database
+from cartwheel.data.db import Database
 from cartwheel.errors import BadSetting, CannotServe, CartwheelError
-from cartwheel.wire import Reply
+from cartwheel.process import observe
 from cartwheel.worker import Child
 
 log = logging.getLogger(__name__)

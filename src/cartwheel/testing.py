@@ -7,9 +7,10 @@ assert [mail.subject for mail in story.mails] == ["Welcome, Ada", "Three things 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from cartwheel import schedule, simulator, whatifs, worlds
-from cartwheel.stories import BadSimulation, Ended, Happening, Story, StoryMail, What
-from cartwheel.whatifs import WhatIf
+from cartwheel.sequences import schedule
+from cartwheel.simulation import simulator, whatifs, worlds
+from cartwheel.simulation.stories import BadSimulation, Ended, Happening, Story, StoryMail, What
+from cartwheel.simulation.whatifs import WhatIf
 
 __all__ = ["BadSimulation", "Ended", "Happening", "Story", "StoryMail", "What", "WhatIf", "simulate"]
 

@@ -17,19 +17,21 @@ from multiprocessing.process import BaseProcess
 
 import uvloop
 
-from cartwheel import collector, mailbox, observe, orphans, signingkeys, times
-from cartwheel.batches import Batches
-from cartwheel.bouncereader import BounceReader
-from cartwheel.composing import Composer
+from cartwheel import times
 from cartwheel.config import Settings
-from cartwheel.db import Database
-from cartwheel.engine import Engine
-from cartwheel.flowstore import Flows
-from cartwheel.loops import Loop
-from cartwheel.mailbox import MailboxTransport
-from cartwheel.sending import Posts, Sender
-from cartwheel.servers import Post, Servers
-from cartwheel.signingkeys import SigningKeys
+from cartwheel.data import mailbox, signingkeys
+from cartwheel.data.db import Database
+from cartwheel.data.flowstore import Flows
+from cartwheel.data.mailbox import MailboxTransport
+from cartwheel.data.signingkeys import SigningKeys
+from cartwheel.mail.composing import Composer
+from cartwheel.process import collector, observe, orphans
+from cartwheel.process.loops import Loop
+from cartwheel.sending.bouncereader import BounceReader
+from cartwheel.sending.sender import Posts, Sender
+from cartwheel.sending.servers import Post, Servers
+from cartwheel.work.batches import Batches
+from cartwheel.work.engine import Engine
 
 log = logging.getLogger(__name__)
 

@@ -13,10 +13,12 @@ import sqlalchemy as sa
 import tomli_w
 from argon2 import PasswordHasher
 
-from cartwheel import accountfile, credentials, schema
+from cartwheel.accountfiles import accountfile
 from cartwheel.accounts import ApiKey
-from cartwheel.catalog import Catalog
-from cartwheel.gate import FREE_FAILURES, LONGEST_WAIT_S, Gate, NewestCatalog
+from cartwheel.api import credentials
+from cartwheel.api.gate import FREE_FAILURES, LONGEST_WAIT_S, Gate, NewestCatalog
+from cartwheel.data import schema
+from cartwheel.data.catalog import Catalog
 from cartwheel.network import Client, read_address
 from conftest import Databases
 from harness import API_PASSWORD, Api, Server, new_api

@@ -11,8 +11,9 @@ import pytest
 import sqlalchemy as sa
 import tomli_w
 
-from cartwheel import accountfile, schema
-from cartwheel.dispatch import Request
+from cartwheel.accountfiles import accountfile
+from cartwheel.api.dispatch import Request
+from cartwheel.data import schema
 from cartwheel.network import Client, read_address
 from conftest import Databases
 from harness import Api, Server, new_api

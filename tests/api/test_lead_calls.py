@@ -6,8 +6,9 @@ import pytest
 import sqlalchemy as sa
 import tomli_w
 
-from cartwheel import accountfile, schema
-from cartwheel.leadparts import PROFILE_FIELDS
+from cartwheel.accountfiles import accountfile
+from cartwheel.data import schema
+from cartwheel.leads.leadparts import PROFILE_FIELDS
 from harness import Api, Server, new_api
 
 ADA = "ada@shop.example"

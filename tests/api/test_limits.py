@@ -6,10 +6,10 @@ import httpx
 import psycopg
 import pytest
 
-from cartwheel import accountfile
+from cartwheel.accountfiles import accountfile
 from cartwheel.accounts import App, Mode
-from cartwheel.db import Database
-from cartwheel.ratelimits import Pace, SharedLimits
+from cartwheel.data.db import Database
+from cartwheel.data.ratelimits import Pace, SharedLimits
 from conftest import Databases
 from harness import DEMO, Api, Clock, Server, new_api
 

@@ -2,8 +2,8 @@ from typing import Any
 
 import pytest
 
-from cartwheel import schema
-from cartwheel.housekeeping import Housekeeping
+from cartwheel.data import schema
+from cartwheel.work.housekeeping import Housekeeping
 from harness import Api
 
 ADA = "ada@shop.example"

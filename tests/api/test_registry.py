@@ -4,10 +4,10 @@ from typing import Any
 
 import pytest
 
-from cartwheel import wire
-from cartwheel.commands import COMMANDS
-from cartwheel.examples import DELETED, LEAD, LEADS, Provocation, provocations
-from cartwheel.registry import Command
+from cartwheel.api import wire
+from cartwheel.api.commands import COMMANDS
+from cartwheel.api.registry import Command
+from cartwheel.reference.examples import DELETED, LEAD, LEADS, Provocation, provocations
 from harness import Api, Server, new_api
 
 ALL = [provocation for command in COMMANDS.values() for provocation in provocations(command)]

@@ -4,7 +4,7 @@ from datetime import UTC, datetime, time, timedelta
 from functools import lru_cache
 from zoneinfo import ZoneInfo
 
-from cartwheel.schedule import DAYS, Window
+from cartwheel.sequences.schedule import DAYS, Window
 
 MINUTE = timedelta(minutes=1)
 DAY = timedelta(days=1)

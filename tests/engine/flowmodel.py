@@ -14,7 +14,7 @@ from zoneinfo import ZoneInfo
 
 from clockscan import first_minute, scan
 
-from cartwheel.schedule import DAYS, Window
+from cartwheel.sequences.schedule import DAYS, Window
 
 Step = dict[str, Any]
 

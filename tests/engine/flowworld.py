@@ -8,10 +8,10 @@ from zoneinfo import ZoneInfo
 import msgspec
 
 from cartwheel.accounts import Account, CustomField, FieldType, MailingList, Option, Sequence, Tag, name_key
-from cartwheel.flows import Flow, advance
-from cartwheel.leadparts import Enrolment, Gdpr
-from cartwheel.leads import Lead
-from cartwheel.steps import AnyStep
+from cartwheel.leads.lead import Lead
+from cartwheel.leads.leadparts import Enrolment, Gdpr
+from cartwheel.sequences.flows import Flow, advance
+from cartwheel.sequences.steps import AnyStep
 
 NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)  # a Monday
 

@@ -4,7 +4,7 @@ from datetime import datetime, timedelta
 from random import Random
 from typing import Any
 
-from cartwheel.schedule import DAYS
+from cartwheel.sequences.schedule import DAYS
 
 Step = dict[str, Any]
 

@@ -22,13 +22,14 @@ from flowmodel import Book, Plan, World, look
 from office import Office
 from randomflows import CITIES, LEAD_ZONES, LISTS, SEQUENCES, TAGS, Dice
 
-from cartwheel import accountfile, schema
-from cartwheel.housekeeping import Housekeeping
-from cartwheel.leadwork import DeletionWork
-from cartwheel.links import MailId
-from cartwheel.steps import STEP_TYPES
+from cartwheel.accountfiles import accountfile
+from cartwheel.data import schema
+from cartwheel.mail.links import MailId
+from cartwheel.sending.tracking import ClickWork, OpenWork
+from cartwheel.sequences.steps import STEP_TYPES
 from cartwheel.times import from_micros, to_micros
-from cartwheel.tracking import ClickWork, OpenWork
+from cartwheel.work.housekeeping import Housekeeping
+from cartwheel.work.leadwork import DeletionWork
 from conftest import Databases
 from harness import API_PASSWORD, Api, Server
 

@@ -5,9 +5,9 @@ from typing import Any
 import pytest
 from flowworld import flow
 
-from cartwheel.flows import Flow
-from cartwheel.moving import MailKey, Move, Way, letter
-from cartwheel.steps import EmailStep
+from cartwheel.sequences.flows import Flow
+from cartwheel.sequences.moving import MailKey, Move, Way, letter
+from cartwheel.sequences.steps import EmailStep
 
 
 def mail(subject: str, **values: Any) -> dict[str, Any]:

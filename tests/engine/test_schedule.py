@@ -9,7 +9,7 @@ from clockscan import DAY, MINUTE, clock, first_minute, interval, scan
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cartwheel.schedule import DAYS, At, BadSchedule, Delay, Unit, Window, due, is_open, zone
+from cartwheel.sequences.schedule import DAYS, At, BadSchedule, Delay, Unit, Window, due, is_open, zone
 
 quick = settings(max_examples=100, derandomize=True, deadline=None, database=None)
 

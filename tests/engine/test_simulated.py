@@ -14,16 +14,18 @@ import tomli_w
 from office import Office
 from randomflows import LISTS, SEQUENCES, TAGS, Dice, Step
 
-from cartwheel import accountfile, mailbox, schema, simulator, worlds
+from cartwheel.accountfiles import accountfile
 from cartwheel.accounts import Account
-from cartwheel.batches import Desk
-from cartwheel.events import KINDS
-from cartwheel.housekeeping import Housekeeping
-from cartwheel.leadparts import RunStatus
-from cartwheel.leadwork import OneLead
-from cartwheel.stories import Story, What
+from cartwheel.data import mailbox, schema
+from cartwheel.leads.events import KINDS
+from cartwheel.leads.leadparts import RunStatus
+from cartwheel.simulation import simulator, worlds
+from cartwheel.simulation.stories import Story, What
+from cartwheel.simulation.whatifs import WhatIf, act, read
 from cartwheel.times import from_micros, to_micros
-from cartwheel.whatifs import WhatIf, act, read
+from cartwheel.work.batches import Desk
+from cartwheel.work.housekeeping import Housekeeping
+from cartwheel.work.leadwork import OneLead
 from conftest import Databases
 from harness import API_PASSWORD, Api, Server
 

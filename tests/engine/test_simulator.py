@@ -12,10 +12,12 @@ import pytest
 import tomli_w
 from flowworld import MAIL
 
-from cartwheel import accountfile, schema, simulator
+from cartwheel.accountfiles import accountfile
+from cartwheel.data import schema
 from cartwheel.errors import BadAccountFile, CartwheelError
+from cartwheel.simulation import simulator
+from cartwheel.simulation.whatifs import BadWhatIf
 from cartwheel.testing import BadSimulation, Ended, Story, What, simulate
-from cartwheel.whatifs import BadWhatIf
 from commandline import Cartwheel
 from harness import DEMO, Api
 

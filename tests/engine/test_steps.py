@@ -11,8 +11,8 @@ import pytest
 from flowworld import ACCOUNT, MAIL, NOON, Walk, flow
 
 from cartwheel.accounts import Account
-from cartwheel.leadparts import RunStatus
-from cartwheel.steps import STEP_TYPES, AnyStep
+from cartwheel.leads.leadparts import RunStatus
+from cartwheel.sequences.steps import STEP_TYPES, AnyStep
 
 HAS_TAG = {"type": "has_tag", "tag": "Customer"}
 

@@ -9,8 +9,8 @@ import pytest
 import tomli_w
 from office import Office, states
 
-from cartwheel import accountfile
-from cartwheel.mails import MailState
+from cartwheel.accountfiles import accountfile
+from cartwheel.leads.mails import MailState
 from harness import Api, Server
 
 ADA = "ada@shop.example"

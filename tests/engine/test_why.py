@@ -8,13 +8,13 @@ import pytest
 from flowworld import ACCOUNT, MAIL, NOON, Walk
 from msgspec.structs import replace as changed
 
-from cartwheel.events import Event, MailBounced, MailNotSent, SequenceLeft, SequenceParked
-from cartwheel.flows import advance
-from cartwheel.leadcard import Entry
-from cartwheel.leadparts import Consent, Gdpr, SuppressionReason
-from cartwheel.leads import Lead
-from cartwheel.mails import Mail, MailState
-from cartwheel.why import About, Fact, Known, explain
+from cartwheel.leads.events import Event, MailBounced, MailNotSent, SequenceLeft, SequenceParked
+from cartwheel.leads.lead import Lead
+from cartwheel.leads.leadparts import Consent, Gdpr, SuppressionReason
+from cartwheel.leads.mails import Mail, MailState
+from cartwheel.sequences.flows import advance
+from cartwheel.views.leadcard import Entry
+from cartwheel.views.why import About, Fact, Known, explain
 from commandline import Cartwheel
 from harness import Api
 

@@ -9,8 +9,9 @@ from typing import Any
 import sqlalchemy as sa
 from callers import Attempt, Book, Outcome
 
-from cartwheel import doctor, schema, times
-from cartwheel.db import Database
+from cartwheel import times
+from cartwheel.data import doctor, schema
+from cartwheel.data.db import Database
 
 
 @dataclass

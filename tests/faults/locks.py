@@ -6,7 +6,7 @@ from contextlib import contextmanager
 
 import psycopg
 
-from cartwheel.db import Database
+from cartwheel.data.db import Database
 
 
 @contextmanager

@@ -13,14 +13,15 @@ from office import Office
 from realserver import STOP_S, ForkedProcess, clean_environment, wait_until
 from sink import Sink
 
-from cartwheel import doctor, schema, times
-from cartwheel.batches import Desk, IdempotencyKey
-from cartwheel.leadparts import Gdpr, Part
-from cartwheel.leads import Lead
-from cartwheel.leadstore import Wanted
-from cartwheel.mails import MailState
-from cartwheel.sending import lease
-from cartwheel.smtpurl import Server as MailServer
+from cartwheel import times
+from cartwheel.data import doctor, schema
+from cartwheel.data.leadstore import Wanted
+from cartwheel.leads.lead import Lead
+from cartwheel.leads.leadparts import Gdpr, Part
+from cartwheel.leads.mails import MailState
+from cartwheel.mail.smtpurl import Server as MailServer
+from cartwheel.sending.sender import lease
+from cartwheel.work.batches import Desk, IdempotencyKey
 from harness import Server, new_api
 
 SHOP = """

@@ -12,9 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from cartwheel import accountfile, times
-from cartwheel.cli import main
-from cartwheel.db import Database
+from cartwheel import times
+from cartwheel.accountfiles import accountfile
+from cartwheel.cli.main import main
+from cartwheel.data.db import Database
 
 START_S = 30
 STOP_S = 20
@@ -112,8 +113,8 @@ _FORKS.set_forkserver_preload(
     [
         "__main__",
         "cartwheel.app",
-        "cartwheel.cli",
-        "cartwheel.cli_accounts",
+        "cartwheel.cli.main",
+        "cartwheel.cli.accounts",
         "cartwheel.serving",
         "cartwheel.worker",
         "sqlalchemy.dialects.postgresql.psycopg",

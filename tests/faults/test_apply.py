@@ -9,10 +9,12 @@ from typing import Any
 import sqlalchemy as sa
 from realserver import ForkedProcess, clean_environment
 
-from cartwheel import accountfile, schema, times
-from cartwheel.catalog import key_digest
-from cartwheel.credentials import matches
-from cartwheel.db import Database
+from cartwheel import times
+from cartwheel.accountfiles import accountfile
+from cartwheel.api.credentials import matches
+from cartwheel.data import schema
+from cartwheel.data.catalog import key_digest
+from cartwheel.data.db import Database
 
 AT_ONCE = 4
 ROUNDS = 5

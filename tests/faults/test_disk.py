@@ -15,7 +15,7 @@ from callers import Book, Caller, Load, Outcome
 from locks import locked
 from realserver import ServerProcess, healthy, make_account, serving, wait_until
 
-from cartwheel.lanes import LOCK_WAIT_S
+from cartwheel.data.lanes import LOCK_WAIT_S
 from conftest import Databases
 
 AT_ONCE_S = 1

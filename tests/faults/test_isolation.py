@@ -11,10 +11,10 @@ from callers import Book, Outcome, many_callers
 from locks import locked
 from realserver import make_account, serving, wait_until
 
-from cartwheel.batches import Desk, IdempotencyKey
-from cartwheel.leadparts import Part
-from cartwheel.leads import Lead
-from cartwheel.leadstore import Wanted
+from cartwheel.data.leadstore import Wanted
+from cartwheel.leads.lead import Lead
+from cartwheel.leads.leadparts import Part
+from cartwheel.work.batches import Desk, IdempotencyKey
 from conftest import Databases
 from harness import Api, Server
 

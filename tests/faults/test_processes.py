@@ -17,9 +17,9 @@ import sqlalchemy as sa
 from callers import Answer, Book, Caller, Load, Outcome
 from realserver import ACCOUNT, PACED_APP, ServerProcess, make_account, serving, wait_until
 
-from cartwheel.db import Database
-from cartwheel.housekeeping import Housekeeping
-from cartwheel.lanes import LOCK_WAIT_S
+from cartwheel.data.db import Database
+from cartwheel.data.lanes import LOCK_WAIT_S
+from cartwheel.work.housekeeping import Housekeeping
 from conftest import Databases
 from harness import Server
 

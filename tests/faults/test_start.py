@@ -12,8 +12,8 @@ from argon2 import PasswordHasher
 from callers import Book, Outcome, many_callers
 from realserver import ServerProcess, free_port, make_account, serving
 
-from cartwheel import credentials
-from cartwheel.db import Database
+from cartwheel.api import credentials
+from cartwheel.data.db import Database
 from conftest import Databases
 from migrationfiles import add_migration
 

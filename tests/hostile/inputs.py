@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-from cartwheel import schema
+from cartwheel.data import schema
 from harness import Api, Server, new_api
 
 FORM = "application/x-www-form-urlencoded"

@@ -20,7 +20,7 @@ from inputs import (
     nothing_changes,
 )
 
-from cartwheel import schema
+from cartwheel.data import schema
 from harness import Api, Server
 from rawhttp import Line, request
 

@@ -16,7 +16,7 @@ import pytest
 import sqlalchemy as sa
 from mutations import Mutant, Mutator
 
-from cartwheel import schema
+from cartwheel.data import schema
 from harness import Api, Server
 
 MUTANTS = int(os.environ.get("HOSTILE_MUTANTS", "0"))

@@ -4,7 +4,7 @@ from typing import Any
 
 from hooksigning import SENT
 
-from cartwheel.reports import Kind
+from cartwheel.bounces.reports import Kind
 
 ADA = "ada@people.example"
 MESSAGE_ID = "c1.7.3f9a2b@mail.shop.example"

@@ -13,8 +13,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from cryptography.x509.oid import NameOID
 
-from cartwheel.providers import read_hook
-from cartwheel.reports import Report
+from cartwheel.bounces.providers import read_hook
+from cartwheel.bounces.reports import Report
 
 NOW = datetime(2026, 3, 10, 9, 15, 30, tzinfo=UTC)
 SENT = datetime(2026, 3, 10, 9, 15, 5, tzinfo=UTC)

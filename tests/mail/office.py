@@ -5,9 +5,9 @@ import threading
 from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
-from cartwheel import mailstore
 from cartwheel.config import Settings
-from cartwheel.mails import Mail, MailState
+from cartwheel.data import mailstore
+from cartwheel.leads.mails import Mail, MailState
 from cartwheel.worker import Worker
 from harness import Api, Server
 

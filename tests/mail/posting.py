@@ -3,10 +3,10 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from cartwheel.outgoing import Outgoing
-from cartwheel.replies import Outcome
-from cartwheel.smtp import Pool
-from cartwheel.smtpurl import parse
+from cartwheel.mail.outgoing import Outgoing
+from cartwheel.mail.replies import Outcome
+from cartwheel.mail.smtpurl import parse
+from cartwheel.sending.smtp import Pool
 
 LETTER = Outgoing("bounces@acme.example", "ada@shop.example", b"Subject: hello\r\n\r\nHello Ada\r\n")
 

@@ -10,8 +10,10 @@ import sqlalchemy as sa
 import tomli_w
 from office import Office, states
 
-from cartwheel import accountfile, schema, times
-from cartwheel.mails import MailState
+from cartwheel import times
+from cartwheel.accountfiles import accountfile
+from cartwheel.data import schema
+from cartwheel.leads.mails import MailState
 from commandline import Cartwheel
 from conftest import Databases
 from harness import Server, new_api

@@ -8,10 +8,10 @@ from urllib.parse import quote
 import httpx
 import sqlalchemy as sa
 
-from cartwheel import schema
-from cartwheel.links import Kind, MailId, Signer
-from cartwheel.mails import MailState
-from cartwheel.signingkeys import link_signer
+from cartwheel.data import schema
+from cartwheel.data.signingkeys import link_signer
+from cartwheel.leads.mails import MailState
+from cartwheel.mail.links import Kind, MailId, Signer
 from cartwheel.times import to_micros
 from harness import Api
 

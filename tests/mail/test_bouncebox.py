@@ -17,12 +17,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from imapserver import CHATTER, CLOSE, CLOSE_AFTER, HANG, SAY_NO, Fault, ImapServer
 
-from cartwheel import boxurl
-from cartwheel.bouncebox import BounceBox, BoxTrouble, Collected
-from cartwheel.bounces import read_report
+from cartwheel.bounces import boxurl
+from cartwheel.bounces.bouncebox import BounceBox, BoxTrouble, Collected
+from cartwheel.bounces.mailparts import MOST_BYTES
+from cartwheel.bounces.reading import read_report
+from cartwheel.bounces.reports import Kind
 from cartwheel.errors import Overloaded, Unavailable
-from cartwheel.mailparts import MOST_BYTES
-from cartwheel.reports import Kind
 
 SOON_S = 0.1
 """How long a server may be silent that is silent for ever."""

@@ -15,10 +15,10 @@ from imapserver import HANG, ImapServer, in_a_thread
 from office import Office, mails, states
 from sink import Sink, Taken
 
-from cartwheel import schema
 from cartwheel.config import Settings, find
+from cartwheel.data import schema
 from cartwheel.errors import BadSetting
-from cartwheel.mails import MailState
+from cartwheel.leads.mails import MailState
 from commandline import Cartwheel as CommandLine
 from commandline import Ran
 from conftest import Databases

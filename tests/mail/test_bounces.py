@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cartwheel.bounces import _read, read_report
-from cartwheel.mailparts import MOST_BYTES, Mail
-from cartwheel.reports import LONGEST_DIAGNOSTIC, STATUS, Kind, Report, find_status, one_line, weigh
+from cartwheel.bounces.mailparts import MOST_BYTES, Mail
+from cartwheel.bounces.reading import _read, read_report
+from cartwheel.bounces.reports import LONGEST_DIAGNOSTIC, STATUS, Kind, Report, find_status, one_line, weigh
 
 SAMPLES = {path.stem: path.read_bytes() for path in sorted((Path(__file__).parent / "reports").glob("*.eml"))}
 MESSAGE_ID = "c1.7.3f9a2b@mail.shop.example"

@@ -2,7 +2,7 @@
 
 import pytest
 
-from cartwheel import boxurl
+from cartwheel.bounces import boxurl
 from cartwheel.errors import BadSetting
 
 

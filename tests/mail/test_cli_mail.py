@@ -11,8 +11,9 @@ from sentmail import SentMail, send_mail
 from sink import TAKE_AND_DROP, Sink
 from test_dkim import verified
 
-from cartwheel import schema, times
-from cartwheel.mails import MailState
+from cartwheel import times
+from cartwheel.data import schema
+from cartwheel.leads.mails import MailState
 from commandline import Cartwheel, Ran
 from conftest import Databases
 from harness import Api, Server, new_api

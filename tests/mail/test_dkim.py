@@ -21,7 +21,7 @@ from dkim.canonicalization import Relaxed
 from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
-from cartwheel.dkim import Algorithm, CannotSign, Record, Signer, canonical_body, dns_records, new_key, sign
+from cartwheel.mail.dkim import Algorithm, CannotSign, Record, Signer, canonical_body, dns_records, new_key, sign
 
 Header = tuple[bytes, bytes]
 

@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 from nasty import NASTY, VALUES
 from selectolax.lexbor import LexborHTMLParser, LexborNode
 
-from cartwheel.mailhtml import Kind
-from cartwheel.merge import BadContent, clean_value
-from cartwheel.render import Content, compile_mail
+from cartwheel.mail.mailhtml import Kind
+from cartwheel.mail.merge import BadContent, clean_value
+from cartwheel.mail.render import Content, compile_mail
 
 quick = settings(max_examples=100, derandomize=True, deadline=None, database=None)
 

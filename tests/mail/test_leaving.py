@@ -12,8 +12,8 @@ from office import Office, mails, states
 from runshop import ADA, LATER, MAIL, NewShop, Shop, shops
 from sink import WAIT, Sink, Taken
 
-from cartwheel import schema
-from cartwheel.mails import MailState
+from cartwheel.data import schema
+from cartwheel.leads.mails import MailState
 from commandline import Cartwheel
 from conftest import Databases
 from harness import Server

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
-from cartwheel.links import Kind, MailId, Payload, Signer
+from cartwheel.mail.links import Kind, MailId, Payload, Signer
 
 quick = settings(max_examples=100, derandomize=True, deadline=None, database=None)
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cartwheel.merge import MERGE_NAMES, Cover, Field, Template
+from cartwheel.mail.merge import MERGE_NAMES, Cover, Field, Template
 
 quick = settings(max_examples=100, derandomize=True, deadline=None, database=None)
 

@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 from nasty import NASTY, VALUES
 
 from cartwheel.emails import EmailNotValid
-from cartwheel.inert import one_line
-from cartwheel.merge import BadContent, clean_value
-from cartwheel.mime import Attachment, address, file_entity, header, header_text, media_type_of, quoted
+from cartwheel.mail.inert import one_line
+from cartwheel.mail.merge import BadContent, clean_value
+from cartwheel.mail.mime import Attachment, address, file_entity, header, header_text, media_type_of, quoted
 
 quick = settings(max_examples=100, derandomize=True, deadline=None, database=None)
 

@@ -11,8 +11,8 @@ import sqlalchemy as sa
 from office import Office, mails
 from runshop import ADA, LATER, MAIL, NEW, NewShop, Shop, opened, shops
 
-from cartwheel import schema
-from cartwheel.mails import MailState
+from cartwheel.data import schema
+from cartwheel.leads.mails import MailState
 from commandline import Cartwheel
 from conftest import Databases
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cartwheel.plaintext import as_text
+from cartwheel.mail.plaintext import as_text
 
 TAGS = "<p> </p> <ul> <li> </ul> <a> </a> <h1> </h1> <pre> <blockquote> <td> <br> x"
 

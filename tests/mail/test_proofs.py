@@ -32,9 +32,9 @@ from hooksigning import (
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from cartwheel.bounces.proofs import HookRefused
+from cartwheel.bounces.providers import PROVIDERS, read_hook
 from cartwheel.errors import CartwheelError
-from cartwheel.proofs import HookRefused
-from cartwheel.providers import PROVIDERS, read_hook
 
 HONEST = {provider: SIGNERS[provider](payload, SENT) for provider, payload, kind, _ in SAYINGS if kind}
 SIGNING = sorted(OLDEST)

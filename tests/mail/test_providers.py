@@ -11,10 +11,10 @@ from hooksigning import SENT, SIGNERS, from_sendgrid, from_ses, read, signed
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cartwheel.bounces import read_report
-from cartwheel.proofs import HookRefused
-from cartwheel.providers import PROVIDERS, echo_headers
-from cartwheel.reports import Kind
+from cartwheel.bounces.proofs import HookRefused
+from cartwheel.bounces.providers import PROVIDERS, echo_headers
+from cartwheel.bounces.reading import read_report
+from cartwheel.bounces.reports import Kind
 
 quick = settings(max_examples=300, derandomize=True, deadline=None, database=None)
 GIVES_RETURN_PATH = {"ses", "mailgun", "sparkpost"}

@@ -6,9 +6,9 @@ import re
 import pytest
 from sentmail import FORM, SentMail, send_mail
 
-from cartwheel import schema
-from cartwheel.leadparts import Gdpr
-from cartwheel.links import Kind
+from cartwheel.data import schema
+from cartwheel.leads.leadparts import Gdpr
+from cartwheel.mail.links import Kind
 from harness import Api, new_api
 
 NASTY = "<script>alert('x')</script>\"{email}"

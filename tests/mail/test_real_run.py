@@ -15,8 +15,9 @@ import sqlalchemy as sa
 from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import SMTP, Envelope, Session
 
-from cartwheel import accountfile, schema
-from cartwheel.db import Database
+from cartwheel.accountfiles import accountfile
+from cartwheel.data import schema
+from cartwheel.data.db import Database
 from cartwheel.times import now
 from commandline import Cartwheel as CommandLine
 from conftest import Databases

@@ -15,10 +15,10 @@ from hypothesis import strategies as st
 from nasty import NASTY, VALUES
 from selectolax.lexbor import LexborHTMLParser
 
-from cartwheel.mailhtml import Kind
-from cartwheel.merge import MERGE_NAMES, BadContent
-from cartwheel.mime import Attachment, address
-from cartwheel.render import CompiledMail, Content, compile_mail
+from cartwheel.mail.mailhtml import Kind
+from cartwheel.mail.merge import MERGE_NAMES, BadContent
+from cartwheel.mail.mime import Attachment, address
+from cartwheel.mail.render import CompiledMail, Content, compile_mail
 
 quick = settings(max_examples=100, derandomize=True, deadline=None, database=None)
 

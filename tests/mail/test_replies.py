@@ -2,7 +2,7 @@
 
 import pytest
 
-from cartwheel.replies import Fate, Phase, Reply, broken_off, classify
+from cartwheel.mail.replies import Fate, Phase, Reply, broken_off, classify
 
 MAIL, RCPT, DATA, DOT = Phase.MAIL, Phase.RCPT, Phase.DATA, Phase.DOT
 ACCEPTED, LATER, NEVER, TROUBLE = Fate.ACCEPTED, Fate.LATER, Fate.NEVER, Fate.SERVER_TROUBLE

@@ -8,13 +8,13 @@ import sqlalchemy as sa
 from office import Office, mails
 from runshop import ADA, LATER, MAIL, NEW, NewShop, Shop, opened, shops
 
-from cartwheel import schema
-from cartwheel.links import Kind, MailId
-from cartwheel.mails import MailState
-from cartwheel.reports import Kind as Reported
-from cartwheel.reports import Report
-from cartwheel.signingkeys import link_signer
-from cartwheel.tracking import record
+from cartwheel.bounces.reports import Kind as Reported
+from cartwheel.bounces.reports import Report
+from cartwheel.data import schema
+from cartwheel.data.signingkeys import link_signer
+from cartwheel.leads.mails import MailState
+from cartwheel.mail.links import Kind, MailId
+from cartwheel.sending.tracking import record
 from commandline import Cartwheel
 from conftest import Databases
 

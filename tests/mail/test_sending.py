@@ -16,12 +16,14 @@ import tomli_w
 from office import Office, mails, states
 from sink import DROP, TAKE_AND_DROP, WAIT, Act, Sink
 
-from cartwheel import accountfile, dkim, schema
-from cartwheel.composing import Composer
-from cartwheel.mails import MailState
-from cartwheel.sending import HandOverWork
+from cartwheel.accountfiles import accountfile
+from cartwheel.data import schema
+from cartwheel.leads.mails import MailState
+from cartwheel.mail import dkim
+from cartwheel.mail.composing import Composer
+from cartwheel.sending.sender import HandOverWork
+from cartwheel.sending.tracking import TrackWork
 from cartwheel.times import to_micros
-from cartwheel.tracking import TrackWork
 from commandline import name_of
 from conftest import Databases
 from harness import DEMO, Api, Server, new_api

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from office import Office, mails, states
 from sink import Sink
 
-from cartwheel.mails import MailState
-from cartwheel.sendlimits import FARTHEST, SendLimits, limits_of
-from cartwheel.smtpurl import Server as MailServer
+from cartwheel.leads.mails import MailState
+from cartwheel.mail.smtpurl import Server as MailServer
+from cartwheel.sending.sendlimits import FARTHEST, SendLimits, limits_of
 from cartwheel.times import from_micros, to_micros
 from conftest import Databases
 from harness import Server, new_api

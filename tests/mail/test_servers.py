@@ -7,10 +7,10 @@ import pytest
 from posting import LETTER
 from sink import AS_USUAL, DROP, STALL, Sink
 
-from cartwheel.outgoing import Outgoing
-from cartwheel.replies import Fate, Outcome, Phase
-from cartwheel.servers import TRIAL_WAIT_S, Breaker, Servers
-from cartwheel.smtpurl import parse_routes
+from cartwheel.mail.outgoing import Outgoing
+from cartwheel.mail.replies import Fate, Outcome, Phase
+from cartwheel.mail.smtpurl import parse_routes
+from cartwheel.sending.servers import TRIAL_WAIT_S, Breaker, Servers
 
 pytestmark = pytest.mark.anyio
 

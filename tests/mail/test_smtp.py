@@ -23,10 +23,10 @@ from sink import (
     Sink,
 )
 
-from cartwheel.outgoing import Outgoing
-from cartwheel.replies import Fate
-from cartwheel.smtp import Pool
-from cartwheel.smtpurl import parse
+from cartwheel.mail.outgoing import Outgoing
+from cartwheel.mail.replies import Fate
+from cartwheel.mail.smtpurl import parse
+from cartwheel.sending.smtp import Pool
 
 pytestmark = pytest.mark.anyio
 

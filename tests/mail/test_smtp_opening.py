@@ -14,8 +14,8 @@ from cryptography.x509.oid import NameOID
 from posting import LETTER, pool_to, send_one
 from sink import DROP, EXTENSIONS, STALL, Act, Sink
 
-from cartwheel.outgoing import Outgoing
-from cartwheel.replies import Fate, Phase
+from cartwheel.mail.outgoing import Outgoing
+from cartwheel.mail.replies import Fate, Phase
 
 pytestmark = pytest.mark.anyio
 

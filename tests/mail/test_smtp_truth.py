@@ -23,8 +23,8 @@ from sink import (
     Sink,
 )
 
-from cartwheel.outgoing import Outgoing
-from cartwheel.replies import Fate, Outcome
+from cartwheel.mail.outgoing import Outgoing
+from cartwheel.mail.replies import Fate, Outcome
 
 REPLIES: list[Act] = [
     "200 fine",

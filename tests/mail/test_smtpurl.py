@@ -3,7 +3,7 @@
 import pytest
 
 from cartwheel.errors import BadSetting
-from cartwheel.smtpurl import Server, Tls, options, parse, parse_routes
+from cartwheel.mail.smtpurl import Server, Tls, options, parse, parse_routes
 
 PASSWORD = "Pa55w0rd"
 

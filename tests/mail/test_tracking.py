@@ -10,13 +10,14 @@ import httpx
 import pytest
 from sentmail import BROWSER, SentMail, send_mail
 
-from cartwheel import app, schema
+from cartwheel import app
+from cartwheel.bounces.reports import Kind as Reported
+from cartwheel.bounces.reports import Report
 from cartwheel.config import Settings
+from cartwheel.data import schema
 from cartwheel.errors import BadSetting
-from cartwheel.links import Kind
-from cartwheel.reports import Kind as Reported
-from cartwheel.reports import Report
-from cartwheel.tracking import is_machine, record
+from cartwheel.mail.links import Kind
+from cartwheel.sending.tracking import is_machine, record
 from conftest import Databases
 from harness import ENVIRONMENT, Api, Server, new_api
 

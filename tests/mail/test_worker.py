@@ -9,8 +9,8 @@ import httpx
 import pytest
 from sink import Sink
 
-from cartwheel import accountfile
-from cartwheel.db import Database
+from cartwheel.accountfiles import accountfile
+from cartwheel.data.db import Database
 from cartwheel.times import now
 from conftest import Databases
 from test_serving import Cartwheel, until

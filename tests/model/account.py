@@ -9,8 +9,8 @@ from typing import Any
 from calls import Encoded, encode, resolve
 from vocabulary import Chosen, Lead
 
-from cartwheel import schema
-from cartwheel.housekeeping import Housekeeping
+from cartwheel.data import schema
+from cartwheel.work.housekeeping import Housekeeping
 from harness import DEMO, Server, new_api
 from model import Model
 from rawhttp import Line, request

@@ -15,10 +15,10 @@ from account import HISTORIES, Account, housekeeping, ordered
 from calls import EMAILS, Dice, Encoded
 from vocabulary import Answer, Lead, State
 
-from cartwheel import schema
-from cartwheel.dispatch import Request
-from cartwheel.leadwork import ExpiryWork
+from cartwheel.api.dispatch import Request
+from cartwheel.data import schema
 from cartwheel.network import Client, read_address
+from cartwheel.work.leadwork import ExpiryWork
 from harness import Server
 from rawhttp import Line, request
 

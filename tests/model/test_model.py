@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule, run_state_machine_as_test
 from vocabulary import ERRORS, SUCCESSES, Lead
 
-from cartwheel.batches import Work
-from cartwheel.events import KINDS
-from cartwheel.leadwork import DeletionWork
+from cartwheel.leads.events import KINDS
+from cartwheel.work.batches import Work
+from cartwheel.work.leadwork import DeletionWork
 from harness import Server
 
 IN_SUITE = 30

@@ -1,0 +1,53 @@
+"""`export-account`: an account written as a file that `apply` takes."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from functools import reduce
+from typing import Any
+
+import msgspec
+import tomli_w
+
+from cartwheel.accountfiles.accountfile import (
+    AccountFile,
+    AccountPart,
+    FieldPart,
+    ListPart,
+    OptionPart,
+    TagPart,
+    app_part,
+)
+from cartwheel.accountfiles.sequencefile import SequencePart
+from cartwheel.accounts import Account, App
+
+
+def write(account: Account, apps: Sequence[App], sequences: Iterable[SequencePart]) -> str:
+    """The account as a file; key and password are not in it, because nobody knows them any more."""
+    file = AccountFile(
+        account=AccountPart(account.name, account.zone.key, account.gdpr, account.active, mail=account.mail),
+        apps=[app_part(app) for app in apps],
+        lists=[ListPart(entry.name, entry.public_name) for entry in account.lists.values()],
+        tags=[TagPart(tag.name) for tag in account.tags.values()],
+        custom_fields=[
+            FieldPart(field.identifier, field.type, [OptionPart(option.name, option.id) for option in field.options])
+            for field in account.fields.values()
+        ],
+        sequences=list(sequences),
+    )
+    plain_ends = rb"\r\n" not in msgspec.json.encode(file)  # a multi-line string would lose them
+    parts: dict[str, Any] = msgspec.to_builtins(file)
+    blocks = [tomli_w.dumps({"account": parts.pop("account")})]
+    for name, entries in parts.items():
+        for entry in entries:
+            blocks += _blocks((name,), entry, multiline_strings=plain_ends)
+    return "\n".join(blocks)
+
+
+def _blocks(path: Sequence[str], entry: dict[str, Any], *, multiline_strings: bool) -> Iterator[str]:
+    """`[[path]]` and the entry's keys, then its steps: the library would put short entries before the first table."""
+    steps = entry.pop("steps", [])
+    name = ".".join(path)
+    nested = reduce(lambda inner, key: {key: inner}, reversed(path), entry)
+    table = tomli_w.dumps(nested, multiline_strings=multiline_strings)
+    yield f"[[{name}]]{table.removeprefix(f'[{name}]')}"
+    for step in steps:
+        yield from _blocks([*path, "steps"], step, multiline_strings=multiline_strings)

@@ -1,0 +1,482 @@
+"""Account files: an account as TOML, made so by `apply`, written back by `export-account`.
+
+What the file does not mention is left alone: `apply` never deletes a list, a tag or a field that leads may have. The
+steps of a sequence are replaced as a whole, because their order is part of what the file says.
+"""
+
+import json
+import tomllib
+from datetime import datetime
+from itertools import count
+from pathlib import Path
+from typing import Annotated, Any, Literal, NamedTuple
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+import msgspec
+import sqlalchemy as sa
+
+from cartwheel import accounts
+from cartwheel.accountfiles import sequencefile
+from cartwheel.accountfiles.accountrows import Rows
+from cartwheel.accountfiles.sequencefile import SequencePart
+from cartwheel.accounts import (
+    AS_USUAL,
+    EVERY_COMMAND,
+    FIELD_IDENTIFIER,
+    LONGEST_NAME,
+    MOST_ADDRESSES,
+    Account,
+    ApiKey,
+    App,
+    FieldType,
+    MailSettings,
+    name_key,
+)
+from cartwheel.api.commands import COMMANDS
+from cartwheel.api.credentials import hash_password, matches, new_secret
+from cartwheel.api.registry import Scope
+from cartwheel.data import catalog, schema
+from cartwheel.data.catalog import Catalog, key_digest
+from cartwheel.data.db import Database
+from cartwheel.errors import AccountFull, BadAccountFile, NameTaken, NoSuchName
+from cartwheel.network import read_network
+from cartwheel.times import to_micros
+
+
+def _says(description: str) -> msgspec.Meta:
+    """What a key is for, as the reference has it."""
+    return msgspec.Meta(description=description)
+
+
+Text = Annotated[str, msgspec.Meta(min_length=1, max_length=LONGEST_NAME, pattern=r"^\S(.*\S)?$")]
+"""A name: not empty, without space around it."""
+
+Secret = Annotated[str, msgspec.Meta(min_length=8, max_length=255, pattern=r"^\S+$")]
+
+
+class Part(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
+    """A table of the file. A key that does not exist is refused: it is most likely misspelt."""
+
+
+class AccountPart(Part):
+    name: Annotated[Text, _says("What the account is found by.")]
+    timezone: Annotated[str, _says("The zone of the times that its people and callers read.")] = "America/New_York"
+    gdpr: Annotated[bool, _says("Whether the GDPR applies: the consent of new leads is then unknown.")] = False
+    active: Annotated[bool, _says("Whether calls are answered.")] = True
+    api_key: Annotated[Secret | None, _says("Given, or made when the account is new.")] = None
+    api_password: Annotated[Secret | None, _says("Given, or made when the account is new.")] = None
+    mail: Annotated[MailSettings, _says("How its mail is sent.")] = AS_USUAL
+
+
+class AppPart(Part):
+    name: Annotated[Text, _says("What the App is found by.")]
+    app_id: Annotated[Secret | None, _says("Given, or made when the App is new.")] = None
+    mode: Annotated[Literal["live", "test"], _says("`test`: its leads get addresses that nobody has.")] = "live"
+    rate_limit: Annotated[int, msgspec.Meta(ge=0, le=1_000_000, description="Calls a second; 0 for no limit.")] = 20
+    allow_ips: Annotated[
+        list[str],
+        msgspec.Meta(
+            max_length=MOST_ADDRESSES,
+            description="Addresses and networks that it may call from; none: from everywhere.",
+        ),
+    ] = []
+    commands: Annotated[list[str], _says("The commands and scopes that it may use; `*` stands for all.")] = (
+        msgspec.field(default_factory=lambda: [EVERY_COMMAND])
+    )
+    active: Annotated[bool, _says("Whether its calls are answered.")] = True
+
+
+class ListPart(Part):
+    name: Text
+    public_name: Annotated[str, msgspec.Meta(max_length=LONGEST_NAME, description="What subscribers see.")] = ""
+
+
+class TagPart(Part):
+    name: Text
+
+
+class OptionPart(Part):
+    name: Text
+    id: Annotated[Annotated[int, msgspec.Meta(ge=1, le=1 << 53)] | None, _says("Given, or the next free one.")] = None
+
+
+class FieldPart(Part):
+    identifier: Annotated[
+        str,
+        msgspec.Meta(
+            pattern=f"^{FIELD_IDENTIFIER}$", description="Letters, digits, dashes and underscores; it stays as it is."
+        ),
+    ]
+    type: Annotated[FieldType, _says("It stays as it is.")]
+    options: Annotated[list[OptionPart], _says("Of the choice types only: two or more.")] = []
+
+
+class AccountFile(Part):
+    account: AccountPart
+    apps: list[AppPart] = []
+    lists: list[ListPart] = []
+    tags: list[TagPart] = []
+    custom_fields: list[FieldPart] = []
+    sequences: list[SequencePart] = []
+
+
+# -- reading --
+
+
+def read_file(path: Path) -> AccountFile:
+    """Read and check a file; raises `BadAccountFile` with the place of the mistake."""
+    try:
+        return read_text(path.read_text(), path.parent)
+    except OSError as error:
+        raise BadAccountFile(f"{path} cannot be read: {error.strerror}") from error
+    except (UnicodeDecodeError, BadAccountFile) as error:
+        raise BadAccountFile(f"{path}: {error}") from error
+
+
+def read_text(text: str, folder: Path) -> AccountFile:
+    """Check a file's text; `file =` of a step is looked up in `folder`."""
+    try:
+        tree = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise BadAccountFile(str(error)) from error
+    try:
+        read = msgspec.convert(tree, AccountFile)
+    except msgspec.ValidationError as error:
+        raise BadAccountFile(_plainly(str(error)) + sequencefile.place_in(tree, str(error))) from error
+    _check(read)
+    for sequence in read.sequences:
+        sequence.steps = [
+            sequencefile.with_files(step, folder, f"sequence {sequence.name}, step {step.box}")
+            for step in sequence.steps
+        ]
+    return read
+
+
+_HINTS = {
+    "matching regex '^\\\\S(.*\\\\S)?$'": "without space around it",
+    "matching regex '^\\\\S+$'": "without space in it",
+    "matching regex '^[A-Za-z0-9]{1,20}$'": "of 1 to 20 letters and digits",
+    "matching regex '^([01]\\\\d|2[0-3]):[0-5]\\\\d$'": "like `09:00`",
+    "matching regex '^(([01]\\\\d|2[0-3]):[0-5]\\\\d|24:00)$'": "like `17:00` or `24:00`",
+    f"matching regex '^{FIELD_IDENTIFIER}$'": "of letters, digits, dashes and underscores",
+    "matching regex '^\\\\d{1,6} (minute|hour|day|week)s?$'": "like `2 days`",
+    "Invalid enum value": "There is no such choice:",
+    "Object contains unknown field": "There is no key",
+    "Object missing required field": "There has to be a key",
+}
+"""The library's words, and ours."""
+
+
+def _plainly(message: str) -> str:
+    for theirs, ours in _HINTS.items():
+        message = message.replace(theirs, ours)
+    return message.replace("- at `$.", "- at `").replace("- at `$`", "- at the top")
+
+
+def _check(read: AccountFile) -> None:
+    """What the types cannot say."""
+    try:
+        ZoneInfo(read.account.timezone)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        raise BadAccountFile(f"there is no time zone {read.account.timezone}") from None
+    sequencefile.check_senders(read.account.mail.sender, read.account.mail.reply_to, "[account.mail]")
+    _check_unique("apps", [app.name for app in read.apps])
+    _check_unique("lists", [entry.name for entry in read.lists])
+    _check_unique("tags", [tag.name for tag in read.tags])
+    _check_unique("sequences", [sequence.name for sequence in read.sequences])
+    _check_unique("custom_fields", [field.identifier for field in read.custom_fields])
+    for sequence in read.sequences:
+        _check_unique(f"the steps of sequence {sequence.name}", [step.box for step in sequence.steps])
+    for app in read.apps:
+        _check_app(app)
+    for field in read.custom_fields:
+        if Account(0, "", ZoneInfo("UTC"), gdpr=False, active=True).reserves(field.identifier):
+            raise BadAccountFile(f"custom field {field.identifier}: a built-in field has this name")
+        if field.type.is_text is bool(field.options) or len(field.options) == 1:
+            raise BadAccountFile(
+                f"custom field {field.identifier}: choice types have two or more options, text types none"
+            )
+        _check_option_names(field)
+    ids = [str(option.id) for field in read.custom_fields for option in field.options if option.id is not None]
+    _check_unique("the ids of options", ids)
+
+
+def _check_unique(what: str, names: list[str]) -> None:
+    seen: set[str] = set()
+    for name in names:
+        if name_key(name) in seen:
+            raise BadAccountFile(f"{what}: {name} is there twice")
+        seen.add(name_key(name))
+
+
+def _check_option_names(field: FieldPart) -> None:
+    """The API lets a field have two options of one name; a file tells them apart by their ids."""
+    by_id = {name_key(option.name) for option in field.options if option.id is not None}
+    others = [option.name for option in field.options if option.id is None]
+    _check_unique(f"the options of custom field {field.identifier}", others)
+    for name in others:
+        if name_key(name) in by_id:
+            raise BadAccountFile(f"the options of custom field {field.identifier}: {name} is there twice")
+
+
+def _check_app(app: AppPart) -> None:
+    known = {EVERY_COMMAND, *COMMANDS, *Scope}
+    for name in app.commands:
+        if name not in known:
+            raise BadAccountFile(f"app {app.name}: there is no command or scope {name}")
+    for address in app.allow_ips:
+        try:
+            read_network(address)
+        except ValueError as error:
+            raise BadAccountFile(f"app {app.name}: allow_ips: {error}") from error
+
+
+# -- applying --
+
+
+def apply(database: Database, wanted: AccountFile, now: datetime) -> dict[str, Any]:
+    """Make the account what the file says, in one transaction.
+
+    Returns what a script needs to know: the account's name and id, whether anything changed, each App's `app_id`, and
+    `api_key` and `api_password` if they were made just now (they are never told again).
+    """
+    while True:
+        password = _password(database, wanted.account)
+        with database.write() as connection:
+            catalog.lock(connection)
+            known = catalog.only(connection, wanted.account.name)
+            if password.before == _password_hash(known):
+                told = _apply(connection, known, wanted, password, now)
+                break
+    return told
+
+
+def _apply(
+    connection: sa.Connection, known: Catalog, wanted: AccountFile, password: "_Password", now: datetime
+) -> dict[str, Any]:
+    changes = _Changes(connection, known, to_micros(now))
+    account_id = changes.account(wanted.account)
+    made = changes.key(account_id, wanted.account, password)
+    apps = [{"name": app.name, "app_id": changes.app(account_id, app)} for app in wanted.apps]
+    for entry in wanted.lists:
+        values = {"public_name": entry.public_name}
+        changes.named(schema.lists, account_id, entry.name, {"name": entry.name, **values})
+    for tag in wanted.tags:
+        changes.named(schema.tags, account_id, tag.name, {"name": tag.name})
+    changes.custom_fields(account_id, wanted.custom_fields)
+    numbers = [changes.sequence(account_id, sequence) for sequence in wanted.sequences]
+    for number, sequence in zip(numbers, wanted.sequences, strict=True):
+        changes.steps(account_id, number, sequence)
+    account = catalog.only(connection, wanted.account.name).accounts[account_id]
+    warnings = [warning for sequence in wanted.sequences for warning in sequencefile.check(sequence, account)]
+    warnings += sequencefile.missing_for_mail(wanted.sequences, account)
+    if changes.count:
+        _publish(connection, account_id, wanted.account.name)
+    return {
+        "account": wanted.account.name,
+        "account_id": account_id,
+        "changed": bool(changes.count),
+        **made,
+        "apps": apps,
+        **({"warnings": warnings} if warnings else {}),
+    }
+
+
+def put_app(database: Database, account: Account, name: str, now: datetime, *, new: bool, **values: Any) -> AppPart:
+    """Make an App, or change one, to these values; returns it as it is then."""
+    with database.write() as connection:
+        catalog.lock(connection)
+        known = catalog.only(connection, account.name)
+        current = known.app_named(account.id, name)
+        if new and current is not None:
+            raise NameTaken(f"there is an app {current.name} already")
+        if not new and current is None:
+            raise NoSuchName(f"there is no app {name}")
+        sent = {"name": name} if current is None else msgspec.to_builtins(app_part(current))
+        try:
+            wanted = msgspec.convert({**sent, **values}, AppPart)
+        except msgspec.ValidationError as error:
+            raise BadAccountFile(f"app {name}: {error}") from error
+        _check_app(wanted)
+        changes = _Changes(connection, known, to_micros(now))
+        wanted.app_id = changes.app(account.id, wanted)
+        _publish(connection, account.id, account.name)
+    return wanted
+
+
+def rotate_key(database: Database, account: Account, now: datetime) -> dict[str, str]:
+    """Give the account a new key and password, and return them. The old ones are void at once."""
+    api_key, api_password = new_secret(), new_secret()
+    wanted = AccountPart(account.name, api_key=api_key, api_password=api_password)
+    password = _Password(None, hash_password(api_password))
+    with database.write() as connection:
+        catalog.lock(connection)
+        changes = _Changes(connection, catalog.only(connection, account.name), to_micros(now))
+        changes.key(account.id, wanted, password)
+        catalog.touch(connection, account.id)
+    return {"api_key": api_key, "api_password": api_password}
+
+
+class _Password(NamedTuple):
+    """An account's password, hashed before the transaction, which would hold up everybody for as long as that takes."""
+
+    before: str | None
+    """The hash that the account had then."""
+    hash: str
+    made: str | None = None
+
+
+def _password(database: Database, wanted: AccountPart) -> _Password:
+    with database.read() as connection:
+        before = _password_hash(catalog.only(connection, wanted.name))
+    if before is None and wanted.api_password is None:
+        made = new_secret()
+        return _Password(None, hash_password(made), made)
+    if wanted.api_password is None or (before is not None and matches(before, wanted.api_password)):
+        assert before is not None  # else it was made
+        return _Password(before, before)
+    return _Password(before, hash_password(wanted.api_password))
+
+
+def _password_hash(known: Catalog) -> str | None:
+    key = _key_of(known)
+    return None if key is None else key.password_hash
+
+
+def _key_of(known: Catalog) -> ApiKey | None:
+    """The key of the only account in the catalog."""
+    return next(iter(known.keys.values()), None)
+
+
+def _publish(connection: sa.Connection, account_id: int, name: str) -> None:
+    """The end of a change: the account still has to fit, and every process has to know."""
+    changed = catalog.only(connection, name)
+    try:
+        accounts.check_room(changed.accounts[account_id], changed.apps_of(account_id))
+    except AccountFull as error:
+        raise BadAccountFile(str(error)) from error
+    catalog.touch(connection, account_id)
+
+
+class _Changes:
+    """Writes rows that differ from what is there, and counts them."""
+
+    def __init__(self, connection: sa.Connection, known: Catalog, now: int) -> None:
+        self._connection = connection
+        self._known = known
+        self._now = now
+        self._rows = Rows(connection, now)
+
+    @property
+    def count(self) -> int:
+        return self._rows.count
+
+    def account(self, wanted: AccountPart) -> int:
+        values = {
+            "name_key": name_key(wanted.name),
+            "name": wanted.name,
+            "timezone": wanted.timezone,
+            "gdpr": wanted.gdpr,
+            "active": wanted.active,
+            "mail": msgspec.json.encode(wanted.mail).decode(),
+        }
+        return self._rows.put_account(next(iter(self._known.accounts), None), values)
+
+    def key(self, account_id: int, wanted: AccountPart, password: "_Password") -> dict[str, str]:
+        """The account's key and password: as given, as they are, or made; returns those made."""
+        made = {} if password.made is None else {"api_password": password.made}
+        current = _key_of(self._known)
+        if current is None:
+            api_key = wanted.api_key or new_secret()
+            self._insert_key(account_id, key_digest(api_key), password.hash)
+            return made if wanted.api_key else {"api_key": api_key, **made}
+        digest = key_digest(wanted.api_key) if wanted.api_key else current.key_digest
+        if (digest, password.hash) != (current.key_digest, current.password_hash):
+            table = schema.api_keys
+            self._connection.execute(sa.delete(table).where(table.c.account_id == account_id))
+            self._insert_key(account_id, digest, password.hash)
+        return made
+
+    def _insert_key(self, account_id: int, digest: str, password_hash: str) -> None:
+        if self._holder(schema.api_keys, key_digest=digest) not in {None, account_id}:
+            raise BadAccountFile("this api_key belongs to another account")
+        self._rows.count += 1
+        row = {"account_id": account_id, "key_digest": digest, "password_hash": password_hash, "created_at": self._now}
+        self._connection.execute(sa.insert(schema.api_keys).values(row))
+
+    def app(self, account_id: int, wanted: AppPart) -> str:
+        """Returns the App's `app_id`."""
+        current = self._known.app_named(account_id, wanted.name)
+        app_id = wanted.app_id or (current.app_id if current else new_secret())
+        taken = self._holder(schema.apps, app_id=app_id) is not None
+        if taken and (current is None or app_id != current.app_id):
+            raise BadAccountFile(f"app {wanted.name}: another app has this app_id")
+        values = {
+            "name": wanted.name,
+            "app_id": app_id,
+            "mode": wanted.mode,
+            "rate_limit": wanted.rate_limit,
+            "allow_ips": json.dumps(wanted.allow_ips),
+            "commands": json.dumps(sorted(set(wanted.commands))),
+            "active": wanted.active,
+        }
+        self.named(schema.apps, account_id, wanted.name, values)
+        return app_id
+
+    def _holder(self, table: sa.Table, **unique: str) -> int | None:
+        """The account that has this, whichever it is."""
+        query = sa.select(table.c.account_id).filter_by(**unique)
+        return self._connection.execute(query).scalar_one_or_none()
+
+    def named(self, table: sa.Table, account_id: int, name: str, values: dict[str, Any]) -> int:
+        """An account's row of this name; returns its id."""
+        return self._rows.put_named(table, account_id, name_key(name), values)
+
+    def custom_fields(self, account_id: int, wanted: list[FieldPart]) -> None:
+        """Ids for options are given out when all are known that are taken, in the database and all over the file."""
+        given = {option.id for field in wanted for option in field.options if option.id is not None}
+        free = count(1 + max([0, *given, *self._rows.of(schema.custom_field_options, account_id)]))
+        for field in wanted:
+            field_id = self._custom_field(account_id, field)
+            known = self._options_by_name(account_id, field_id, given)
+            for position, option in enumerate(field.options):
+                number = option.id or known.get(name_key(option.name)) or next(free)
+                self._option(account_id, field_id, position, option.name, number)
+
+    def _custom_field(self, account_id: int, wanted: FieldPart) -> int:
+        row = self._rows.named(schema.custom_fields, account_id, name_key(wanted.identifier))
+        if row is not None and row["type"] != wanted.type.value:
+            raise BadAccountFile(
+                f"custom field {wanted.identifier} is a {row['type']} and cannot become a {wanted.type}"
+            )
+        values = {"identifier": wanted.identifier, "type": wanted.type.value}
+        return self.named(schema.custom_fields, account_id, wanted.identifier, values)
+
+    def _options_by_name(self, account_id: int, field_id: int, given: set[int]) -> dict[str, int]:
+        """Which options a file may mean by their names: not those whose ids it gives to some option."""
+        rows = self._rows.of(schema.custom_field_options, account_id).values()
+        mine = [row for row in rows if row["field_id"] == field_id and row["id"] not in given]
+        return {name_key(row["name"]): row["id"] for row in sorted(mine, key=lambda row: row["position"], reverse=True)}
+
+    def _option(self, account_id: int, field_id: int, position: int, name: str, number: int) -> None:
+        table = schema.custom_field_options
+        holder = self._rows.of(table, account_id).get(number)
+        if holder is not None and holder["field_id"] != field_id:
+            raise BadAccountFile(f"the option id {number} belongs to another custom field")
+        self._rows.put(table, account_id, number, {"field_id": field_id, "name": name, "position": position})
+
+    def sequence(self, account_id: int, wanted: SequencePart) -> int:
+        """The sequence without its steps; returns its id."""
+        row = self._rows.named(schema.sequences, account_id, name_key(wanted.name))
+        was = row is not None and bool(row["paused"])
+        pausing = sequencefile.pausing(was=was, wanted=wanted.paused, now=self._now)
+        return self.named(schema.sequences, account_id, wanted.name, sequencefile.row_of(wanted) | pausing)
+
+    def steps(self, account_id: int, sequence_id: int, wanted: SequencePart) -> None:
+        self._rows.count += sequencefile.publish(self._connection, account_id, sequence_id, wanted, self._now)
+
+
+def app_part(app: App) -> AppPart:
+    """The App as a file has it."""
+    commands = [EVERY_COMMAND] if app.commands is None else sorted(app.commands)
+    return AppPart(app.name, app.app_id, app.mode.value, app.rate_limit, list(app.allow_ips), commands, app.active)

@@ -1,0 +1,208 @@
+"""Sequences in account files: read with the files that their steps name, checked against the account, published."""
+
+import json
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated, Any
+
+import msgspec
+import sqlalchemy as sa
+
+from cartwheel.accounts import LONGEST_BODY, Account
+from cartwheel.data import catalog, flowstore, schema
+from cartwheel.data.db import Database
+from cartwheel.errors import BadAccountFile
+from cartwheel.leads.leadparts import ANY_TIME, Entry
+from cartwheel.mail.composing import Unsendable, content_of, doubts, read_sender
+from cartwheel.mail.merge import BadContent
+from cartwheel.mail.render import compile_mail
+from cartwheel.sequences.conditions import CONDITION_TYPES
+from cartwheel.sequences.flows import Flow
+from cartwheel.sequences.stepparts import Attachment
+from cartwheel.sequences.steps import STEP_TYPES, AnyStep, EmailStep
+from cartwheel.times import to_micros
+
+_BODY_OF_SUFFIX = {".html": "html", ".htm": "html", ".mjml": "mjml", ".md": "markdown", ".markdown": "markdown"}
+_BODIES = ("html", "mjml", "markdown")
+
+MOST_ATTACHED = 10_000_000
+"""Bytes of all files that come with one mail."""
+
+
+class SequencePart(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
+    """A series of steps that leads go through."""
+
+    name: Annotated[str, msgspec.Meta(min_length=1, max_length=255, pattern=r"^\S(.*\S)?$")]
+    public_name: Annotated[str, msgspec.Meta(max_length=255, description="What subscribers see.")] = ""
+    paused: Annotated[bool, msgspec.Meta(description="Whether everybody in it waits.")] = False
+    entry: Annotated[Entry, msgspec.Meta(description="Who may start it again.")] = ANY_TIME
+    steps: list[AnyStep] = []
+
+
+# -- reading --
+
+
+def with_files(step: AnyStep, folder: Path, place: str) -> AnyStep:
+    """The step with the files that it names read in."""
+    if not isinstance(step, EmailStep):
+        return step
+    given = [name for name in (*_BODIES, "file") if getattr(step, name) is not None]
+    if len(given) != 1:
+        raise BadAccountFile(f"{place}: give one of html, mjml, markdown and file")
+    attachments = [_with_data(file, folder, place) for file in step.attachments]
+    if sum(len(file.data) for file in attachments) > MOST_ATTACHED:
+        raise BadAccountFile(f"{place}: the attachments have more than {MOST_ATTACHED:,} bytes")
+    step = msgspec.structs.replace(step, attachments=attachments)
+    if step.file is None:
+        return step
+    body = _BODY_OF_SUFFIX.get(Path(step.file).suffix.lower(), "")
+    if not body:
+        raise BadAccountFile(f"{place}: {step.file} is none of {', '.join(_BODY_OF_SUFFIX)}")
+    try:
+        text = _read(folder, step.file, place).decode()
+    except UnicodeDecodeError as error:
+        raise BadAccountFile(f"{place}: {step.file} cannot be read: {error}") from error
+    if len(text) > LONGEST_BODY:
+        raise BadAccountFile(f"{place}: {step.file} is longer than {LONGEST_BODY:,} characters")
+    return msgspec.structs.replace(step, file=None, **{body: text})
+
+
+def _with_data(attachment: Attachment, folder: Path, place: str) -> Attachment:
+    if bool(attachment.data) is bool(attachment.file):
+        raise BadAccountFile(f"{place}: attachment {attachment.name}: give data or file")
+    if not attachment.file:
+        return attachment
+    return msgspec.structs.replace(attachment, file="", data=_read(folder, attachment.file, place))
+
+
+def _read(folder: Path, name: str, place: str) -> bytes:
+    try:
+        return (folder / name).read_bytes()
+    except OSError as error:
+        raise BadAccountFile(f"{place}: {name} cannot be read: {error.strerror or error}") from error
+
+
+_STEP = re.compile(r"\$\.sequences\[(\d+)\](?:\.steps\[(\d+)\](\.\S+?)?`)?")
+
+
+def place_in(tree: dict[str, Any], message: str) -> str:
+    """What a person calls the sequence and box of a path in the library's message, and the types if that is wrong."""
+    found = _STEP.search(message)
+    if not found:
+        return ""
+    sequence = tree["sequences"][int(found[1])]
+    place = f"sequence {sequence['name']}" if isinstance(sequence, dict) and "name" in sequence else ""
+    if place and found[2]:
+        step = sequence["steps"][int(found[2])]
+        place += f", box {step['box']}" if isinstance(step, dict) and "box" in step else ""
+    return (f" ({place})" if place else "") + _types(found[3] or "")
+
+
+def _types(key: str) -> str:
+    """Those that there are, where the type of a step or of a condition is wrong."""
+    if not key.endswith(".type"):
+        return ""
+    members = STEP_TYPES if key == ".type" else CONDITION_TYPES
+    return f"; the types are {', '.join(str(member.__struct_config__.tag) for member in members)}"
+
+
+# -- checking --
+
+
+def check(part: SequencePart, account: Account) -> list[str]:
+    """Raises `BadAccountFile` with what keeps it from running; returns what is only worth knowing."""
+    flow = Flow(tuple(part.steps))
+    for problem in flow.problems(account):
+        raise BadAccountFile(f"sequence {part.name}, {problem}")
+    warnings = [f"sequence {part.name}, box {box}: nobody ever comes here" for box in flow.unreachable()]
+    for step in flow.steps:
+        if isinstance(step, EmailStep):
+            place = f"sequence {part.name}, box {step.box}"
+            check_senders(step.sender, step.reply_to, place)
+            try:
+                compiled = compile_mail(content_of(step))
+            except BadContent as error:
+                raise BadAccountFile(f"{place}: {error}") from error
+            warnings += [f"{place}: {doubt}" for doubt in doubts(compiled, account)]
+    return warnings
+
+
+def check_senders(sender: str, reply_to: str, place: str) -> None:
+    """Raises `BadAccountFile` if a mail could not have them."""
+    for name, text in (("sender", sender), ("reply_to", reply_to)):
+        try:
+            if text:
+                read_sender(text)
+        except Unsendable:
+            raise BadAccountFile(f"{place}: {name} = {text!r} is no `Name <address>`") from None
+
+
+def missing_for_mail(parts: Iterable[SequencePart], account: Account) -> list[str]:
+    """What keeps the account from sending what its sequences want to send, or from doing so lawfully."""
+    steps = [step for part in parts for step in part.steps if isinstance(step, EmailStep)]
+    missing = []
+    if not account.mail.sender and not all(step.sender for step in steps):
+        missing.append("the account has no sender, without which no mail leaves: give `[account.mail] sender`")
+    if steps and not account.mail.address:
+        missing.append("the account has no postal address, which mail has to show: give `[account.mail] address`")
+    return missing
+
+
+# -- writing --
+
+
+def row_of(part: SequencePart) -> dict[str, Any]:
+    """What its row says, beside what follows from its past."""
+    return {
+        "name": part.name,
+        "public_name": part.public_name,
+        "entry": msgspec.json.encode(part.entry).decode(),
+        "boxes": json.dumps([step.box for step in part.steps]),
+    }
+
+
+def pausing(*, was: bool, wanted: bool, now: int) -> dict[str, Any]:
+    """The values of a row that is paused, or that goes on again: then its delays begin anew."""
+    return {"paused": wanted} | ({"resumed_at": now} if was and not wanted else {})
+
+
+def pause(database: Database, account_id: int, sequence_id: int, now: datetime, *, paused: bool) -> bool:
+    """Have everybody in the sequence wait where they are, or go on; whether that is a change."""
+    table = schema.sequences
+    here = (table.c.account_id == account_id) & (table.c.id == sequence_id)
+    with database.write() as connection:
+        catalog.lock(connection)
+        was = bool(connection.execute(sa.select(table.c.paused).where(here)).scalar_one())
+        if was is paused:
+            return False
+        values = pausing(was=was, wanted=paused, now=to_micros(now))
+        connection.execute(sa.update(table).where(here).values(**values))
+        catalog.touch(connection, account_id)
+    return True
+
+
+def publish(connection: sa.Connection, account_id: int, sequence_id: int, part: SequencePart, now: int) -> bool:
+    """Make the steps the newest version, unless they are; whether they were not."""
+    table = schema.sequences
+    here = (table.c.account_id == account_id) & (table.c.id == sequence_id)
+    version, hears = connection.execute(sa.select(table.c.version, table.c.hears).where(here)).one()
+    flow = Flow(tuple(part.steps))
+    if version and flowstore.read(connection, (account_id, sequence_id, version)) == flow:
+        return False
+    version = flowstore.publish(connection, account_id, sequence_id, flow, now)
+    heard = sorted(flow.hears.union(json.loads(hears)))  # whoever keeps to an older version has to be woken, too
+    connection.execute(sa.update(table).where(here).values(version=version, hears=json.dumps(heard)))
+    return True
+
+
+# -- exporting --
+
+
+def parts(connection: sa.Connection, account: Account) -> Iterator[SequencePart]:
+    """The account's sequences as a file has them."""
+    for sequence in account.sequences.values():
+        flow = flowstore.read(connection, (account.id, sequence.id, sequence.version))
+        steps: Sequence[AnyStep] = flow.steps if flow else []
+        yield SequencePart(sequence.name, sequence.public_name, sequence.paused, sequence.entry, list(steps))

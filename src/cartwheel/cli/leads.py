@@ -1,0 +1,108 @@
+"""The verbs about one lead."""
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from cartwheel.cli.shared import ORIGIN, AccountName, AsJson
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from cartwheel.data.leadstore import LeadKey
+    from cartwheel.work.batches import Work
+
+lead_cli = typer.Typer(no_args_is_help=True, help="One lead: look at it, delete it, say whether it is mailed.")
+
+LeadName = Annotated[
+    str, typer.Argument(metavar="EMAIL", help="The lead's e-mail address, or its id.", show_default=False)
+]
+
+
+@lead_cli.command("show")
+def show_lead(
+    email: LeadName,
+    account: AccountName = None,
+    events: Annotated[int, typer.Option(min=1, help="How much of what happened is told: the newest events.")] = 100,
+    *,
+    as_json: AsJson = False,
+) -> None:
+    """Show everything about a lead: fields, tags, lists, sequences, points, and what happened when.
+
+    Times are in the account's time zone.
+    """
+    import asyncio
+
+    from cartwheel.cli import context
+    from cartwheel.views import leadcard, tables, terminal
+
+    with context.open_database() as database:
+        known = context.load_catalog(database)
+        key = context.find_lead(database, context.find_account(known, account), email)
+        card = asyncio.run(leadcard.read_card(database, known, key, most_events=events))
+    if as_json:
+        terminal.show_json(card.as_data())
+    else:
+        terminal.show(*tables.card(card))
+
+
+@lead_cli.command("delete")
+def delete_lead(email: LeadName, account: AccountName = None) -> None:
+    """Delete a lead. Its address stays taken, the API answers that it is deleted, and `restore` brings it back."""
+    from cartwheel.work.leadwork import DeletionWork
+
+    _submit(email, account, lambda key: DeletionWork(key, deleted=True, origin=ORIGIN))
+    typer.echo(f"{email} is deleted now. `cartwheel lead restore {email}` brings it back.")
+
+
+@lead_cli.command("restore")
+def restore_lead(email: LeadName, account: AccountName = None) -> None:
+    """Bring a deleted lead back as it was."""
+    from cartwheel.work.leadwork import DeletionWork
+
+    _submit(email, account, lambda key: DeletionWork(key, deleted=False, origin=ORIGIN))
+    typer.echo(f"{email} is there again.")
+
+
+@lead_cli.command("untrack")
+def untrack_lead(email: LeadName, account: AccountName = None) -> None:
+    """Record no more what a lead opens and clicks."""
+    from cartwheel.sending.tracking import TrackWork
+
+    _submit(email, account, lambda key: TrackWork(key, on=False, origin=ORIGIN))
+    typer.echo(f"What {email} opens and clicks is not recorded any more.")
+
+
+@lead_cli.command("track")
+def track_lead(email: LeadName, account: AccountName = None) -> None:
+    """Record again what a lead opens and clicks."""
+    from cartwheel.sending.tracking import TrackWork
+
+    _submit(email, account, lambda key: TrackWork(key, on=True, origin=ORIGIN))
+    typer.echo(f"What {email} opens and clicks is recorded.")
+
+
+@lead_cli.command("suppress")
+def suppress_lead(email: LeadName, account: AccountName = None) -> None:
+    """Do not mail a lead's address any more, whatever it is in."""
+    from cartwheel.work.leadwork import SuppressionWork
+
+    _submit(email, account, lambda key: SuppressionWork(key, suppressed=True, origin=ORIGIN))
+    typer.echo(f"{email} is not mailed any more. `cartwheel lead allow {email}` takes it back.")
+
+
+@lead_cli.command("allow")
+def allow_lead(email: LeadName, account: AccountName = None) -> None:
+    """Mail a lead's address again, for example after a bounce that was no fault of it."""
+    from cartwheel.work.leadwork import SuppressionWork
+
+    _submit(email, account, lambda key: SuppressionWork(key, suppressed=False, origin=ORIGIN))
+    typer.echo(f"{email} may be mailed.")
+
+
+def _submit(email: str, account: str | None, make: "Callable[[LeadKey], Work[object]]") -> None:
+    """A piece of work on the lead."""
+    from cartwheel.cli import context
+
+    with context.opened(account) as (database, owner):
+        context.submit(database, make(context.find_lead(database, owner, email)))

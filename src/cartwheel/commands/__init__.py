@@ -1,6 +1,0 @@
-"""The API's commands, one function each. Importing this package fills `COMMANDS`."""
-
-from cartwheel.commands import fields, leads, lists, points, sequences, tags
-from cartwheel.registry import COMMANDS
-
-__all__ = ["COMMANDS", "fields", "leads", "lists", "points", "sequences", "tags"]

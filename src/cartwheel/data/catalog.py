@@ -1,0 +1,226 @@
+"""What rarely changes: accounts, their keys and Apps, their lists, tags, sequences and custom fields.
+
+Each process holds all of it as one immutable `Catalog`. Whoever changes it raises the catalog's version in the same
+transaction; each batch reads the version and loads the catalog anew when it differs.
+"""
+
+import hashlib
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import msgspec
+import sqlalchemy as sa
+
+from cartwheel.accounts import (
+    AS_USUAL,
+    EVERY_COMMAND,
+    Account,
+    ApiKey,
+    App,
+    CustomField,
+    FieldType,
+    MailingList,
+    MailSettings,
+    Mode,
+    Option,
+    Sequence,
+    Tag,
+    name_key,
+)
+from cartwheel.data import schema
+from cartwheel.data.lanes import Change, Insert, Row, Write
+from cartwheel.leads.leadparts import ANY_TIME, Entry
+from cartwheel.network import read_networks
+from cartwheel.times import moment_or_none
+
+
+@dataclass(frozen=True)
+class Catalog:
+    """All accounts at one version."""
+
+    version: int
+    accounts: Mapping[int, Account]
+    apps: Mapping[str, App]
+    keys: Mapping[str, ApiKey]
+
+    def account_named(self, name: str) -> Account | None:
+        key = name_key(name)
+        return next((account for account in self.accounts.values() if name_key(account.name) == key), None)
+
+    def apps_of(self, account_id: int) -> list[App]:
+        """Oldest first."""
+        return sorted((app for app in self.apps.values() if app.account_id == account_id), key=lambda app: app.id)
+
+    def app_named(self, account_id: int, name: str) -> App | None:
+        key = name_key(name)
+        return next((app for app in self.apps_of(account_id) if name_key(app.name) == key), None)
+
+    def with_account(self, account: Account) -> "Catalog":
+        return replace(self, accounts={**self.accounts, account.id: account})
+
+
+def key_digest(api_key: str) -> str:
+    """How an API key is stored. Looking up a digest also takes the same time for near misses as for far ones."""
+    return hashlib.sha256(api_key.encode()).hexdigest()
+
+
+# -- loading --
+
+EMPTY = Catalog(0, {}, {}, {})
+
+
+def newer(connection: sa.Connection, known: Catalog = EMPTY) -> Catalog:
+    """The newest catalog; of `known` everything is kept that has not changed since."""
+    version = connection.execute(sa.select(schema.catalog_version.c.version)).scalar_one()
+    if version == known.version:
+        return known
+    changed = _read(connection, sa.select(schema.accounts).where(schema.accounts.c.version > known.version))
+    return Catalog(
+        version,
+        {**known.accounts, **changed.accounts},
+        {k: app for k, app in known.apps.items() if app.account_id not in changed.accounts} | dict(changed.apps),
+        {k: key for k, key in known.keys.items() if key.account_id not in changed.accounts} | dict(changed.keys),
+    )
+
+
+def only(connection: sa.Connection, name: str) -> Catalog:
+    """A catalog of just the account of this name, if there is one."""
+    return _read(connection, sa.select(schema.accounts).where(schema.accounts.c.name_key == name_key(name)))
+
+
+def _read(connection: sa.Connection, accounts: sa.Select[Any]) -> Catalog:
+    rows = _Rows(connection, connection.execute(accounts).all())
+    lists = rows.named(schema.lists, lambda row: MailingList(row.id, row.name, row.public_name))
+    tags = rows.named(schema.tags, lambda row: Tag(row.id, row.name))
+    options: dict[tuple[int, int], list[Option]] = {}
+    for row in rows.of(schema.custom_field_options, "position"):
+        options.setdefault((row.account_id, row.field_id), []).append(Option(row.id, row.name))
+    sequences = rows.named(schema.sequences, _sequence)
+    fields = rows.named(
+        schema.custom_fields,
+        lambda row: CustomField(
+            row.id, row.identifier, FieldType(row.type), tuple(options.get((row.account_id, row.id), ()))
+        ),
+    )
+    return Catalog(
+        0,
+        {
+            row.id: Account(
+                id=row.id,
+                name=row.name,
+                zone=ZoneInfo(row.timezone),
+                gdpr=bool(row.gdpr),
+                active=bool(row.active),
+                lists=lists.get(row.id, {}),
+                tags=tags.get(row.id, {}),
+                sequences=sequences.get(row.id, {}),
+                fields=fields.get(row.id, {}),
+                mail=AS_USUAL if row.mail == "{}" else msgspec.json.decode(row.mail, type=MailSettings),
+            )
+            for row in rows.accounts
+        },
+        {row.app_id: _app(row) for row in rows.of(schema.apps, "id")},
+        {
+            row.key_digest: ApiKey(row.account_id, row.key_digest, row.password_hash)
+            for row in rows.of(schema.api_keys, "key_digest")
+        },
+    )
+
+
+class _Rows:
+    """The rows of the catalog's tables that belong to some accounts."""
+
+    MOST_NAMED = 500
+    """More accounts than that are not named one by one: then everything is read, and the others' rows are left out."""
+
+    def __init__(self, connection: sa.Connection, accounts: Iterable[Any]) -> None:
+        self._connection = connection
+        self.accounts = list(accounts)
+        self._ids = {row.id for row in self.accounts}
+
+    def of(self, table: sa.Table, order: str) -> Iterable[Any]:
+        query = sa.select(table).order_by(table.c[order])
+        if len(self._ids) <= self.MOST_NAMED:
+            query = query.where(table.c.account_id.in_(self._ids))
+        return (row for row in self._connection.execute(query) if row.account_id in self._ids)
+
+    def named(self, table: sa.Table, make: Callable[[Any], Any]) -> dict[int, dict[str, Any]]:
+        """As `{account_id: {name_key: object}}`, oldest first."""
+        found: dict[int, dict[str, Any]] = {}
+        for row in self.of(table, "id"):
+            found.setdefault(row.account_id, {})[row.name_key] = make(row)
+        return found
+
+
+def _sequence(row: Any) -> Sequence:
+    return Sequence(
+        row.id,
+        row.name,
+        public_name=row.public_name,
+        version=row.version,
+        boxes=tuple(json.loads(row.boxes)),
+        hears=frozenset(json.loads(row.hears)),
+        entry=ANY_TIME if row.entry == "{}" else msgspec.json.decode(row.entry, type=Entry),
+        paused=bool(row.paused),
+        resumed_at=moment_or_none(row.resumed_at),
+    )
+
+
+def _app(row: Any) -> App:
+    allow_ips = tuple(json.loads(row.allow_ips))
+    commands = json.loads(row.commands)
+    return App(
+        row.account_id,
+        row.id,
+        row.app_id,
+        row.name,
+        Mode(row.mode),
+        row.rate_limit,
+        allow_ips,
+        None if EVERY_COMMAND in commands else frozenset(commands),
+        bool(row.active),
+        read_networks(allow_ips),
+    )
+
+
+# -- changing --
+
+
+def lock(connection: sa.Connection) -> None:
+    """Whoever changes the catalog begins with this, so that changes come one after the other."""
+    table = schema.catalog_version
+    connection.execute(sa.update(table).values(version=table.c.version))
+
+
+def touch(connection: sa.Connection, account_id: int) -> None:
+    """Tell every process that the account changed. Takes the version's lock: changes come one after the other."""
+    table = schema.catalog_version
+    connection.execute(sa.update(table).values(version=table.c.version + 1))
+    version = sa.select(table.c.version).scalar_subquery()
+    connection.execute(sa.update(schema.accounts).where(schema.accounts.c.id == account_id).values(version=version))
+
+
+_VERSION_RAISED = Change(schema.catalog_version, "version = version + 1")
+_VERSION_GIVEN = Change(schema.accounts, "version = (SELECT v.version FROM catalog_version v)")
+_FIELD_MADE = Insert(schema.custom_fields)
+_OPTION_MADE = Insert(schema.custom_field_options)
+
+
+def rows_of_new_field(account_id: int, field: CustomField, now: int) -> Iterator[tuple[Write, Row]]:
+    """What a batch writes when one of its calls has made a custom field; the same as `touch` is in it."""
+    yield _FIELD_MADE, (account_id, field.id, field.identifier, name_key(field.identifier), field.type.value, now)
+    for position, option in enumerate(field.options):
+        yield _OPTION_MADE, (account_id, option.id, field.id, option.name, position)
+    yield _VERSION_RAISED, (1,)
+    yield _VERSION_GIVEN, (account_id,)
+
+
+def next_id(connection: sa.Connection, table: sa.Table, account_id: int | None = None) -> int:
+    """The next number within an account (or, without one, within the table)."""
+    query = sa.select(sa.func.coalesce(sa.func.max(table.c.id), 0) + 1)
+    if account_id is not None:
+        query = query.where(table.c.account_id == account_id)
+    return int(connection.execute(query).scalar_one())

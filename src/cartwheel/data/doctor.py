@@ -1,0 +1,336 @@
+"""Whether the database keeps its promises: each is a query over whole tables that finds what breaks it."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, NamedTuple
+
+import sqlalchemy as sa
+
+from cartwheel.data import schema
+from cartwheel.data.db import Database, migration_names
+from cartwheel.leads.events import LeadCreated, MailSent
+from cartwheel.leads.leadparts import RunStatus, SuppressionReason
+from cartwheel.leads.mails import MailState
+from cartwheel.sequences import flows
+from cartwheel.times import to_micros
+
+MOST_EXAMPLES = 5
+
+LATE = timedelta(hours=1)
+"""What a worker does within minutes, and has not done after so long, nobody does. Clocks differ by less."""
+
+
+class Check(NamedTuple):
+    """A promise, and the rows that break it."""
+
+    name: str
+    promise: str
+    findings: sa.Select[Any]
+
+
+class Result(NamedTuple):
+    """What a check found: how many rows, and some of them."""
+
+    name: str
+    promise: str
+    found: int
+    examples: Sequence[dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class Report:
+    """The state of a database. Nothing else was looked at while migrations are `waiting`."""
+
+    waiting: Sequence[str]
+    unknown: Sequence[str]
+    """Migrations that ran, and that this version of Cartwheel has never heard of."""
+    counts: dict[str, int]
+    mails: dict[str, int]
+    """How many mails are in each state, in all accounts."""
+    results: Sequence[Result]
+
+    @property
+    def healthy(self) -> bool:
+        return not (self.waiting or self.unknown or any(result.found for result in self.results))
+
+    def as_data(self) -> dict[str, Any]:
+        return {
+            "healthy": self.healthy,
+            "migrations_waiting": list(self.waiting),
+            "migrations_unknown": list(self.unknown),
+            "counts": self.counts,
+            "mails": self.mails,
+            "checks": [result._asdict() for result in self.results],
+        }
+
+
+def examine(database: Database, now: datetime) -> Report:
+    """Look at everything. Each check sees the database at one moment, so a server may be at work."""
+    ran, waiting = database.migrations()
+    unknown = sorted(set(ran) - set(migration_names()))
+    if waiting:
+        return Report(waiting, unknown, {}, {}, [])
+    with database.read() as connection:
+        counts = {
+            name: connection.execute(sa.select(sa.func.count()).select_from(table)).scalar_one()
+            for name, table in _COUNTED.items()
+        }
+        mails = _mails_by_state(connection)
+        counts["mails"] = sum(mails.values())
+        return Report(waiting, unknown, counts, mails, [_result(connection, check) for check in checks(now)])
+
+
+_COUNTED = {
+    "accounts": schema.accounts,
+    "leads": schema.leads,
+    "events": schema.events,
+    "ledger rows": schema.points,
+}
+
+
+def _mails_by_state(connection: sa.Connection) -> dict[str, int]:
+    """The ledger's sum: each mail that was due is in one of these."""
+    state = schema.mails.c.state
+    found = connection.execute(sa.select(state, sa.func.count()).group_by(state))
+    return dict.fromkeys(MailState, 0) | {name: count for name, count in found}  # noqa: C416 - rows are no pairs
+
+
+def _result(connection: sa.Connection, check: Check) -> Result:
+    query = check.findings.add_columns(sa.func.count().over().label("found")).limit(MOST_EXAMPLES)
+    rows = [dict(row) for row in connection.execute(query).mappings()]
+    found = max((row.pop("found") for row in rows), default=0)
+    return Result(check.name, check.promise, found, rows)
+
+
+# -- the promises --
+
+
+def checks(now: datetime) -> Iterator[Check]:
+    """All of them."""
+    yield from _of_leads()
+    yield from _of_runs(now)
+    yield from _of_mails(now)
+    for table in schema.metadata.sorted_tables:
+        for column, holder in _HOLDERS.items():
+            if column in table.c and not (column == "account_id" and "lead_id" in table.c):
+                promise = f"Every row of {table.name} belongs to a row of {holder.name}."
+                yield Check(f"{table.name}.{column}", promise, _orphans(table, column, holder))
+
+
+def _of_leads() -> Iterator[Check]:
+    yield Check("score", "A lead's score is the sum of its ledger rows that are not reversed.", _wrong_scores())
+    yield Check("expiry", "A grant is taken back when its time is over, and not before.", _early_reversals())
+    yield Check("first event", "Every lead has exactly one event of its creation.", _wrong_beginnings())
+    yield Check("address form", "E-mail addresses are stored trimmed and in lower case.", _odd_addresses())
+    yield Check("address", "No two leads of an account share an e-mail address.", _shared_addresses())
+    yield Check("lead ids", "The next lead id is one that no lead has.", _spent_counter())
+
+
+def _of_runs(now: datetime) -> Iterator[Check]:
+    yield Check("sequence runs", "A lead is in a sequence once at a time.", _parallel_runs())
+    yield Check(
+        "latest run", "Of a lead's runs through a sequence the newest counts, and no other.", _not_latest_runs()
+    )
+    yield Check("waiting run", "A run under way has its time or says what it waits for; no other has.", _stuck_runs())
+    yield Check("parked run", "A run that is parked says why.", _runs_parked_silently())
+    yield Check("held run", "A pause that is over holds nobody.", _forgotten_runs(now))
+
+
+def _of_mails(now: datetime) -> Iterator[Check]:
+    states = f"{', '.join(list(MailState)[:-1])} or {list(MailState)[-1]}"
+    yield Check("mail state", f"Every mail that was due is {states}.", _odd_states())
+    yield Check("mail time", "A mail has a time to be looked at until it is settled, and no longer.", _mistimed_mails())
+    yield Check("mail on its way", "Nobody forgets a mail that was handed over.", _forgotten_mails(now))
+    yield Check("mail run", "Every mail belongs to a run that came to its step.", _mails_without_run())
+    yield Check("mail event", "Every mail that a server has taken is told in its lead's feed.", _untold_mails())
+    yield Check(
+        "suppression", "Every address that is not mailed has a reason, in the form of addresses.", _odd_reasons()
+    )
+    yield Check("suppressed mail", "No mail goes to an address that is not to be mailed.", _mails_to_suppressed())
+
+
+_HOLDERS = {
+    "account_id": schema.accounts,
+    "lead_id": schema.leads,
+    "tag_id": schema.tags,
+    "list_id": schema.lists,
+    "sequence_id": schema.sequences,
+    "field_id": schema.custom_fields,
+}
+"""What a column of this name refers to, in whichever table it stands."""
+
+
+def _orphans(table: sa.Table, column: str, holder: sa.Table) -> sa.Select[Any]:
+    same = holder.c.id == table.c[column]
+    if "account_id" in holder.c:
+        same &= holder.c.account_id == table.c.account_id
+    return sa.select(*table.primary_key.columns).where(~sa.exists().where(same))
+
+
+def _wrong_scores() -> sa.Select[Any]:
+    leads, points = schema.leads, schema.points
+    sums = (
+        sa.select(points.c.account_id, points.c.lead_id, sa.func.sum(points.c.points).label("total"))
+        .where(points.c.reversed_at.is_(None))
+        .group_by(points.c.account_id, points.c.lead_id)
+        .subquery()
+    )
+    total = sa.cast(sa.func.coalesce(sums.c.total, 0), sa.BigInteger)
+    same = (sums.c.account_id == leads.c.account_id) & (sums.c.lead_id == leads.c.id)
+    columns = (leads.c.account_id, leads.c.id, leads.c.score, total.label("ledger"))
+    return sa.select(*columns).select_from(leads.outerjoin(sums, same)).where(leads.c.score != total)
+
+
+def _early_reversals() -> sa.Select[Any]:
+    points = schema.points
+    early = points.c.expires_at.is_(None) | (points.c.reversed_at < points.c.expires_at)
+    return sa.select(*points.primary_key.columns).where(points.c.reversed_at.is_not(None) & early)
+
+
+def _wrong_beginnings() -> sa.Select[Any]:
+    leads, events = schema.leads, schema.events
+    births = (
+        sa.select(events.c.account_id, events.c.lead_id, sa.func.count().label("times"))
+        .where(events.c.kind == LeadCreated.kind)
+        .group_by(events.c.account_id, events.c.lead_id)
+        .subquery()
+    )
+    times = sa.func.coalesce(births.c.times, 0)
+    same = (births.c.account_id == leads.c.account_id) & (births.c.lead_id == leads.c.id)
+    columns = (leads.c.account_id, leads.c.id, times.label("times_created"))
+    return sa.select(*columns).select_from(leads.outerjoin(births, same)).where(times != 1)
+
+
+def _odd_addresses() -> sa.Select[Any]:
+    leads = schema.leads
+    plain = sa.func.lower(sa.func.trim(leads.c.email))
+    return sa.select(leads.c.account_id, leads.c.id, leads.c.email).where(leads.c.email != plain)
+
+
+def _shared_addresses() -> sa.Select[Any]:
+    leads = schema.leads
+    plain = sa.func.lower(sa.func.trim(leads.c.email))
+    columns = (leads.c.account_id, plain.label("email"), sa.func.count().label("leads"))
+    return sa.select(*columns).group_by(leads.c.account_id, plain).having(sa.func.count() > 1)
+
+
+def _parallel_runs() -> sa.Select[Any]:
+    runs = schema.enrolments
+    keys = (runs.c.account_id, runs.c.lead_id, runs.c.sequence_id)
+    query = sa.select(*keys, sa.func.count().label("runs")).where(runs.c.status != RunStatus.UNSUBSCRIBED.value)
+    return query.group_by(*keys).having(sa.func.count() > 1)
+
+
+def _spent_counter() -> sa.Select[Any]:
+    counters = schema.counters
+    highest = sa.func.coalesce(sa.func.max(schema.leads.c.id), 0)
+    following = sa.select(sa.func.coalesce(sa.func.max(counters.c.next), 0)).where(counters.c.name == "leads")
+    number = following.scalar_subquery()
+    return sa.select(highest.label("highest"), number.label("next")).having(highest >= number)
+
+
+# -- runs --
+
+
+def _not_latest_runs() -> sa.Select[Any]:
+    runs = schema.enrolments
+    keys = (runs.c.account_id, runs.c.lead_id, runs.c.sequence_id)
+    latest = sa.func.sum(sa.case((runs.c.latest, 1), else_=0))
+    newest_latest = sa.func.max(sa.case((runs.c.latest, runs.c.id)))
+    query = sa.select(*keys, sa.func.count().label("runs"), latest.label("latest")).group_by(*keys)
+    return query.having((latest != 1) | (newest_latest != sa.func.max(runs.c.id)))
+
+
+def _stuck_runs() -> sa.Select[Any]:
+    runs = schema.enrolments
+    active = runs.c.status == RunStatus.ACTIVE.value
+    lost = active & runs.c.due_at.is_(None) & (runs.c.reason == "")
+    return sa.select(*_RUN).where(lost | (~active & runs.c.due_at.is_not(None)) | (active & ~runs.c.latest))
+
+
+def _runs_parked_silently() -> sa.Select[Any]:
+    runs = schema.enrolments
+    return sa.select(*_RUN).where(runs.c.status == RunStatus.PARKED.value, runs.c.reason == "")
+
+
+def _forgotten_runs(now: datetime) -> sa.Select[Any]:
+    runs, sequences = schema.enrolments, schema.sequences
+    same = (sequences.c.account_id == runs.c.account_id) & (sequences.c.id == runs.c.sequence_id)
+    held = (runs.c.status == RunStatus.ACTIVE.value) & runs.c.due_at.is_(None) & (runs.c.reason == flows.HELD)
+    over = ~sequences.c.paused & (sa.func.coalesce(sequences.c.resumed_at, 0) < to_micros(now - LATE))
+    return sa.select(*_RUN).select_from(runs.join(sequences, same)).where(held, over)
+
+
+_RUN = [
+    schema.enrolments.c[name] for name in ("account_id", "lead_id", "id", "sequence_id", "step", "status", "due_at")
+]
+
+
+# -- mails --
+
+_MAIL = [schema.mails.c[name] for name in ("account_id", "lead_id", "id", "run", "box", "state", "next_at")]
+
+
+def _odd_states() -> sa.Select[Any]:
+    return sa.select(*_MAIL).where(schema.mails.c.state.not_in([state.value for state in MailState]))
+
+
+def _mistimed_mails() -> sa.Select[Any]:
+    mails = schema.mails
+    settled = mails.c.state.in_([state.value for state in MailState if state.settled])
+    return sa.select(*_MAIL).where(settled == mails.c.next_at.is_not(None))
+
+
+def _forgotten_mails(now: datetime) -> sa.Select[Any]:
+    mails = schema.mails
+    return sa.select(*_MAIL).where(
+        mails.c.state == MailState.HANDED_OVER.value,
+        mails.c.next_at.is_not(None),  # which the index has
+        mails.c.next_at < to_micros(now - LATE),
+    )
+
+
+def _mails_without_run() -> sa.Select[Any]:
+    mails, runs = schema.mails, schema.enrolments
+    same = (runs.c.account_id == mails.c.account_id) & (runs.c.lead_id == mails.c.lead_id) & (runs.c.id == mails.c.run)
+    came = (runs.c.sequence_id == mails.c.sequence_id) & (runs.c.moves >= mails.c.move)
+    return sa.select(*_MAIL).where(~sa.exists().where(same, came))
+
+
+def _untold_mails() -> sa.Select[Any]:
+    mails, events = schema.mails, schema.events
+    told = (
+        sa.select(events.c.account_id, events.c.lead_id, sa.func.count().label("times"))
+        .where(events.c.kind == MailSent.kind)
+        .group_by(events.c.account_id, events.c.lead_id)
+        .subquery()
+    )
+    sent = (
+        sa.select(mails.c.account_id, mails.c.lead_id, sa.func.count().label("sent"))
+        .where(mails.c.sent_at.is_not(None) | (mails.c.state == MailState.ACCEPTED.value))
+        .group_by(mails.c.account_id, mails.c.lead_id)
+        .subquery()
+    )
+    same = (told.c.account_id == sent.c.account_id) & (told.c.lead_id == sent.c.lead_id)
+    times = sa.func.coalesce(told.c.times, 0)
+    columns = (sent.c.account_id, sent.c.lead_id, sent.c.sent, times.label("told"))
+    return sa.select(*columns).select_from(sent.outerjoin(told, same)).where(sent.c.sent > times)
+
+
+def _odd_reasons() -> sa.Select[Any]:
+    table = schema.suppressions
+    known = table.c.reason.in_(["", *(reason.value for reason in SuppressionReason)])
+    formed = table.c.email == sa.func.lower(sa.func.trim(table.c.email))
+    return sa.select(table.c.account_id, table.c.email, table.c.reason).where(~(known & formed))
+
+
+def _mails_to_suppressed() -> sa.Select[Any]:
+    """What was on its way when the address was suppressed may still arrive."""
+    mails, table = schema.mails, schema.suppressions
+    same = (table.c.account_id == mails.c.account_id) & (table.c.email == mails.c.address)
+    by_then = table.c.at + int(LATE.total_seconds() * 1_000_000)
+    taken = mails.c.sent_at > by_then
+    handed_over = (mails.c.state == MailState.HANDED_OVER.value) & (mails.c.next_at > by_then)
+    columns = (*_MAIL, mails.c.address, table.c.reason)
+    return sa.select(*columns).select_from(mails.join(table, same)).where(table.c.reason != "", taken | handed_over)

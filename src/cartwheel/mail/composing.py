@@ -1,0 +1,212 @@
+"""From a mail of the ledger to the bytes that go out: what the step says, the lead's values, links, headers, signatures."""
+
+from collections import OrderedDict
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from datetime import datetime
+from email.utils import format_datetime, parseaddr
+from functools import lru_cache
+from urllib.parse import quote
+
+from cartwheel.accounts import Account
+from cartwheel.bounces import providers
+from cartwheel.emails import EmailNotValid, read_email
+from cartwheel.errors import CartwheelError
+from cartwheel.leads.lead import Lead
+from cartwheel.leads.leadparts import PROFILE_FIELDS
+from cartwheel.leads.mails import Mail
+from cartwheel.mail import dkim
+from cartwheel.mail.links import Kind, MailId, Signer
+from cartwheel.mail.mailhtml import Kind as Language
+from cartwheel.mail.merge import MERGE_NAMES, BadContent
+from cartwheel.mail.mime import Attachment, address, ascii_domain, media_type_of
+from cartwheel.mail.outgoing import Outgoing
+from cartwheel.mail.render import Built, CompiledMail, Content, compile_mail
+from cartwheel.sequences.steps import EmailStep
+
+MOST_COMPILED = 500
+
+SENDER_MISSING = "the account has no sender: give `[account.mail] sender`"
+
+TEST_SENDER = "no-reply@cartwheel.invalid"
+"""Whom mails come from as long as an account has not said, where nothing leaves the machine."""
+
+ECHOED_DOMAIN = "cartwheel.invalid"
+"""Behind the token that a provider gives back: they take 80 characters, which a sender's domain may not fit."""
+
+_NO_PROFILE = dict.fromkeys(PROFILE_FIELDS, "")
+
+
+class Unsendable(CartwheelError):
+    """The mail cannot be made: an owner has to see to it."""
+
+
+def content_of(step: EmailStep) -> Content:
+    """The author's part of a mail."""
+    kind, source = next((kind, source) for kind in Language if (source := getattr(step, kind.value)) is not None)
+    return Content(
+        subject=step.subject,
+        kind=kind,
+        source=source,
+        preview=step.preview,
+        text=step.text or "",
+        attachments=tuple(
+            Attachment(file.name, file.media_type or media_type_of(file.name), file.data, inline_id=file.inline)
+            for file in step.attachments
+        ),
+    )
+
+
+def known_names(account: Account) -> frozenset[str]:
+    """Every name that a mail of the account may use in braces."""
+    return frozenset(
+        [
+            *(entry.name for entry in MERGE_NAMES),
+            *PROFILE_FIELDS,
+            *(field.identifier for field in account.fields.values()),
+        ]
+    )
+
+
+def doubts(mail: CompiledMail, account: Account) -> Iterator[str]:
+    """What can go out as it is, but will hardly be meant so."""
+    for name in mail.unknown(known_names(account)):
+        yield f"nothing is called {{{name}}}, it stays as it is"
+    for source in mail.lost_pictures:
+        yield f"no reader sees the picture {source}: give `cid:` with the `inline` of an attachment, or an https address"
+
+
+def values_of(lead: Lead, account: Account) -> dict[str, str]:
+    """What stands for the names in a mail to the lead, its links left out."""
+    joined = lead.created_at.astimezone(account.zone)
+    values = _NO_PROFILE | lead.profile
+    values |= {
+        "email": lead.email,
+        "email_address": lead.email,
+        "score": str(lead.score),
+        "date_joined": f"{joined:%B} {joined.day}, {joined.year}",
+        "account_address": account.mail.address,
+    }
+    for field in account.fields.values():
+        chosen = lead.custom.get(field.id, "")
+        if not isinstance(chosen, str):
+            chosen = ", ".join(option.name for option in field.options if option.id in chosen)
+        values[field.identifier] = chosen
+    return values
+
+
+@lru_cache(maxsize=1000)
+def read_sender(text: str) -> tuple[str, str]:
+    """(name, address) of `Name <address>`; raises `Unsendable`."""
+    name, email = parseaddr(text)
+    try:
+        return name, read_email(email)
+    except EmailNotValid:
+        raise Unsendable(f"{text!r} is no sender: give `Name <address>`") from None
+
+
+class Composer:
+    """One for a process. `base_url` is where its links lead; `hooks` are the providers whose reports are heard."""
+
+    def __init__(self, signer: Signer, base_url: str, *, bounce_mailbox: str = "", hooks: Collection[str] = ()) -> None:
+        self._signer = signer
+        self._base_url = base_url.rstrip("/")
+        self._bounce_mailbox = bounce_mailbox
+        self._echoing = [providers.PROVIDERS[name] for name in hooks if providers.PROVIDERS[name].echo]
+        self._compiled: OrderedDict[tuple[int, int, int, str], CompiledMail] = OrderedDict()
+
+    def compose(
+        self,
+        account: Account,
+        lead: Lead,
+        mail: Mail,
+        step: EmailStep,
+        *,
+        now: datetime,
+        signers: Sequence[dkim.Signer] = (),
+        nobody_outside: bool = False,
+    ) -> Outgoing:
+        """Raises `Unsendable`. `nobody_outside` when the mail stays in the test mailbox."""
+        number = MailId(lead.account_id, lead.id, mail.key)
+        name, sender = self._sender(account, step, nobody_outside=nobody_outside)
+        compiled = self._compile(account, mail, step)
+        links = self._links(number)
+        track_clicks = account.mail.track_clicks and step.track_clicks and not lead.untracked
+        track_opens = account.mail.track_opens and step.track_opens and not lead.untracked
+        built = compiled.build(
+            values_of(lead, account) | links,
+            list(
+                self._headers(account, lead, number, (name, sender), step.reply_to or account.mail.reply_to, now, links)
+            ),
+            rewrite=(lambda link, target: self._click(number, link, target)) if track_clicks else None,
+            pixel=f"{self._base_url}/o/{self._signer.token(Kind.OPEN, number)}" if track_opens else None,
+        )
+        envelope_from = self._signer.bounce_address(number, self._bounce_mailbox) if self._bounce_mailbox else sender
+        return Outgoing(envelope_from, lead.email, _signed(built, sender, signers, now), built.lines)
+
+    def _sender(self, account: Account, step: EmailStep, *, nobody_outside: bool) -> tuple[str, str]:
+        told = step.sender or account.mail.sender
+        if told:
+            return read_sender(told)
+        if nobody_outside:
+            return account.name, TEST_SENDER
+        raise Unsendable(SENDER_MISSING)
+
+    def _compile(self, account: Account, mail: Mail, step: EmailStep) -> CompiledMail:
+        key = (account.id, mail.sequence_id, mail.version, mail.box)
+        compiled = self._compiled.get(key)
+        if compiled is None:
+            try:
+                compiled = self._compiled[key] = compile_mail(content_of(step))
+            except BadContent as error:
+                raise Unsendable(f"box {mail.box}: {error}") from error
+            if len(self._compiled) > MOST_COMPILED:
+                self._compiled.popitem(last=False)
+        return compiled
+
+    def _links(self, mail: MailId) -> dict[str, str]:
+        return {
+            "unsubscribe_link": f"{self._base_url}/u/{self._signer.token(Kind.UNSUBSCRIBE, mail)}",
+            "preferences_link": f"{self._base_url}/p/{self._signer.token(Kind.PREFERENCES, mail)}",
+        }
+
+    def _click(self, mail: MailId, link: int, target: str) -> str:
+        token = self._signer.token(Kind.CLICK, mail, link, target)
+        return f"{self._base_url}/c/{token}?to={quote(target, safe='')}"
+
+    def _headers(
+        self,
+        account: Account,
+        lead: Lead,
+        mail: MailId,
+        sender: tuple[str, str],
+        reply_to: str,
+        now: datetime,
+        links: Mapping[str, str],
+    ) -> Sequence[tuple[str, str]]:
+        person = " ".join(filter(None, (lead.profile.get("first_name", ""), lead.profile.get("last_name", ""))))
+        return (
+            ("Date", format_datetime(now)),
+            ("From", address(*sender)),
+            ("To", address(person, lead.email)),
+            *([("Reply-To", address(*read_sender(reply_to)))] if reply_to else []),
+            ("Message-ID", self._signer.message_id(mail, sender[1].rpartition("@")[2])),
+            ("List-Unsubscribe", f"<{links['unsubscribe_link']}>"),
+            ("List-Unsubscribe-Post", "List-Unsubscribe=One-Click"),
+            ("Feedback-ID", f"{mail.lead_id % 1000}:{account.id}:cartwheel"),
+            *self._asked_back(mail),
+        )
+
+    def _asked_back(self, mail: MailId) -> Sequence[tuple[str, str]]:
+        if not self._echoing:
+            return ()
+        return providers.echo_headers(self._echoing, self._signer.message_id(mail, ECHOED_DOMAIN).strip("<>"))
+
+
+def _signed(built: Built, sender: str, signers: Sequence[dkim.Signer], now: datetime) -> bytes:
+    """By every key of the sender's domain, or of the one above it."""
+    domain = ascii_domain(sender.rpartition("@")[2].lower())
+    mine = [signer for signer in signers if domain == signer.domain or domain.endswith(f".{signer.domain}")]
+    if mine:
+        signatures = dkim.sign(mine, built.headers, built.body, int(now.timestamp()))
+        built.headers[:0] = [(b"DKIM-Signature", signature) for signature in signatures]
+    return built.as_bytes()

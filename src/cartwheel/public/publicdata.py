@@ -1,0 +1,108 @@
+"""What leads are told of what is stored about them: everything but what is the account's own, such as tags and points."""
+
+import json
+from collections.abc import Iterator
+from datetime import datetime
+from typing import Any
+
+from cartwheel.accounts import Account, MailingList, Sequence
+from cartwheel.data import leadstore, mailstore
+from cartwheel.data.db import Database
+from cartwheel.data.leadstore import Happened
+from cartwheel.leads.events import Names
+from cartwheel.leads.lead import Lead
+from cartwheel.leads.mails import Mail
+from cartwheel.views.leadcard import LeadCard
+
+MOST_EVENTS = 10_000
+
+
+def public_name(entry: MailingList | Sequence) -> str:
+    """What its subscribers call it."""
+    return entry.public_name or entry.name
+
+
+def as_json(database: Database, lead: Lead, account: Account) -> bytes:
+    """Everything of a lead, of which all but its mails has to be loaded."""
+    key = (lead.account_id, lead.id)
+    with database.read() as connection:
+        mails = mailstore.mails_of(connection, key)
+        feed = leadstore.feed(connection, key, MOST_EVENTS)
+    data = {
+        "from": account.name,
+        "address": account.mail.address,
+        **_about(lead, account),
+        "mails": [_mail(mail, account) for mail in mails],
+        "events": list(_events(feed, account)),
+    }
+    return json.dumps(data, ensure_ascii=False, indent=2).encode()
+
+
+def _about(lead: Lead, account: Account) -> dict[str, Any]:
+    lists = {entry.id: public_name(entry) for entry in account.lists.values()}
+    return {
+        "email": lead.email,
+        "since": _time(lead.created_at),
+        "source": lead.source,
+        "fields": LeadCard(lead, account, [], []).fields(),
+        "country_of_ip": lead.ip_country,
+        "consent": {
+            "status": lead.consent.status.name.lower(),
+            "at": _time(lead.consent.at),
+            "ip": lead.consent.ip,
+            "communications": lead.consent.communications,
+        },
+        "opens_and_clicks_recorded": not lead.untracked,
+        "not_mailed_because": lead.suppression.reason,
+        "lists": [
+            {"name": lists.get(number, ""), "joined_at": _time(place.joined_at), "left_at": _time(place.left_at)}
+            for number, place in sorted(lead.lists.items())
+        ],
+        "sequences": [
+            {
+                "name": _sequence(account, run.sequence_id),
+                "status": run.status.value,
+                "started_at": _time(run.started_at),
+                "ended_at": _time(run.ended_at),
+            }
+            for run in lead.runs.values()
+        ],
+    }
+
+
+def _mail(mail: Mail, account: Account) -> dict[str, Any]:
+    return {
+        "sequence": _sequence(account, mail.sequence_id),
+        "step": mail.box,
+        "to": mail.address,
+        "state": mail.state.value,
+        "queued_at": _time(mail.queued_at),
+        "sent_at": _time(mail.sent_at),
+        "opened_at": _time(mail.opened_at),
+        "clicked_at": _time(mail.clicked_at),
+        "opened_by_machine_at": _time(mail.machine_opened_at),
+        "clicked_by_machine_at": _time(mail.machine_clicked_at),
+    }
+
+
+def _events(feed: list[Happened], account: Account) -> Iterator[dict[str, Any]]:
+    """Newest first, in words, under the names that subscribers know."""
+    names = Names(
+        tags={},
+        lists={entry.id: public_name(entry) for entry in account.lists.values()},
+        sequences={entry.id: public_name(entry) for entry in account.sequences.values()},
+        fields=account.names.fields,
+    )
+    for happened in feed:
+        if happened.event is not None and happened.event.public:
+            yield {"at": _time(happened.at), "what": happened.event.told(names)}
+
+
+def _sequence(account: Account, sequence_id: int) -> str:
+    found = account.sequence_by_id.get(sequence_id)
+    return public_name(found) if found else ""
+
+
+def _time(at: datetime | None) -> str | None:
+    """To the second, in UTC."""
+    return at.replace(microsecond=0).isoformat() if at else None

@@ -1,0 +1,81 @@
+"""Moments, windows and what a run waits for, in words. Pure."""
+
+import shlex
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from zoneinfo import ZoneInfo
+
+from msgspec.structs import replace
+
+from cartwheel.accounts import Account
+from cartwheel.leads.lead import Lead
+from cartwheel.leads.leadparts import Enrolment
+from cartwheel.sequences import schedule
+from cartwheel.sequences.flows import HELD
+from cartwheel.sequences.stepparts import WindowPart
+from cartwheel.sequences.steps import GoalStep, Step, WaitUntilStep
+
+
+def lead_zone(lead: Lead) -> ZoneInfo | None:
+    """The zone that the lead told, if there is such a zone."""
+    return schedule.zone(lead.profile.get("lead_preferred_time_zone", ""))
+
+
+def clock(at: datetime, account: ZoneInfo, lead: ZoneInfo | None = None) -> str:
+    """The account's time, and the lead's where it is another."""
+    here = at.astimezone(account)
+    told = f"{here:%a %Y-%m-%d %H:%M}"
+    if lead is None or here.utcoffset() == at.astimezone(lead).utcoffset():
+        return told
+    there = at.astimezone(lead)
+    form = "%H:%M" if there.date() == here.date() else "%a %H:%M"
+    return f"{told} ({there.strftime(form)} for the lead)"
+
+
+def command(*words: str) -> str:
+    """What to type, for whoever is told what helps."""
+    return f"`cartwheel {shlex.join(words)}`"
+
+
+def window(part: WindowPart) -> str:
+    whose = {schedule.ACCOUNT_ZONE: "the account's time", schedule.LEAD_ZONE: "the lead's time"}
+    return f"{_days(part)} {part.from_}-{part.to}, {whose.get(part.zone, part.zone)}"
+
+
+def _days(part: WindowPart) -> str:
+    days = [day for day in schedule.DAYS if day in part.days]
+    if len(days) == len(schedule.DAYS):
+        return "every day"
+    in_a_row = len(days) > 1 and " ".join(days) in " ".join(schedule.DAYS)
+    return f"{days[0]}-{days[-1]}" if in_a_row else ", ".join(days)
+
+
+def waits_for(run: Enrolment, step: Step | None, lead: Lead, account: Account) -> str:
+    """What a run that has come to a halt at the step waits for, as what follows `waits`."""
+    if run.reason == HELD:
+        return "because the sequence is paused"
+    due = clock(run.due_at, account.zone, lead_zone(lead)) if run.due_at else ""
+    if isinstance(step, WaitUntilStep | GoalStep) and run.reason == f"until {step.condition.told()}":
+        return f"{run.reason}, at the latest until {due}" if due else run.reason
+    if step is None or run.arrived_at is None or not due:
+        return f"until {due}" if due else run.reason
+    parts = ", then ".join(_schedule(step, run.arrived_at, run.due_at, lead, account))
+    if run.due_at and _offset(run.arrived_at, account) != _offset(run.due_at, account):
+        parts += " (the clocks change meanwhile)"
+    return f"until {due}: {parts}" if parts else f"until {due}"
+
+
+def _offset(at: datetime, account: Account) -> timedelta | None:
+    return at.astimezone(account.zone).utcoffset()
+
+
+def _schedule(step: Step, arrived_at: datetime, due_at: datetime | None, lead: Lead, account: Account) -> Iterator[str]:
+    """What there is to wait for, in order."""
+    if step.at is not None:
+        yield f"its date ({step.at})"
+    elif not step.delay.startswith("0 "):
+        yield step.delay
+    if step.window is None or due_at is None:
+        return
+    if due_at > replace(step, window=None).due(arrived_at, account.zone, lead_zone(lead)):
+        yield f"its window ({window(step.window)})"

@@ -1,0 +1,452 @@
+"""What would happen to a lead in a sequence: the code that runs it, with another clock and no mail server. Pure.
+
+A mail is handed over and accepted as soon as it is queued, or suppressed for the reason that the sender would have. What
+the world does to the lead meanwhile, from an opened mail to a tag, is given as `WhatIf`s.
+"""
+
+import dataclasses
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from msgspec.structs import replace
+
+from cartwheel.accounts import Account, name_key
+from cartwheel.errors import DomainError
+from cartwheel.leads.events import (
+    Event,
+    MailNotSent,
+    MailSent,
+    SequenceCompleted,
+    SequenceJoined,
+    SequenceLeft,
+    SequenceParked,
+)
+from cartwheel.leads.lead import Lead
+from cartwheel.leads.leadparts import Consent, Enrolment, Entry, Gdpr, Part, RunStatus, Source
+from cartwheel.leads.mails import Mail, MailState
+from cartwheel.mail.composing import SENDER_MISSING, content_of, doubts, values_of
+from cartwheel.mail.merge import BadContent
+from cartwheel.mail.render import CompiledMail, Filled, compile_mail
+from cartwheel.sending.sender import why_not_mailed
+from cartwheel.sequences import flows, telling
+from cartwheel.sequences.flows import Flow
+from cartwheel.sequences.steps import (
+    EmailStep,
+    GoalStep,
+    GoToStep,
+    RandomSplitStep,
+    Situation,
+    SplitStep,
+    Step,
+    WaitUntilStep,
+)
+from cartwheel.simulation.stories import BadSimulation, Ended, Happening, Story, StoryMail, What
+from cartwheel.simulation.whatifs import BadWhatIf, WhatIf, act, fill
+
+NEEDED = Part.ALL | Part.MAILS | Part.SUPPRESSION
+"""What of a lead has to be loaded to simulate it."""
+
+MOST_MOMENTS = 20_000
+"""A story with more of them ends, however much time is left."""
+
+LINKS = {
+    "unsubscribe_link": "https://cartwheel.invalid/unsubscribe",
+    "preferences_link": "https://cartwheel.invalid/preferences",
+}
+
+
+@dataclass(frozen=True)
+class World:
+    """An account and the flows of the sequences that somebody may come to, by their ids."""
+
+    account: Account
+    flows: Mapping[int, Flow]
+    compiled: dict[tuple[int, str], CompiledMail] = field(default_factory=dict)
+    """Mails by sequence and box, kept for the next lead."""
+
+    def boxes(self, sequence_id: int) -> list[tuple[str, str]]:
+        """(sequence, box) of every step, those of this sequence first."""
+        order = sorted(self.flows, key=lambda number: (number != sequence_id, number))
+        return [
+            (self.account.sequence_names[number], step.box) for number in order for step in self.flows[number].steps
+        ]
+
+    def mail(self, sequence_id: int, step: EmailStep, lead: Lead) -> Filled:
+        """As the lead would read it. Raises `BadContent`."""
+        return self._compiled(sequence_id, step).fill(values_of(lead, self.account) | LINKS)
+
+    def doubts(self, sequence_id: int, step: EmailStep) -> Iterator[str]:
+        """What its author should know of the mail. Raises `BadContent`."""
+        for doubt in doubts(self._compiled(sequence_id, step), self.account):
+            yield f"step {step.box}: {doubt}"
+        if not (step.sender or self.account.mail.sender):
+            yield f"with a real mail server no mail leaves: {SENDER_MISSING}"
+
+    def _compiled(self, sequence_id: int, step: EmailStep) -> CompiledMail:
+        key = (sequence_id, step.box)
+        if key not in self.compiled:
+            self.compiled[key] = compile_mail(content_of(step))
+        return self.compiled[key]
+
+
+def made_up(
+    account: Account,
+    now: datetime,
+    fields: Mapping[str, str],
+    *,
+    number: int = 1,
+    tags: Iterable[str] = (),
+    lists: Iterable[str] = (),
+    consent: bool = True,
+) -> Lead:
+    """A lead that nobody is; its address may stand among the fields. Raises `BadSimulation`."""
+    email = fields.get("email", f"lead{number}@simulation.example")
+    lead = Lead.create(account.id, number, email, now, source=Source.MANUAL, test=False, gdpr=Gdpr.UNKNOWN)
+    if consent:
+        lead.consent = Consent(Gdpr.ACCEPTED, now, communications=True)
+    try:
+        fill(lead, account, {name: value for name, value in fields.items() if name != "email"})
+        for name in tags:
+            lead.tag(account.tag_named(name).id)
+        for name in lists:
+            lead.join(account.list_named(name).id, now)
+    except (DomainError, ValueError) as error:
+        raise BadSimulation(str(error)) from error
+    lead.events.clear()
+    return lead
+
+
+def simulate(
+    world: World,
+    lead: Lead,
+    sequence_id: int,
+    start: datetime,
+    length: timedelta,
+    *,
+    step: str | None = None,
+    onward: bool = False,
+    what_ifs: Sequence[WhatIf] = (),
+) -> Story:
+    """Start the lead in the sequence, whatever it did there before; or, `onward`, take it along from where it stands.
+
+    A pause of the sequence is passed over. Raises `BadSimulation` or `BadWhatIf`.
+    """
+    sequence = world.account.sequence_by_id[sequence_id]
+    if not sequence.boxes:
+        raise BadSimulation(f"the sequence {sequence.name} has no steps")
+    if step is not None and step not in sequence.boxes:
+        raise BadSimulation(f"the sequence {sequence.name} has no step {step}, but {', '.join(sequence.boxes)}")
+    _check_mails(what_ifs, world.flows[sequence_id])
+    run = lead.runs.get(sequence_id)
+    if onward and (run is None or not run.runs):
+        raise BadSimulation(f"{lead.email} is not under way in the sequence {sequence.name}")
+    sequences = dict(world.account.sequences) | {name_key(sequence.name): dataclasses.replace(sequence, paused=False)}
+    running = dataclasses.replace(world, account=dataclasses.replace(world.account, sequences=sequences))
+    simulation = Simulation(running, lead, sequence_id, start, length)
+    if sequence.paused:
+        simulation.story.notes.append("the sequence is paused: this is what happens when it is not")
+    if onward:
+        return simulation.run(what_ifs)
+    if run is not None:
+        simulation.story.notes.append(f"it was in this sequence before ({run.status} at step {run.step})")
+    simulation.begin(step or sequence.boxes[0])
+    return simulation.run(what_ifs)
+
+
+def _check_mails(what_ifs: Iterable[WhatIf], flow: Flow) -> None:
+    """Raises `BadWhatIf` if one is about the mail of a step that sends none."""
+    boxes = [step.box for step in flow.steps if isinstance(step, EmailStep)]
+    for entry in what_ifs:
+        if entry.of_mail and entry.name not in boxes:
+            raise BadWhatIf(
+                f"what if {entry.text!r}: no step {entry.name} sends a mail, but {', '.join(boxes) or 'none'}"
+            )
+
+
+_ANYBODY = Entry()
+
+
+class Tracked(Lead):
+    """A lead that a simulation watches."""
+
+    watcher: "Simulation"
+
+    @classmethod
+    def of(cls, lead: Lead, watcher: "Simulation") -> "Tracked":
+        """A twin that can be changed freely."""
+        tracked = object.__new__(cls)
+        tracked.__dict__ |= lead.fork().__dict__
+        tracked.watcher = watcher
+        return tracked
+
+    def enrol(self, sequence_id: int, step: str, now: datetime, *, version: int = 0, entry: Entry = _ANYBODY) -> bool:
+        started = super().enrol(sequence_id, step, now, version=version, entry=entry)
+        if started:
+            self.runs[sequence_id] = self.watcher.starts(self.runs[sequence_id])
+        return started
+
+    def go_to(self, run: Enrolment, step: str, now: datetime) -> Enrolment:
+        self.watcher.leaves(run, step)
+        return super().go_to(run, step, now)
+
+    def complete(self, run: Enrolment, now: datetime) -> None:
+        self.watcher.leaves(run, None)
+        super().complete(run, now)
+
+    def wait(self, run: Enrolment, until: datetime | None, reason: str) -> Enrolment:
+        run = super().wait(run, until, reason)
+        self.watcher.waits(run)
+        return run
+
+    def queue_mail(self, run: Enrolment, now: datetime) -> None:
+        super().queue_mail(run, now)
+        self.watcher.queues(run)
+
+
+class Simulation:
+    """One lead on its way."""
+
+    def __init__(self, world: World, lead: Lead, sequence_id: int, start: datetime, length: timedelta) -> None:
+        self.world = world
+        self.account = account = world.account
+        self.now = start
+        self.lead = Tracked.of(lead, self)
+        here = start.astimezone(account.zone)
+        self.story = Story(account, account.sequence_names[sequence_id], self.lead, here, here + length, here)
+        self._main = sequence_id
+        self._followed = {sequence_id}
+        """The sequences that the lead is taken along in."""
+        self._at_work: int | None = sequence_id
+        """The sequence whose step is being taken."""
+        self._agenda: list[tuple[datetime, WhatIf, int]] = []
+        """(when, what, the mail that it is about)"""
+        self._for_mails: list[WhatIf] = []
+        self._places: list[int] = []
+        """Where in the story the mails stand that are queued."""
+        self._heard: set[str] = set()
+        self._touched = False
+        """Whether the step that is being taken has done anything."""
+        self._waits: dict[int, tuple[int, datetime | None, str]] = {}
+        """What was told last of a run's waiting."""
+        self._waits_since: dict[int, datetime] = {}
+        self._runs = max((run.key for run in self.lead.runs.values()), default=0)
+
+    # -- the clock --
+
+    def begin(self, box: str) -> None:
+        sequence = self.account.sequence_by_id[self._main]
+        self.lead.runs.pop(self._main, None)
+        self.lead.enrol(self._main, box, self.now, version=sequence.version)
+
+    def run(self, what_ifs: Sequence[WhatIf]) -> Story:
+        self._for_mails = [entry for entry in what_ifs if entry.of_mail]
+        others = [entry for entry in what_ifs if not entry.of_mail]
+        self._agenda = [(entry.moment(self.now, self.account.zone), entry, 0) for entry in others]
+        for entry in others:  # so that a misspelt name is told, however early the story ends
+            act(entry, self.lead.fork(), self.account, self._main, 0, self.now)
+        self._settle()
+        for run in self._under_way():
+            if run.reason:
+                self.waits(run)
+        for _ in range(MOST_MOMENTS):
+            at = min(self._moments(), default=None)
+            if at is None or at > self.story.until or not self._under_way():
+                break
+            self.now = max(self.now, at)
+            self._moment()
+        else:
+            self.story.notes.append(f"the story ends here because it has {MOST_MOMENTS:,} moments already")
+        self._end()
+        return self.story
+
+    def _moments(self) -> Iterator[datetime]:
+        """When something is to be done."""
+        yield from (at for at, _, _ in self._agenda)
+        yield from (run.due_at for run in self._under_way() if run.due_at is not None)
+        for grant in self.lead.grants.values():
+            if grant.reversed_at is None and grant.expires_at is not None:
+                yield grant.expires_at
+
+    def _under_way(self) -> list[Enrolment]:
+        return [run for number, run in self.lead.runs.items() if number in self._followed and run.runs]
+
+    def _moment(self) -> None:
+        due = [entry for entry in self._agenda if entry[0] <= self.now]
+        self._agenda = [entry for entry in self._agenda if entry[0] > self.now]
+        for _, what_if, mail_key in due:
+            self._note(What.WHAT_IF, what_if.text)
+            act(what_if, self.lead, self.account, self._main, mail_key, self.now)
+            self._settle()
+        self.lead.expire(self.now)
+        self._settle()
+        for run in self._under_way():
+            if run.due_at is not None and run.due_at <= self.now:
+                self._take_along(run.sequence_id)
+
+    def _take_along(self, sequence_id: int) -> None:
+        self._at_work = sequence_id
+        self._touched = False
+        if self.lead.deleted_at is not None:
+            self.lead.unenrol(sequence_id, self.now)
+        else:
+            flows.advance(self.lead, sequence_id, self.world.flows[sequence_id], self.account, self.now)
+        self._settle()
+
+    def _settle(self) -> None:
+        """After a piece of work: what was queued goes out, and who waits for what has happened is woken."""
+        self._tell_events()
+        for mail, place in zip(self.lead.outgoing, self._places, strict=True):
+            self._deliver(mail, place)
+        self.lead.outgoing.clear()
+        self._places.clear()
+        self._tell_events()
+        self._at_work = None
+        for run in self._under_way():
+            hears = self.account.sequence_by_id[run.sequence_id].hears
+            if not hears.isdisjoint(self._heard) and (run.due_at is None or run.due_at > self.now):
+                self.lead.runs[run.sequence_id] = replace(run, due_at=self.now)
+        self._heard.clear()
+
+    def _deliver(self, queued: Mail, place: int) -> None:
+        lead, name = self.lead, self.account.sequence_names[queued.sequence_id]
+        mail = replace(queued, key=1 + max(lead.mails, default=0))
+        step = self.world.flows[mail.sequence_id].by_box[mail.box]
+        assert isinstance(step, EmailStep)  # it queued the mail
+        lead.mails[mail.key] = mail
+        reason = why_not_mailed(lead, mail, self.account)
+        if reason:
+            lead.not_sent(mail, MailState.SUPPRESSED, reason)
+            self._tell_fate(place, What.NO_MAIL, reason)
+            return
+        try:
+            read = self.world.mail(mail.sequence_id, step, lead)
+            self.story.notes += [
+                doubt for doubt in self.world.doubts(mail.sequence_id, step) if doubt not in self.story.notes
+            ]
+        except BadContent as error:
+            self._tell_fate(place, What.NO_MAIL, f"it cannot be made: {error}")
+            return
+        lead.accepted(lead.hand_over(mail, "simulation", until=self.now), "", self.now)
+        self._tell_fate(place, What.MAIL, read.subject)
+        self.story.mails.append(StoryMail(self._here, name, mail.box, read.subject, read.html, read.text))
+        if mail.sequence_id == self._main:
+            mine = [entry for entry in self._for_mails if entry.name == mail.box]
+            self._agenda += [(entry.moment(self.now, self.account.zone), entry, mail.key) for entry in mine]
+
+    def _end(self) -> None:
+        story, run = self.story, self.lead.runs[self._main]
+        if not run.runs:
+            story.ended = _ENDED[run.status]
+            story.ended_at = (run.ended_at or self.now).astimezone(self.account.zone)
+        else:
+            story.ended = Ended.TIME_IS_UP if run.due_at else Ended.WAITING
+            story.ended_at = story.until if run.due_at else self._waits_since[self._main]
+        step = self.world.flows[self._main].by_box.get(run.step)
+        story.reason = telling.waits_for(run, step, self.lead, self.account) if run.runs else run.reason
+        sent = {mail.box for mail in story.mails if mail.sequence == story.sequence}
+        missed = [entry for entry in self._for_mails if entry.name not in sent]
+        story.notes += [f"{entry.text} did not happen: the mail of step {entry.name} was not sent" for entry in missed]
+
+    # -- what is told --
+
+    @property
+    def _here(self) -> datetime:
+        return self.now.astimezone(self.account.zone)
+
+    def _note(self, what: What, text: str, run: Enrolment | None = None) -> None:
+        """About a run, or the step that is being taken, or the lead."""
+        if run is None and self._at_work is not None:
+            run = self.lead.runs[self._at_work]
+        name = self.account.sequence_names[run.sequence_id] if run else ""
+        self.story.events.append(Happening(self._here, name, run.step if run else "", what, text))
+
+    def _tell_fate(self, place: int, what: What, text: str) -> None:
+        self.story.events[place] = self.story.events[place]._replace(what=what, text=text)
+
+    def _tell_events(self) -> None:
+        """What has happened to the lead since it was told last."""
+        events = [*self.lead.events]
+        self.lead.events.clear()
+        for event in events:
+            self._touched = True
+            self._heard.add(event.kind)
+            if not isinstance(event, MailSent | MailNotSent):  # the mail's own line says it
+                self._note(_KINDS.get(type(event), What.DOES), event.told(self.account.names))
+
+    def starts(self, run: Enrolment) -> Enrolment:
+        """The run with a number, as a stored one would have."""
+        self._runs += 1
+        if run.sequence_id in self.world.flows:
+            self._followed.add(run.sequence_id)
+        self._visit(run, run.step)
+        return replace(run, key=self._runs)
+
+    def _visit(self, run: Enrolment, box: str) -> None:
+        self.story.visits.append((self.account.sequence_names[run.sequence_id], box))
+
+    def queues(self, run: Enrolment) -> None:
+        self._touched = True
+        self._places.append(len(self.story.events))
+        self._note(What.MAIL, "", run)
+
+    def waits(self, run: Enrolment) -> None:
+        self._tell_events()
+        told = (run.moves, run.due_at, run.reason)
+        if self._waits.get(run.sequence_id) != told:
+            self._waits[run.sequence_id], self._waits_since[run.sequence_id] = told, self._here
+            step = self.world.flows[run.sequence_id].by_box.get(run.step)
+            self._note(What.WAITS, telling.waits_for(run, step, self.lead, self.account), run)
+
+    def leaves(self, run: Enrolment, to: str | None) -> None:
+        """The run's step is done; it goes to another, or has come to its end."""
+        self._tell_events()
+        step = self.world.flows[run.sequence_id].by_box.get(run.step)
+        if step is not None:
+            told = self._told(step, run, to)
+            if told:
+                self._note(*told, run)
+        self._touched = False
+        if to is not None:
+            self._visit(run, to)
+
+    def _told(self, step: Step, run: Enrolment, to: str | None) -> tuple[What, str] | None:
+        """What there is to say of a step that has been taken, or passed by, beside the events."""
+        flow, situation = self.world.flows[run.sequence_id], Situation(self.lead, run, self.account, self.now)
+        if self._touched:
+            return None
+        goal = flow.goal_ahead(situation)
+        if goal is not None and goal.box == to:
+            return What.GOES, f"ahead to the goal {to}: {goal.condition.told()}"
+        if not step.active:
+            return What.GOES, "by: the step is not active"
+        if isinstance(step, EmailStep) and step.only_if is not None:
+            return What.NO_MAIL, f"only if {step.only_if.told()}"
+        if isinstance(step, SplitStep | WaitUntilStep | GoalStep):
+            answer = "yes" if situation.holds(step.condition) else "no"
+            return What.GOES, f"{_onward(to)}: {step.condition.told()}? {answer}"
+        if isinstance(step, RandomSplitStep):
+            total = sum(branch.weight for branch in step.branches)
+            weight = sum(branch.weight for branch in step.branches if branch.to == to)
+            return What.GOES, f"{_onward(to)}: by chance, like {weight} of {total}"
+        if isinstance(step, GoToStep):
+            return What.GOES, _onward(to)
+        return (What.DOES, "nothing that was not so before") if to is not None else None
+
+
+def _onward(to: str | None) -> str:
+    return f"to step {to}" if to else "to the end"
+
+
+_ENDED = {
+    RunStatus.COMPLETED: Ended.COMPLETED,
+    RunStatus.UNSUBSCRIBED: Ended.LEFT,
+    RunStatus.PARKED: Ended.PARKED,
+}
+
+_KINDS: Mapping[type[Event], What] = {
+    SequenceJoined: What.STARTS,
+    SequenceCompleted: What.ENDS,
+    SequenceLeft: What.ENDS,
+    SequenceParked: What.ENDS,
+}

@@ -1,0 +1,174 @@
+"""Everything about one lead, for people who look at it: its state, its ledger and what happened to it."""
+
+import asyncio
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, NamedTuple
+
+from cartwheel import times
+from cartwheel.accounts import Account, CustomField
+from cartwheel.data import leadstore
+from cartwheel.data.catalog import Catalog
+from cartwheel.data.db import Database
+from cartwheel.data.leadstore import Happened, LeadKey, Wanted
+from cartwheel.emails import EmailNotValid, read_email
+from cartwheel.errors import LeadNotFound, NoSuchName
+from cartwheel.leads.lead import Lead
+from cartwheel.leads.leadparts import CustomValue, Grant, Part, Parts
+
+
+class Entry(NamedTuple):
+    """A line of the feed; `by` says who did it."""
+
+    at: datetime
+    kind: str
+    text: str
+    by: str
+    details: Any
+
+
+@dataclass(frozen=True)
+class LeadCard:
+    """A lead with what is not part of it in memory. `feed` is newest first."""
+
+    lead: Lead
+    account: Account
+    ledger: Sequence[Grant]
+    feed: Sequence[Entry]
+
+    @property
+    def name(self) -> str:
+        parts = (self.lead.profile.get(part, "") for part in ("first_name", "middle_name", "last_name"))
+        return " ".join(part for part in parts if part)
+
+    def fields(self) -> dict[str, str]:
+        """The built-in and custom fields that are not empty, as text."""
+        built_in = {name: value for name, value in self.lead.profile.items() if value}
+        custom = {
+            field.identifier: _value_text(field, self.lead.custom[field.id])
+            for field in self.account.fields.values()
+            if field.id in self.lead.custom
+        }
+        return built_in | custom
+
+    def tags(self) -> list[str]:
+        return [self.account.tag_names[number] for number in sorted(self.lead.tags)]
+
+    def as_data(self) -> dict[str, Any]:
+        """As JSON has it: times with the account's offset from UTC."""
+        lead, account = self.lead, self.account
+        return {
+            "account": account.name,
+            "id": lead.id,
+            "email": lead.email,
+            "created_at": self._time(lead.created_at),
+            "deleted_at": self._time(lead.deleted_at),
+            "source": lead.source,
+            "test": lead.test,
+            "score": lead.score,
+            "fields": self.fields(),
+            "notes": lead.notes,
+            "blacklisted": lead.blacklisted,
+            "untracked": lead.untracked,
+            "consent": {
+                "status": lead.consent.status.name.lower(),
+                "at": self._time(lead.consent.at),
+                "ip": lead.consent.ip,
+                "communications": lead.consent.communications,
+            },
+            "tags": self.tags(),
+            "lists": [
+                {
+                    "name": account.list_names[number],
+                    "joined_at": self._time(place.joined_at),
+                    "left_at": self._time(place.left_at),
+                }
+                for number, place in sorted(lead.lists.items())
+            ],
+            "sequences": [
+                {
+                    "name": account.sequence_names[run.sequence_id],
+                    "step": run.step,
+                    "status": run.status.value,
+                    "started_at": self._time(run.started_at),
+                    "ended_at": self._time(run.ended_at),
+                }
+                for run in lead.runs.values()
+            ],
+            "points": [
+                {
+                    "points": grant.points,
+                    "given_at": self._time(grant.given_at),
+                    "expires_at": self._time(grant.expires_at),
+                    "reversed_at": self._time(grant.reversed_at),
+                }
+                for grant in self.ledger
+            ],
+            "events": [{**entry._asdict(), "at": self._time(entry.at)} for entry in self.feed],
+        }
+
+    def _time(self, at: datetime | None) -> str | None:
+        return at.astimezone(self.account.zone).isoformat() if at else None
+
+
+def find(database: Database, account: Account, who: str) -> LeadKey | None:
+    """The lead of this e-mail address, or of this id, which may have no lead. Raises `NoSuchName` for what is neither."""
+    if who.isascii() and who.isdigit() and len(who) <= _LONGEST_ID:
+        return (account.id, int(who))
+    try:
+        email = read_email(who)
+    except EmailNotValid:
+        raise NoSuchName(f"{who} is no e-mail address") from None
+    with database.read() as connection:
+        lead_id = leadstore.find_lead(connection, account.id, email)
+    return None if lead_id is None else (account.id, lead_id)
+
+
+_LONGEST_ID = 18
+
+
+async def read_card(
+    database: Database, catalog: Catalog, key: LeadKey, *, most_events: int, parts: Parts = Part.ALL
+) -> LeadCard:
+    """The card as the database has it now, and the newest of its events. Raises `LeadNotFound`."""
+    lane = database.lane()
+    try:
+        loaded = await leadstore.load(lane, [Wanted(*key, None, parts)], times.now)
+    finally:
+        await lane.close()
+    if key not in loaded.leads:
+        raise LeadNotFound
+    account = catalog.accounts[key[0]]
+    ledger, feed = await asyncio.to_thread(_read_history, database, key, most_events)
+    return LeadCard(loaded.leads[key], account, ledger, [_entry(happened, account, catalog) for happened in feed])
+
+
+def _read_history(database: Database, key: LeadKey, most_events: int) -> tuple[list[Grant], list[Happened]]:
+    with database.read() as connection:
+        return leadstore.ledger(connection, key), leadstore.feed(connection, key, most_events)
+
+
+def _entry(happened: Happened, account: Account, catalog: Catalog) -> Entry:
+    text = happened.event.told(account.names) if happened.event else f"{happened.kind} {happened.details}"
+    by = _who(happened.origin, account, catalog)
+    return Entry(happened.at, happened.kind, text, by, json.loads(happened.details))
+
+
+def _who(origin: str, account: Account, catalog: Catalog) -> str:
+    """The `origin` of an event, for people."""
+    for app in catalog.apps.values():
+        if app.origin == origin:
+            owner = catalog.accounts[app.account_id]
+            return f"by App {app.name}" + ("" if owner is account else f" of {owner.name}")
+    return _OTHERS.get(origin, f"by {origin}")
+
+
+_OTHERS = {"cli": "by the command line", "cartwheel": "by Cartwheel"}
+
+
+def _value_text(field: CustomField, value: CustomValue) -> str:
+    if isinstance(value, str):
+        return value
+    return ", ".join(option.name for option in field.options if option.id in value)

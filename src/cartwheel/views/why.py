@@ -1,0 +1,314 @@
+"""Why a lead got a mail or did not: what is known of it, in plain words, and the reading of that."""
+
+import asyncio
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Any, NamedTuple
+
+from cartwheel import accounts
+from cartwheel.accounts import Account
+from cartwheel.data import flowstore
+from cartwheel.data.catalog import Catalog
+from cartwheel.data.db import Database
+from cartwheel.data.flowstore import FlowKey
+from cartwheel.data.leadstore import LeadKey
+from cartwheel.errors import NoSuchName
+from cartwheel.leads.events import (
+    LeadDeleted,
+    MailBounced,
+    MailNotSent,
+    SequenceLeft,
+    SequenceParked,
+)
+from cartwheel.leads.lead import Lead
+from cartwheel.leads.leadparts import Enrolment, RunStatus
+from cartwheel.leads.mails import Mail, MailState
+from cartwheel.sequences import telling
+from cartwheel.sequences.flows import Flow
+from cartwheel.sequences.steps import EmailStep, Step
+from cartwheel.simulation import simulator
+from cartwheel.views import leadcard
+from cartwheel.views.leadcard import Entry
+
+MOST_EVENTS = 2000
+"""How far back in the feed is looked for who did something."""
+
+
+class About(StrEnum):
+    LEAD = "lead"
+    SEQUENCE = "sequence"
+    STEP = "step"
+    MAIL = "mail"
+
+
+class Fact(NamedTuple):
+    """A sentence of the answer; `stops` when it keeps mail from the lead."""
+
+    about: About
+    text: str
+    stops: bool = False
+    sequence: str = ""
+    box: str = ""
+    mail: int | None = None
+
+
+@dataclass(frozen=True)
+class Known:
+    """What is known of one lead. `feed` is newest first."""
+
+    account: Account
+    lead: Lead
+    feed: Sequence[Entry]
+    flows: Mapping[FlowKey, Flow]
+
+    def flow(self, sequence_id: int, version: int) -> Flow | None:
+        return self.flows.get((self.account.id, sequence_id, version))
+
+    def clock(self, at: datetime | None) -> str:
+        return telling.clock(at, self.account.zone, telling.lead_zone(self.lead)) if at else "an unknown time"
+
+    def last(self, kind: str, **details: object) -> Entry | None:
+        """The newest event of this kind with these details."""
+        return next(
+            (entry for entry in self.feed if entry.kind == kind and details.items() <= dict(entry.details).items()),
+            None,
+        )
+
+    def done(self, entry: Entry | None) -> str:
+        """` on …, by …` of an event that is known."""
+        return f" on {self.clock(entry.at)}, {entry.by}" if entry else ""
+
+
+def explain(
+    known: Known, now: datetime, *, sequence: accounts.Sequence | None = None, mail: int | None = None
+) -> list[Fact]:
+    """All there is to say, or what concerns one sequence, or one mail: the lead first, then each sequence and its mails."""
+    lead, account = known.lead, known.account
+    if mail is not None:
+        one = lead.mails[mail]
+        return [*_of_lead(known), *_of_mail(known, one, now)]
+    if sequence is not None:
+        asked = [sequence]
+    else:
+        ran = {*lead.runs, *(entry.sequence_id for entry in lead.mails.values())}
+        asked = [entry for number, entry in account.sequence_by_id.items() if number in ran]
+    facts = [*_of_lead(known), *(fact for entry in asked for fact in _of_sequence(known, entry, now))]
+    if not asked:
+        facts.append(Fact(About.SEQUENCE, "It has never been in a sequence, so no mail was ever due.", stops=True))
+    return facts
+
+
+# -- the lead --
+
+
+def _of_lead(known: Known) -> Iterator[Fact]:
+    lead, account = known.lead, known.account
+    yield Fact(About.LEAD, f"{lead.email} is a lead of {account.name} since {known.clock(lead.created_at)}.")
+    if lead.deleted_at is not None:
+        done = known.done(known.last(LeadDeleted.kind)) or f" on {known.clock(lead.deleted_at)}"
+        yield Fact(About.LEAD, f"It was deleted{done}: nothing is sent to it.", stops=True)
+    told = lead.suppression
+    if told.reason:
+        details = f" ({told.details})" if told.details else ""
+        since = f" since {known.clock(told.at)}" if told.at else ""
+        yield Fact(About.LEAD, f"Its address is not mailed{since}: {told.reason}{details}.", stops=True)
+    elif told.soft_bounces:
+        most = account.mail.soft_bounces
+        text = f"Its address failed for the time being, {told.soft_bounces} of {most} times in a row: {told.details}."
+        yield Fact(About.LEAD, text)
+    if account.gdpr and not lead.consent.communications:
+        status = lead.consent.status.name.lower().replace("_", " ")
+        text = f"It has not agreed to commercial mail (consent: {status}), and the account is under the GDPR."
+        yield Fact(About.LEAD, text, stops=True)
+    if lead.test:
+        yield Fact(
+            About.LEAD, "An App in test mode made it: its mails go to the test mailbox, and to nobody.", stops=True
+        )
+
+
+# -- a sequence --
+
+
+def _of_sequence(known: Known, sequence: accounts.Sequence, now: datetime) -> Iterator[Fact]:
+    run = known.lead.runs.get(sequence.id)
+
+    def fact(text: str, *, stops: bool = False) -> Fact:
+        box = run.step if run else ""
+        return Fact(About.SEQUENCE, text, stops=stops, sequence=sequence.name, box=box)
+
+    if run is None:
+        yield fact(f"It was never started in the sequence {sequence.name}.", stops=True)
+    else:
+        earlier = f", after {len(run.earlier)} earlier times" if run.earlier else ""
+        yield fact(f"It started the sequence {sequence.name} on {known.clock(run.started_at)}{earlier}.")
+        yield fact(_standing(known, sequence, run, now), stops=run.status is not RunStatus.COMPLETED and not run.runs)
+        yield from map(fact, _helps(known, sequence, run))
+    mails = [mail for mail in known.lead.mails.values() if mail.sequence_id == sequence.id]
+    for mail in mails:
+        yield from _of_mail(known, mail, now)
+    if run is not None:
+        yield from _unmailed(known, sequence, run, {mail.box for mail in mails if mail.run_key == run.key})
+
+
+def _standing(known: Known, sequence: accounts.Sequence, run: Enrolment, now: datetime) -> str:
+    if run.status is RunStatus.UNSUBSCRIBED:
+        left = known.last(SequenceLeft.kind, sequence_id=sequence.id)
+        done = known.done(left) or f" on {known.clock(run.ended_at)}"
+        return f"It left it at step {run.step}{done}: from then on nothing of it is sent."
+    if run.status is RunStatus.COMPLETED:
+        return f"It completed it on {known.clock(run.ended_at)}, after step {run.step}."
+    if run.status is RunStatus.PARKED:
+        parked = known.last(SequenceParked.kind, sequence_id=sequence.id)
+        since = f" since {known.clock(parked.at)}" if parked else ""
+        return f"It is stuck at step {run.step}{since}, and an owner has to see to it: {run.reason.removesuffix('.')}."
+    if sequence.paused:
+        return f"It waits at step {run.step} because the sequence is paused; what it waits for there begins anew then."
+    if run.due_at is not None and run.due_at <= now:
+        return f"It is at step {run.step} and due since {known.clock(run.due_at)}: it goes on when a server runs."
+    flow = known.flow(sequence.id, run.version)
+    step = flow.by_box.get(run.step) if flow else None
+    since = f" since {known.clock(run.arrived_at)}" if run.arrived_at else ""
+    waits = telling.waits_for(run, step, known.lead, known.account)
+    return f"It is at step {run.step}{since} and waits {waits}."
+
+
+def _helps(known: Known, sequence: accounts.Sequence, run: Enrolment) -> Iterator[str]:
+    """What an owner can do about it."""
+    name = sequence.name
+    if run.status is RunStatus.PARKED:
+        unpark = telling.command("sequence", "unpark", name, known.lead.email)
+        yield f"When the cause is mended, {unpark} has it try again where it stands."
+    elif run.runs and sequence.paused:
+        yield f"{telling.command('sequence', 'resume', name)} lets everybody in it go on."
+    if run.status in {RunStatus.ACTIVE, RunStatus.PARKED} and run.version != sequence.version:
+        move = telling.command("sequence", "move", name, "--from", str(run.version))
+        yield (
+            f"It keeps to version {run.version} of the steps; the newest is {sequence.version}. "
+            f"{move} shows where it would go there."
+        )
+
+
+def _unmailed(known: Known, sequence: accounts.Sequence, run: Enrolment, mailed: set[str]) -> Iterator[Fact]:
+    """The steps that have a mail, and did not send it in this run."""
+    flow = known.flow(sequence.id, run.version)
+    if flow is None:
+        return
+    boxes = [step.box for step in flow.steps]
+    here = boxes.index(run.step) if run.step in boxes else len(boxes)
+    for number, step in enumerate(flow.steps):
+        if isinstance(step, EmailStep) and step.box not in mailed:
+            text = f"No mail of step {step.box} ({step.subject}): {_missing(step, number - here, run)}."
+            yield Fact(About.STEP, text, sequence=sequence.name, box=step.box)
+
+
+def _missing(step: EmailStep, ahead: int, run: Enrolment) -> str:
+    if not step.active:
+        return "the step is not active"
+    if ahead >= 0 and run.runs:
+        return "it has not been there yet" if ahead else "it is there now"
+    if ahead > 0 or (ahead == 0 and run.status is not RunStatus.COMPLETED):
+        return "it did not come so far"
+    only = f", or it was not so that {step.only_if.told()}" if step.only_if else ""
+    return f"its way did not lead there{only}"
+
+
+# -- a mail --
+
+
+def _of_mail(known: Known, mail: Mail, now: datetime) -> Iterator[Fact]:
+    name = known.account.sequence_names.get(mail.sequence_id, f"no. {mail.sequence_id}")
+    flow = known.flow(mail.sequence_id, mail.version)
+    step: Step | None = flow.by_box.get(mail.box) if flow else None
+    subject = f" ({step.subject})" if isinstance(step, EmailStep) else ""
+    text = f"The mail of step {mail.box} of {name}{subject} {_fate(known, mail, now)}."
+    yield Fact(About.MAIL, text, mail.state is not MailState.ACCEPTED, name, mail.box, mail.key)
+    seen = [f"{told} on {known.clock(at)}" for told, at in _seen(mail) if at is not None]
+    if seen:
+        yield Fact(About.MAIL, f"It was {', and '.join(seen)}.", False, name, mail.box, mail.key)
+    bounce = known.last(MailBounced.kind)
+    if mail.sent_at is not None and bounce is not None and bounce.at >= mail.sent_at:
+        text = f"After that, on {known.clock(bounce.at)}, a mail to it came back: {bounce.details['reason']}."
+        yield Fact(About.MAIL, text, False, name, mail.box, mail.key)
+
+
+def _fate(known: Known, mail: Mail, now: datetime) -> str:
+    why = f": {mail.reply.removesuffix('.')}" if mail.reply else ""
+    server = mail.server or "a mail server"
+    if mail.state is MailState.ACCEPTED:
+        return f"was taken by {server} for {mail.address} on {known.clock(mail.sent_at)}{why}"
+    if mail.state is MailState.HANDED_OVER:
+        until = known.clock(mail.next_at)
+        return f"is on its way to {server} (try {mail.attempts}); if nothing is heard by {until}, it is in doubt"
+    if mail.state is MailState.IN_DOUBT:
+        return f"may have been sent by {server} or not, nobody can tell{why}"
+    if mail.state is MailState.QUEUED:
+        tried = f" after {mail.attempts} {'try' if mail.attempts == 1 else 'tries'}" if mail.attempts else ""
+        if mail.next_at is not None and mail.next_at > now:
+            return f"waits{tried} until {known.clock(mail.next_at)}{why}"
+        return f"is queued since {known.clock(mail.queued_at)}{tried} and goes out when a server runs{why}"
+    if mail.state is MailState.FAILED and mail.sent_at is not None:
+        return f"was taken by {server} for {mail.address} on {known.clock(mail.sent_at)}, and came back{why}"
+    event = known.last(MailNotSent.kind, sequence_id=mail.sequence_id, step=mail.box)
+    at = f" on {known.clock(event.at)}" if event else ""
+    how = "failed for good" if mail.state is MailState.FAILED else "was held back"
+    return f"{how}{at}{why}"
+
+
+def _seen(mail: Mail) -> Iterator[tuple[str, datetime | None]]:
+    yield "opened", mail.opened_at
+    yield "clicked", mail.clicked_at
+    if mail.opened_at is None:
+        yield "opened by a machine", mail.machine_opened_at
+    if mail.clicked_at is None:
+        yield "clicked by a machine", mail.machine_clicked_at
+
+
+# -- reading --
+
+
+@dataclass(frozen=True)
+class Answer:
+    account: Account
+    email: str
+    facts: Sequence[Fact]
+
+    def as_data(self) -> dict[str, Any]:
+        return {
+            "account": self.account.name,
+            "email": self.email,
+            "facts": [fact._asdict() for fact in self.facts],
+        }
+
+
+async def read(database: Database, catalog: Catalog, key: LeadKey) -> Known:
+    """Raises `LeadNotFound`."""
+    card = await leadcard.read_card(database, catalog, key, most_events=MOST_EVENTS, parts=simulator.NEEDED)
+    lead = card.lead
+    keys = {(key[0], run.sequence_id, run.version) for run in lead.runs.values()}
+    keys |= {(key[0], mail.sequence_id, mail.version) for mail in lead.mails.values()}
+    return Known(card.account, lead, card.feed, await asyncio.to_thread(_flows, database, keys))
+
+
+def _flows(database: Database, keys: set[FlowKey]) -> dict[FlowKey, Flow]:
+    with database.read() as connection:
+        found = {key: flowstore.read(connection, key) for key in keys}
+    return {key: flow for key, flow in found.items() if flow is not None}
+
+
+def ask(database: Database, catalog: Catalog, account: Account, who: str, about: str | None, now: datetime) -> Answer:
+    """`who` is an address or a lead's id; `about` a sequence's name or a mail's number. Raises `NoSuchName`."""
+    key = leadcard.find(database, account, who)
+    if key is None:
+        text = f"{account.name} has no lead {who}: it was never added, or has another address now."
+        return Answer(account, who, [Fact(About.LEAD, text, stops=True)])
+    known = asyncio.run(read(database, catalog, key))
+    sequence = account.sequences.get(accounts.name_key(about)) if about else None
+    mail = int(about) if about and about.isascii() and about.isdigit() and sequence is None else None
+    if about and sequence is None and mail not in known.lead.mails:
+        there = ", ".join(account.sequence_names.values())
+        raise NoSuchName(
+            f"{known.lead.email} has no mail {about}, and there is no such sequence, but {there or 'none'}"
+        )
+    return Answer(account, known.lead.email, explain(known, now, sequence=sequence, mail=mail))

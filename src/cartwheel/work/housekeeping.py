@@ -1,0 +1,75 @@
+"""What happens without a call: points that expire, and what is kept no longer.
+
+The loop runs in every server process and needs no leader: it only finds leads for which something is due, and submits
+them as work like any other. The lead decides under its lock, so that a grant is taken back once, whoever finds it.
+"""
+
+import asyncio
+from collections.abc import Callable
+from datetime import datetime, timedelta
+
+import sqlalchemy as sa
+
+from cartwheel.data import schema
+from cartwheel.data.db import Database
+from cartwheel.data.leadstore import LeadKey, leads_with_points_due
+from cartwheel.process.loops import Loop
+from cartwheel.times import to_micros
+from cartwheel.work.batches import MOST_IN_BATCH, Batches
+from cartwheel.work.leadwork import ExpiryWork
+
+ROUND_S = 1.0
+"""Time between two looks at what is due."""
+
+MOST_IN_ROUND = 500
+
+MOST_FORGOTTEN = 1000
+"""Answers kept for repeated calls that are deleted in one transaction."""
+
+IDEMPOTENCY_KEPT = timedelta(hours=24)
+"""How long a call can be repeated under its Idempotency-Key."""
+
+
+class Housekeeping:
+    """The loop of one process."""
+
+    def __init__(self, database: Database, batches: Batches, *, clock: Callable[[], datetime]) -> None:
+        self._database = database
+        self._batches = batches
+        self._clock = clock
+        self._loop = Loop("housekeeping", self.round, ROUND_S)
+
+    def start(self) -> None:
+        self._loop.start()
+
+    async def stop(self) -> None:
+        await self._loop.stop()
+
+    async def round(self) -> bool:
+        """Do what is due now; true if there may be more. Raises the first of what went wrong, after the rest is done."""
+        now = self._clock()
+        due = await asyncio.to_thread(self._due, now)
+        failures: list[BaseException] = []
+        for start in range(0, len(due), MOST_IN_BATCH):  # no more at once, so that calls find room in the queue
+            works = [self._batches.submit(ExpiryWork(key)) for key in due[start : start + MOST_IN_BATCH]]
+            results = await asyncio.gather(*works, return_exceptions=True)
+            failures += [result for result in results if isinstance(result, BaseException)]
+        forgotten = await asyncio.to_thread(self._forget, now)
+        if failures:
+            raise failures[0]
+        return bool(due) or forgotten == MOST_FORGOTTEN
+
+    def _due(self, now: datetime) -> list[LeadKey]:
+        with self._database.read() as connection:
+            return leads_with_points_due(connection, now, MOST_IN_ROUND)
+
+    def _forget(self, now: datetime) -> int:
+        """Away with old answers, so few at a time that no call has to wait long for them; returns how many."""
+        table = schema.idempotent_calls
+        old = sa.select(*table.primary_key).where(table.c.at < to_micros(now - IDEMPOTENCY_KEPT)).limit(MOST_FORGOTTEN)
+        with self._database.read() as connection:
+            if connection.execute(old.limit(1)).first() is None:
+                return 0
+        with self._database.write() as connection:
+            free = old.with_for_update(skip_locked=True)  # another process may be at it
+            return connection.execute(sa.delete(table).where(sa.tuple_(*table.primary_key).in_(free))).rowcount
