@@ -48,7 +48,10 @@ def show_lead(
 
 @lead_cli.command("delete")
 def delete_lead(email: LeadName, account: AccountName = None) -> None:
-    """Delete a lead. Its address stays taken, the API answers that it is deleted, and `restore` brings it back."""
+    """Delete a lead: it leaves its sequences, and what waits to be sent to it is not.
+
+    Its address stays taken, the API answers that it is deleted, and `restore` brings it back.
+    """
     from cartwheel.work.leadwork import DeletionWork
 
     _submit(email, account, lambda key: DeletionWork(key, deleted=True, origin=ORIGIN))
@@ -57,7 +60,7 @@ def delete_lead(email: LeadName, account: AccountName = None) -> None:
 
 @lead_cli.command("restore")
 def restore_lead(email: LeadName, account: AccountName = None) -> None:
-    """Bring a deleted lead back as it was."""
+    """Bring a deleted lead back, with its fields, tags, lists and points. The sequences that it was in do not go on."""
     from cartwheel.work.leadwork import DeletionWork
 
     _submit(email, account, lambda key: DeletionWork(key, deleted=False, origin=ORIGIN))

@@ -69,7 +69,7 @@ class LeadEdited(Event, frozen=True):
 
 
 class LeadDeleted(Event, frozen=True):
-    """The lead was deleted. Its address stays taken, and it can be restored."""
+    """The lead was deleted, and left its sequences. Its address stays taken, and it can be restored."""
 
     public = True
 

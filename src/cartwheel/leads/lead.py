@@ -180,9 +180,10 @@ class Lead:
             self.blacklisted = False
 
     def delete(self, now: datetime) -> None:
-        """Mark the lead as deleted; nothing else changes, so that it can be restored."""
+        """Mark the lead as deleted; it leaves its sequences, and nothing else changes, so that it can be restored."""
         if self.deleted_at is None:
             self.deleted_at = now
+            self.stop(now, "the lead was deleted")
             self.dirty.add(ROW)
             self.events.append(events.LeadDeleted())
 
@@ -192,7 +193,7 @@ class Lead:
         self.dirty.add(ROW)
 
     def restore(self) -> None:
-        """Bring a deleted lead back as it was."""
+        """Bring a deleted lead back; not into the sequences that it was in."""
         if self.deleted_at is not None:
             self.deleted_at = None
             self.dirty.add(ROW)
@@ -348,6 +349,18 @@ class Lead:
         """The key of the run, or of the one before it while it has none itself."""
         before = (past.key for past in self.past_runs if past.sequence_id == run.sequence_id)
         return run.key if run.key != NOT_STORED else max(before, default=run.left_run)
+
+    def stop(self, now: datetime, why: str) -> None:
+        """End the runs that have not ended, and send nothing of what waits to be sent."""
+        for sequence_id, run in list(self.runs.items()):
+            if run.status in {RunStatus.ACTIVE, RunStatus.PARKED}:
+                self.unenrol(sequence_id, now)
+            elif run.left_run != (newest := self._newest_stored(run)):
+                self._put_run(replace(run, left_run=newest))
+        for mail in [mail for mail in self.mails.values() if mail.state is MailState.QUEUED]:
+            self.not_sent(mail, MailState.SUPPRESSED, why)
+        unsent = MailState.SUPPRESSED
+        self.outgoing = [replace(mail, state=unsent, next_at=None, reply=why) for mail in self.outgoing]
 
     def rejoin(self, sequence_id: int, left_at: datetime, now: datetime) -> bool:
         """Take back the leaving of that moment: the run goes on where it stood. False if it has not left just then."""

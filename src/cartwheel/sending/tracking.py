@@ -277,7 +277,7 @@ class FarewellWork(OneLead):
     """The lead leaves everything; with a reason it is not mailed again, and perhaps it wants to be deleted."""
 
     def __init__(self, key: LeadKey, reason: SuppressionReason | None, *, delete: bool = False) -> None:
-        super().__init__(key, Part.PROFILE | Part.LISTS | Part.SEQUENCES | Part.SUPPRESSION, BY_LEAD)
+        super().__init__(key, Part.PROFILE | Part.LISTS | Part.SEQUENCES | Part.SUPPRESSION | Part.QUEUE, BY_LEAD)
         self._reason = reason
         self._delete = delete
 

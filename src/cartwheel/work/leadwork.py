@@ -42,7 +42,7 @@ class DeletionWork(OneLead):
     """Delete a lead, or bring it back."""
 
     def __init__(self, key: LeadKey, *, deleted: bool, origin: str) -> None:
-        super().__init__(key, Part.PROFILE, origin)
+        super().__init__(key, Part.PROFILE | Part.SEQUENCES | Part.QUEUE, origin)
         self._deleted = deleted
 
     def decide(self, desk: Desk) -> None:
