@@ -23,6 +23,7 @@ from cartwheel.leads.leadparts import (
     SAID_BY_THE_PERSON,
     SCORE,
     STRENGTH,
+    Address,
     Consent,
     CustomValue,
     Dirty,
@@ -37,6 +38,7 @@ from cartwheel.leads.leadparts import (
     Source,
     Suppression,
     SuppressionReason,
+    nobody,
 )
 from cartwheel.leads.mails import Mail, MailState
 
@@ -80,6 +82,7 @@ class Lead:
     outgoing: list[Mail] = field(default_factory=list)
     """Mails that were queued just now."""
     suppression: Suppression = NOT_LOADED
+    addresses: dict[str, Address] = NOT_LOADED
 
     events: list[Event] = field(default_factory=list)
     dirty: set[Dirty] = field(default_factory=set)
@@ -140,6 +143,11 @@ class Lead:
         """Whether all of these are loaded."""
         return self.loaded & parts == parts
 
+    @property
+    def erased(self) -> bool:
+        """Nothing is left of it but numbers."""
+        return self.email == nobody(self.id)
+
     # -- the row --
 
     def edit(self, profile: Mapping[str, str], custom: Mapping[int, CustomValue]) -> None:
@@ -186,11 +194,6 @@ class Lead:
             self.stop(now, "the lead was deleted")
             self.dirty.add(ROW)
             self.events.append(events.LeadDeleted())
-
-    def withdraw_consent(self, now: datetime) -> None:
-        """It no longer agrees to the storing of its data, nor to being contacted."""
-        self.consent = Consent(Gdpr.NOT_ACCEPTED, now)
-        self.dirty.add(ROW)
 
     def restore(self) -> None:
         """Bring a deleted lead back; not into the sequences that it was in."""
