@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import closing
+from io import StringIO
 from typing import Any
 
 import msgspec
@@ -342,6 +343,22 @@ def test_an_erasure_is_not_done_unasked(shop: NewShop, cartwheel: Cartwheel) -> 
     ran = cartwheel("lead", "erase", ADA, "--account", flow.name)
     assert (ran.code, "--yes" in ran.err) == (2, True)
     assert flow.api.lead(ADA)["email"] == ADA
+
+
+class Terminal(StringIO):
+    """Somebody who answers."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+def test_somebody_at_a_terminal_is_asked(shop: NewShop, cartwheel: Cartwheel, monkeypatch: pytest.MonkeyPatch) -> None:
+    flow = shop(MAIL)
+    flow.start()
+    for answer, code, left in (("n", 1, 1), ("", 1, 1), ("y", 0, 0)):
+        monkeypatch.setattr("sys.stdin", Terminal(f"{answer}\n"))
+        assert cartwheel("lead", "erase", ADA, "--account", flow.name).code == code
+        assert len(flow.api.rows(schema.leads, email=ADA)) == left
 
 
 # -- the moment itself --
