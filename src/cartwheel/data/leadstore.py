@@ -262,6 +262,7 @@ _LOADERS = (
     (Part.QUEUE, mailstore.load_queue),
     (Part.MAILS, mailstore.load_mails),
     (Part.SUPPRESSION, mailstore.load_suppression),
+    (Part.CLICKS, mailstore.load_clicks),
 )
 
 

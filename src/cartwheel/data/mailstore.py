@@ -11,7 +11,7 @@ from cartwheel.data.db import Database
 from cartwheel.data.lanes import Insert, Lane, Row, Select, Update, Write
 from cartwheel.leads.lead import Lead
 from cartwheel.leads.leadparts import Part, Suppression
-from cartwheel.leads.mails import Mail, MailState
+from cartwheel.leads.mails import Burst, Mail, MailState
 from cartwheel.times import from_micros, micros_or_none, moment_or_none, to_micros
 
 _LeadKey = tuple[int, int]
@@ -30,6 +30,10 @@ _SUPPRESSION = Select(
 _MAIL_QUEUED = Insert(schema.mails)
 _MAIL_CHANGED = Update(schema.mails, (*_STATE, *_SEEN))
 _SUPPRESSED = Insert(schema.suppressions, update=("reason", "at", "details", "soft_bounces"))
+
+_BURST = ("mail", "link", "first_at", "last_at", "several", "person_at", "judge_at")
+_BURSTS = Select(schema.clicks, (*_OF_LEAD, *_BURST), by=_OF_LEAD)
+_BURST_CHANGED = Insert(schema.clicks, update=_BURST[1:])
 
 Leads = dict[_LeadKey, Lead]
 
@@ -73,6 +77,16 @@ async def load_suppression(lane: Lane, leads: Leads, keys: list[_LeadKey], _due:
         by_email[account_id, email].suppression = Suppression(reason, from_micros(at), details, soft_bounces)
 
 
+async def load_clicks(lane: Lane, leads: Leads, keys: list[_LeadKey], _due: int) -> None:
+    for key in keys:
+        leads[key].bursts = {}
+    for account_id, lead_id, mail, link, first_at, last_at, several, *times in await lane.fetch(_BURSTS, keys):
+        burst = Burst(
+            link, from_micros(first_at), from_micros(last_at), bool(several), *(moment_or_none(at) for at in times)
+        )
+        leads[account_id, lead_id].bursts[mail] = burst
+
+
 def rows(lead: Lead, next_id: Callable[[], int]) -> Iterator[tuple[Write, Row]]:
     """What has to be written of a lead's mails."""
     key = (lead.account_id, lead.id)
@@ -83,6 +97,8 @@ def rows(lead: Lead, next_id: Callable[[], int]) -> Iterator[tuple[Write, Row]]:
     for part, number in lead.dirty:
         if part == Part.MAILS:
             yield _MAIL_CHANGED, (*_changing(lead.mails[number]), *key, number)
+        elif part == Part.CLICKS:
+            yield _BURST_CHANGED, (*key, number, *_values(lead.bursts[number]))
         elif part == Part.SUPPRESSION:
             told = lead.suppression
             row = (told.reason, micros_or_none(told.at) or 0, told.details, told.soft_bounces)
@@ -101,6 +117,11 @@ def _changing(mail: Mail) -> Row:
     )
 
 
+def _values(burst: Burst) -> Row:
+    times = (micros_or_none(burst.person_at), micros_or_none(burst.judge_at))
+    return (burst.link, to_micros(burst.first_at), to_micros(burst.last_at), burst.several, *times)
+
+
 def release(database: Database, reason: str, now: datetime) -> None:
     """What waits for a reason that begins so is due now."""
     table, at = schema.mails, to_micros(now)
@@ -110,6 +131,14 @@ def release(database: Database, reason: str, now: datetime) -> None:
             return
     with database.write() as connection:
         connection.execute(sa.update(table).where(waits).values(next_at=at))
+
+
+def leads_with_clicks_due(connection: sa.Connection, now: datetime, limit: int) -> list[_LeadKey]:
+    """Leads with clicks that are to be judged, those waiting longest first."""
+    table = schema.clicks
+    due = (table.c.judge_at <= to_micros(now)) & table.c.judge_at.is_not(None)
+    query = sa.select(table.c.account_id, table.c.lead_id).where(due).order_by(table.c.judge_at).limit(limit)
+    return list(dict.fromkeys((row.account_id, row.lead_id) for row in connection.execute(query)))
 
 
 # -- looking --

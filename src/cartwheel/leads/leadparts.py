@@ -53,6 +53,8 @@ class Part:
     """Every mail of the lead in the ledger."""
     SUPPRESSION = 128
     """Why its address is not to be mailed, if so."""
+    CLICKS = 256
+    """The last clicks in each of its mails."""
 
     NONE = 0
     ALL = PROFILE | TAGS | LISTS | SEQUENCES | POINTS

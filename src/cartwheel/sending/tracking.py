@@ -5,7 +5,6 @@ bounces. Each is a piece of work on the lead of the mail.
 import asyncio
 import logging
 import re
-from collections import OrderedDict
 from collections.abc import Callable, Collection, Coroutine, Iterator, Sequence
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
@@ -15,26 +14,23 @@ from cartwheel.data import leadstore
 from cartwheel.data.db import Database
 from cartwheel.data.leadstore import LeadKey
 from cartwheel.errors import LeadNotFound, Overloaded, Unavailable
+from cartwheel.leads import clicks
 from cartwheel.leads.lead import Lead
 from cartwheel.leads.leadparts import Part, Parts, RunStatus, SuppressionReason
 from cartwheel.leads.mails import Mail, MailState
 from cartwheel.mail.links import MailId, Signer
 from cartwheel.work.batches import Batches, Desk, Work
-from cartwheel.work.leadwork import OneLead
+from cartwheel.work.leadwork import BY_LEAD, OneLead
 
 log = logging.getLogger(__name__)
 
-BY_LEAD = "lead"
 BY_REPORT = "report"
-"""The origins of the events that come of this."""
+"""The origin of the events that come of what servers say."""
 
 # -- people and machines --
 
 TOO_QUICK = timedelta(seconds=2)
 """Nobody reads a mail so soon after it was sent."""
-
-AT_A_TIME = timedelta(seconds=1)
-"""Nobody follows two links of a mail in less."""
 
 _PROXIES = re.compile(r"GoogleImageProxy|YahooMailProxy", re.IGNORECASE)
 """They fetch pictures when somebody opens the mail."""
@@ -87,24 +83,22 @@ class OpenWork(OneLead):
 
 
 class ClickWork(OneLead):
-    """A link of a mail was followed; `in_a_row` when another one was just before."""
+    """A link of a mail was followed."""
 
-    def __init__(self, mail: MailId, at: datetime, user_agent: str, *, in_a_row: bool) -> None:
-        super().__init__((mail.account_id, mail.lead_id), Part.MAILS, BY_LEAD)
+    def __init__(self, mail: MailId, link: int, at: datetime, user_agent: str) -> None:
+        super().__init__((mail.account_id, mail.lead_id), Part.MAILS | Part.CLICKS, BY_LEAD)
         self._mail_key = mail.mail_id
+        self._link = link
         self._at = at
         self._user_agent = user_agent
-        self._in_a_row = in_a_row
 
     def decide(self, desk: Desk) -> None:
         lead = self.lead(desk)
         mail = lead.mails.get(self._mail_key)
         if mail is None or lead.deleted_at is not None or lead.untracked:
             return
-        if self._in_a_row and mail.clicked_at is not None and self._at - mail.clicked_at < AT_A_TIME:
-            mail = lead.retract_click(mail)
-        by_machine = self._in_a_row or is_machine(self._user_agent, self._at, _sent(mail))
-        lead.clicked(mail, self._at, by_machine=by_machine)
+        by_machine = is_machine(self._user_agent, self._at, _sent(mail))
+        clicks.followed(lead, mail, self._link, self._at, desk.now, by_machine=by_machine)
 
 
 class Tracker:
@@ -113,24 +107,16 @@ class Tracker:
     MOST_WAITING = 500
     """What comes beyond that is not counted: calls to the API need the room."""
 
-    MOST_REMEMBERED = 10_000
-
     def __init__(self, batches: Batches, clock: Callable[[], datetime]) -> None:
         self._batches = batches
         self._clock = clock
-        self._last_clicks: OrderedDict[MailId, tuple[int, datetime]] = OrderedDict()
         self._under_way: set[asyncio.Task[None]] = set()
 
     def opened(self, mail: MailId, user_agent: str) -> None:
         self._start(OpenWork(mail, self._clock(), user_agent))
 
     def clicked(self, mail: MailId, link: int, user_agent: str) -> None:
-        at = self._clock()
-        before, when = self._last_clicks.pop(mail, (link, at))
-        self._last_clicks[mail] = (link, at)
-        if len(self._last_clicks) > self.MOST_REMEMBERED:
-            self._last_clicks.popitem(last=False)
-        self._start(ClickWork(mail, at, user_agent, in_a_row=before != link and at - when < AT_A_TIME))
+        self._start(ClickWork(mail, link, self._clock(), user_agent))
 
     async def finish(self) -> None:
         """Wait for what is under way."""

@@ -4,10 +4,14 @@ from collections.abc import Sequence
 
 from cartwheel.data.leadstore import LeadKey, Wanted
 from cartwheel.errors import LeadNotFound, NotInDoubt
+from cartwheel.leads import clicks
 from cartwheel.leads.lead import Lead
 from cartwheel.leads.leadparts import Part, Parts, SuppressionReason
 from cartwheel.leads.mails import Mail, MailState
 from cartwheel.work.batches import Desk, IdempotencyKey
+
+BY_LEAD = "lead"
+"""The origin of events that the lead itself brings about."""
 
 
 class OneLead:
@@ -36,6 +40,16 @@ class ExpiryWork(OneLead):
 
     def decide(self, desk: Desk) -> None:
         self.lead(desk).expire(desk.now)
+
+
+class ClicksWork(OneLead):
+    """Count the clicks of which it is known by now that a person made them."""
+
+    def __init__(self, key: LeadKey) -> None:
+        super().__init__(key, Part.MAILS | Part.CLICKS, BY_LEAD)
+
+    def decide(self, desk: Desk) -> None:
+        clicks.judge(self.lead(desk), desk.now)
 
 
 class DeletionWork(OneLead):
