@@ -50,6 +50,9 @@ class Report:
     return_paths: tuple[str, ...] = ()
     """Where the report was sent, as it was written: one of them may be the address that was made for this message."""
 
+    sender: str = ""
+    """Whose message it was: an address, which somebody on the way may have replaced by one of the same domain."""
+
     status: str = ""
     """Like 5.1.1 (RFC 3463)."""
 

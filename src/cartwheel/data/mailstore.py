@@ -1,6 +1,6 @@
 """The ledger of mail and the suppressed addresses in the database: the part of `leadstore` that is about mail."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
@@ -139,6 +139,20 @@ def leads_with_clicks_due(connection: sa.Connection, now: datetime, limit: int) 
     due = (table.c.judge_at <= to_micros(now)) & table.c.judge_at.is_not(None)
     query = sa.select(table.c.account_id, table.c.lead_id).where(due).order_by(table.c.judge_at).limit(limit)
     return list(dict.fromkeys((row.account_id, row.lead_id) for row in connection.execute(query)))
+
+
+def leads_mailed(
+    connection: sa.Connection, accounts: Collection[int], email: str, *, since: datetime, but_by: str
+) -> list[_LeadKey]:
+    """Leads of these accounts with this address that were mailed at it since, by another server than `but_by`."""
+    mails, leads = schema.mails, schema.leads
+    theirs = (mails.c.account_id == leads.c.account_id) & (mails.c.lead_id == leads.c.id)
+    went = (mails.c.address == email) & (mails.c.attempts > 0) & (mails.c.server != but_by)
+    mailed = sa.exists().where(theirs, went, mails.c.queued_at > to_micros(since))
+    query = sa.select(leads.c.account_id, leads.c.id).where(
+        leads.c.account_id.in_(accounts), leads.c.email == email, mailed
+    )
+    return [(row.account_id, row.id) for row in connection.execute(query)]
 
 
 # -- looking --

@@ -323,7 +323,7 @@ class Public:
                 fetch=_fetch,
             )
             record_one = partial(
-                record, batches=self._batches, database=self._database, signer=self._signer, by_recipient=True
+                record, batches=self._batches, database=self._database, signer=self._signer, proved_at=self._clock()
             )
             for start in range(0, len(reports), MOST_RECORDED_AT_ONCE):
                 await asyncio.gather(*map(record_one, reports[start : start + MOST_RECORDED_AT_ONCE]))

@@ -5,12 +5,14 @@ bounces. Each is a piece of work on the lead of the mail.
 import asyncio
 import logging
 import re
-from collections.abc import Callable, Collection, Coroutine, Iterator, Sequence
+from collections.abc import Callable, Collection, Coroutine, Mapping
 from datetime import datetime, timedelta
+from email.utils import parseaddr
 from typing import Any, NamedTuple
 
+from cartwheel.accounts import Account
 from cartwheel.bounces.reports import Kind, Report, one_line
-from cartwheel.data import leadstore
+from cartwheel.data import mailbox, mailstore
 from cartwheel.data.db import Database
 from cartwheel.data.leadstore import LeadKey
 from cartwheel.errors import LeadNotFound, Overloaded, Unavailable
@@ -19,6 +21,7 @@ from cartwheel.leads.lead import Lead
 from cartwheel.leads.leadparts import Part, Parts, RunStatus, SuppressionReason
 from cartwheel.leads.mails import Mail, MailState
 from cartwheel.mail.links import MailId, Signer
+from cartwheel.sending.servers import domain_of
 from cartwheel.work.batches import Batches, Desk, Work
 from cartwheel.work.leadwork import BY_LEAD, OneLead
 
@@ -285,6 +288,9 @@ class FarewellWork(OneLead):
 LATEST_REPORT = timedelta(days=30)
 """A report that names no mail is about one that was sent since."""
 
+CLOCKS_DIFFER = timedelta(minutes=5)
+"""A report that names no mail is about none that was made so long after what it tells of."""
+
 _FAILURES = {Kind.HARD, Kind.SOFT, Kind.BLOCKED}
 _TAKEN = {MailState.HANDED_OVER, MailState.ACCEPTED, MailState.IN_DOUBT}
 
@@ -320,8 +326,13 @@ class BounceWork(OneLead):
     def _find(self, lead: Lead, now: datetime) -> Mail | None:
         if self._mail_key is not None:
             return lead.mails.get(self._mail_key)
-        sent = (mail for mail in lead.mails.values() if mail.address == self._report.recipient and mail.attempts)
-        return max((mail for mail in sent if now - mail.queued_at < LATEST_REPORT), key=_age, default=None)
+        end = now if self._report.at is None else self._report.at + CLOCKS_DIFFER
+        sent = (mail for mail in lead.mails.values() if mail.address == self._report.recipient and _has_left(mail))
+        return max((mail for mail in sent if now - LATEST_REPORT < mail.queued_at <= end), key=_age, default=None)
+
+
+def _has_left(mail: Mail) -> bool:
+    return bool(mail.attempts) and mail.server != mailbox.SERVER.name
 
 
 def _age(mail: Mail) -> int:
@@ -335,19 +346,20 @@ def reported_mail(report: Report, signer: Signer) -> MailId | None:
 
 
 async def record(
-    report: Report, batches: Batches, database: Database, signer: Signer, *, by_recipient: bool = False
+    report: Report, batches: Batches, database: Database, signer: Signer, *, proved_at: datetime | None = None
 ) -> int:
     """Store what a report says of mails that were sent; returns of how many. Raises `Overloaded` or `Unavailable`.
 
-    `by_recipient` when whoever reports has proved who it is: then it need not name the mail. Anybody can write a mail.
+    `proved_at` when whoever reports has proved who it is: then it need not name the mail. Anybody can write a mail.
     """
     if report.kind not in _FAILURES | {Kind.COMPLAINT}:
         return 0
     mail = reported_mail(report, signer)
     if mail is not None:
         works = [BounceWork((mail.account_id, mail.lead_id), mail.mail_id, report)]
-    elif by_recipient and report.recipient:
-        keys = await asyncio.to_thread(_leads_of, database, list(batches.catalog.accounts), report.recipient)
+    elif proved_at is not None and report.recipient:
+        known = await batches.refresh()  # a report may come to a process that has not heard of the account
+        keys = await asyncio.to_thread(_whom, report, known.accounts, database, proved_at)
         works = [BounceWork(key, None, report) for key in keys]
     else:
         return 0
@@ -361,12 +373,20 @@ async def _submit(batches: Batches, work: BounceWork) -> bool:
         return False
 
 
-def _leads_of(database: Database, accounts: Sequence[int], email: str) -> list[LeadKey]:
-    def found() -> Iterator[LeadKey]:
-        for account_id in accounts:
-            lead_id = leadstore.find_lead(connection, account_id, email)
-            if lead_id is not None:
-                yield account_id, lead_id
+def _whom(report: Report, accounts: Mapping[int, Account], database: Database, now: datetime) -> list[LeadKey]:
+    """The leads that a report without a mail can be about.
 
+    Accounts have mailed the address not long before it; if one sends from the domain that the report names, only such.
+    """
     with database.read() as connection:
-        return list(found())
+        keys = mailstore.leads_mailed(
+            connection, list(accounts), report.recipient, since=now - LATEST_REPORT, but_by=mailbox.SERVER.name
+        )
+    named = [key for key in keys if _sends_from(accounts[key[0]], domain_of(report.sender))]
+    return named or keys
+
+
+def _sends_from(account: Account, domain: str) -> bool:
+    """Whether it is the domain of the account's sender, or one below or above."""
+    own = domain_of(parseaddr(account.mail.sender)[1])
+    return bool(own and domain) and (f".{own}".endswith(f".{domain}") or f".{domain}".endswith(f".{own}"))
