@@ -197,3 +197,8 @@ def one_line(text: str, longest: int = LONGEST_DIAGNOSTIC) -> str:
     """Fit for a log and a table: no control characters, bounded."""
     text = text[: 4 * longest]
     return " ".join("".join(sign if sign.isprintable() else " " for sign in text).split())[:longest]
+
+
+def without_addresses(text: str) -> str:
+    """Fit for a log that many read."""
+    return ADDRESS.sub("(an address)", text)

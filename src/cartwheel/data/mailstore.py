@@ -169,7 +169,7 @@ class Backlog(NamedTuple):
     """What waits to be done, and how many seconds the oldest of it has been waiting for longer than it should."""
 
     mails: dict[str, int]
-    """By state."""
+    """By state: those that are not settled, and those in doubt."""
     mails_late_s: float
     runs_late_s: float
     oldest_mail_s: float
@@ -182,6 +182,8 @@ def backlog(connection: sa.Connection, now: datetime) -> Backlog:
     waiting = sa.select(mails.c.state, sa.func.count()).where(mails.c.next_at.is_not(None)).group_by(mails.c.state)
     counted = {MailState.QUEUED.value: 0, MailState.HANDED_OVER.value: 0}
     counted |= {row[0]: row[1] for row in connection.execute(waiting)}
+    in_doubt = sa.select(sa.func.count()).select_from(mails).where(schema.IN_DOUBT)
+    counted[MailState.IN_DOUBT.value] = connection.execute(in_doubt).scalar_one()
     waits = mails.c.next_at.is_not(None)
     oldest = (
         sa.select(sa.func.min(mails.c.next_at)),

@@ -332,6 +332,11 @@ Index(
     postgresql_where=mails.c.next_at.is_not(None),
 )
 
+IN_DOUBT = text("state = 'in doubt'")
+"""In these words, so that SQLite sees that the index is meant."""
+
+Index("mails_in_doubt", mails.c.account_id, sqlite_where=IN_DOUBT, postgresql_where=IN_DOUBT)
+
 suppressions = _table(
     "suppressions",
     _number("account_id"),

@@ -1,4 +1,4 @@
-"""The last clicks in a mail are stored, so that all processes together can tell people from machines."""
+"""The last clicks in a mail are stored, so that all processes together can tell people from machines; mails in doubt are counted at once."""
 
 import sqlalchemy as sa
 
@@ -16,6 +16,7 @@ _STATEMENTS = (
     PRIMARY KEY (account_id, lead_id, mail)
 )""",
     "CREATE INDEX clicks_due ON clicks (judge_at) WHERE judge_at IS NOT NULL",
+    "CREATE INDEX mails_in_doubt ON mails (account_id) WHERE state = 'in doubt'",
 )
 
 
