@@ -309,4 +309,6 @@ async def test_the_log_tells_once_when_a_server_is_parked_and_when_it_is_back(ca
         await post.transport.close()
     told = [(line.levelname, line.getMessage()) for line in caplog.records if line.name == "cartwheel.sending.servers"]
     assert [level for level, _ in told] == ["WARNING", "INFO"]
-    assert all(post.name in text and "too much mail for (an address)" in text and "@" not in text for _, text in told), told
+    assert all(
+        post.name in text and "too much mail for (an address)" in text and "@" not in text for _, text in told
+    ), told

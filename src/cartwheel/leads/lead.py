@@ -100,7 +100,7 @@ class Lead:
             source=source,
             test=test,
             is_new=True,
-            loaded=Part.ALL | Part.MAILS | Part.SUPPRESSION,
+            loaded=Part.WHOLE,
             profile={},
             custom={},
             consent=Consent(gdpr),

@@ -59,6 +59,8 @@ class Part:
     NONE = 0
     ALL = PROFILE | TAGS | LISTS | SEQUENCES | POINTS
     """What the API and people look at."""
+    WHOLE = ALL | MAILS | SUPPRESSION
+    """What steps and mails may ask about."""
 
 
 Parts = int
