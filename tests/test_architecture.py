@@ -12,7 +12,7 @@ TREES = [SOURCE, SOURCE.parent.parent / "tests", SOURCE.parent.parent / "bench"]
 
 ORDER = """
 pure |               | errors times network readers emails
-pure | leads         | leadparts events mails lead erasing
+pure | leads         | leadparts events mails lead clicks erasing
 pure |               | accounts
 pure | sequences     | schedule conditions stepparts steps flows moving telling
 pure | bounces       | reports mailparts reading proofs providers boxurl

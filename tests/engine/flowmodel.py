@@ -181,13 +181,14 @@ class World:
             if letter.state == "queued":
                 self.put_letter(place, replace(letter, state="suppressed"))
 
-    def see(self, place: int, now: datetime, *, click: bool) -> None:
+    def see(self, place: int, at: datetime, now: datetime, *, click: bool) -> None:
+        """Somebody looks at a letter, and it is believed now that it was a person."""
         letter = self.letters[place]
         if click and letter.clicked is None:
-            self.put_letter(place, replace(letter, clicked=now))
+            self.put_letter(place, replace(letter, clicked=at))
             self.tell("mail_clicked", now, letter.sequence, letter.box)
         elif not click and letter.opened is None:
-            self.put_letter(place, replace(letter, opened=now))
+            self.put_letter(place, replace(letter, opened=at))
             self.tell("mail_opened", now, letter.sequence, letter.box)
 
     def latest(self, sequence: str) -> Run | None:

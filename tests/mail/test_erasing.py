@@ -124,7 +124,7 @@ def live(shop: NewShop, server: Server, sink: Sink) -> Shop:
     first = min(row["id"] for row in flow.api.rows(schema.mails))
     mail = MailId(flow.api.account_id, lead_id(flow, MARKED), first)
     do(flow, OpenWork(mail, server.clock(), BROWSER))
-    do(flow, ClickWork(mail, server.clock(), BROWSER, in_a_row=False))
+    do(flow, ClickWork(mail, 1, server.clock(), BROWSER))
     _write_the_rest(flow)
     return flow
 

@@ -207,6 +207,27 @@ def test_metrics_tell_what_waits_and_for_how_long(server: Server, api: Api, offi
     assert metric(server, "cartwheel_runs_late_seconds") == 0
 
 
+def test_a_mail_in_doubt_is_counted_and_told(
+    server: Server, shop: Api, office: Office, sink: Sink, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert metric(server, 'cartwheel_mails_waiting{state="in doubt"}') == 0
+    sink.script["dot"] = [TAKE_AND_DROP]
+    start(shop)
+    office.settle()
+    assert states(shop, "ada@shop.example") == [("1", MailState.IN_DOUBT)]
+    start(shop, "eve@shop.example")
+    forsaken = {"state": "handed over", "next_at": 1, "server": "smtp.example:25", "attempts": 1}
+    office.take_along()
+    with server.database.write() as connection:
+        connection.execute(sa.update(schema.mails).where(schema.mails.c.state == "queued").values(forsaken))
+    office.settle()
+    assert metric(server, 'cartwheel_mails_waiting{state="in doubt"}') == 2
+    told = [line for line in caplog.records if "in doubt" in line.getMessage()]
+    assert [line.levelname for line in told] == ["WARNING"] * 2
+    assert [line.fields["mail"] for line in told] == [row["id"] for row in shop.rows(schema.mails)]  # type: ignore[attr-defined] # given as `extra`
+    assert "@" not in str([vars(line) for line in told])
+
+
 @pytest.mark.parametrize(
     ("act", "state", "suppressed"),
     [

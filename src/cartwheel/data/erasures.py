@@ -38,6 +38,7 @@ _WIPES: Sequence[Write] = (
     Delete(schema.lead_fields, by=_OF_LEAD),
     Delete(schema.points, by=_OF_LEAD),
     Delete(schema.test_mailbox, by=_OF_LEAD),
+    Delete(schema.clicks, by=_OF_LEAD),
     Delete(schema.suppressions, by=_ABOUT_LEAD),
     Change(schema.mails, _MAIL_WIPED, by=_OF_LEAD),
     Change(schema.enrolments, "reason = ''", by=_OF_LEAD),

@@ -263,6 +263,7 @@ _LOADERS = (
     (Part.MAILS, mailstore.load_mails),
     (Part.SUPPRESSION, mailstore.load_suppression),
     (Part.ADDRESSES, erasures.load_addresses),
+    (Part.CLICKS, mailstore.load_clicks),
 )
 
 

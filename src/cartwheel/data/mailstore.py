@@ -1,6 +1,6 @@
 """The ledger of mail and the suppressed addresses in the database: the part of `leadstore` that is about mail."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
@@ -11,7 +11,7 @@ from cartwheel.data.db import Database
 from cartwheel.data.lanes import Insert, Lane, Row, Select, Update, Write
 from cartwheel.leads.lead import Lead
 from cartwheel.leads.leadparts import Part, Suppression
-from cartwheel.leads.mails import Mail, MailState
+from cartwheel.leads.mails import Burst, Mail, MailState
 from cartwheel.times import from_micros, micros_or_none, moment_or_none, to_micros
 
 _LeadKey = tuple[int, int]
@@ -30,6 +30,10 @@ _SUPPRESSION = Select(
 _MAIL_QUEUED = Insert(schema.mails)
 _MAIL_CHANGED = Update(schema.mails, (*_STATE, *_SEEN))
 _SUPPRESSED = Insert(schema.suppressions, update=("reason", "at", "details", "soft_bounces", "lead"))
+
+_BURST = ("mail", "link", "first_at", "last_at", "several", "person_at", "judge_at")
+_BURSTS = Select(schema.clicks, (*_OF_LEAD, *_BURST), by=_OF_LEAD)
+_BURST_CHANGED = Insert(schema.clicks, update=_BURST[1:])
 
 Leads = dict[_LeadKey, Lead]
 
@@ -75,6 +79,16 @@ async def load_suppression(lane: Lane, leads: Leads, keys: list[_LeadKey], _due:
         by_email[address].suppression = suppression
 
 
+async def load_clicks(lane: Lane, leads: Leads, keys: list[_LeadKey], _due: int) -> None:
+    for key in keys:
+        leads[key].bursts = {}
+    for account_id, lead_id, mail, link, first_at, last_at, several, *times in await lane.fetch(_BURSTS, keys):
+        burst = Burst(
+            link, from_micros(first_at), from_micros(last_at), bool(several), *(moment_or_none(at) for at in times)
+        )
+        leads[account_id, lead_id].bursts[mail] = burst
+
+
 def rows(lead: Lead, next_id: Callable[[], int]) -> Iterator[tuple[Write, Row]]:
     """What has to be written of a lead's mails."""
     key = (lead.account_id, lead.id)
@@ -85,6 +99,8 @@ def rows(lead: Lead, next_id: Callable[[], int]) -> Iterator[tuple[Write, Row]]:
     for part, number in lead.dirty:
         if part == Part.MAILS:
             yield _MAIL_CHANGED, (*_changing(lead.mails[number]), *key, number)
+        elif part == Part.CLICKS:
+            yield _BURST_CHANGED, (*key, number, *_values(lead.bursts[number]))
         elif part == Part.SUPPRESSION:
             told = lead.suppression
             row = (told.reason, micros_or_none(told.at) or 0, told.details, told.soft_bounces)
@@ -103,6 +119,11 @@ def _changing(mail: Mail) -> Row:
     )
 
 
+def _values(burst: Burst) -> Row:
+    times = (micros_or_none(burst.person_at), micros_or_none(burst.judge_at))
+    return (burst.link, to_micros(burst.first_at), to_micros(burst.last_at), burst.several, *times)
+
+
 def release(database: Database, reason: str, now: datetime) -> None:
     """What waits for a reason that begins so is due now."""
     table, at = schema.mails, to_micros(now)
@@ -112,6 +133,28 @@ def release(database: Database, reason: str, now: datetime) -> None:
             return
     with database.write() as connection:
         connection.execute(sa.update(table).where(waits).values(next_at=at))
+
+
+def leads_with_clicks_due(connection: sa.Connection, now: datetime, limit: int) -> list[_LeadKey]:
+    """Leads with clicks that are to be judged, those waiting longest first."""
+    table = schema.clicks
+    due = (table.c.judge_at <= to_micros(now)) & table.c.judge_at.is_not(None)
+    query = sa.select(table.c.account_id, table.c.lead_id).where(due).order_by(table.c.judge_at).limit(limit)
+    return list(dict.fromkeys((row.account_id, row.lead_id) for row in connection.execute(query)))
+
+
+def leads_mailed(
+    connection: sa.Connection, accounts: Collection[int], email: str, *, since: datetime, but_by: str
+) -> list[_LeadKey]:
+    """Leads of these accounts with this address that were mailed at it since, by another server than `but_by`."""
+    mails, leads = schema.mails, schema.leads
+    theirs = (mails.c.account_id == leads.c.account_id) & (mails.c.lead_id == leads.c.id)
+    went = (mails.c.address == email) & (mails.c.attempts > 0) & (mails.c.server != but_by)
+    mailed = sa.exists().where(theirs, went, mails.c.queued_at > to_micros(since))
+    query = sa.select(leads.c.account_id, leads.c.id).where(
+        leads.c.account_id.in_(accounts), leads.c.email == email, mailed
+    )
+    return [(row.account_id, row.id) for row in connection.execute(query)]
 
 
 # -- looking --
@@ -128,7 +171,7 @@ class Backlog(NamedTuple):
     """What waits to be done, and how many seconds the oldest of it has been waiting for longer than it should."""
 
     mails: dict[str, int]
-    """By state."""
+    """By state: those that are not settled, and those in doubt."""
     mails_late_s: float
     runs_late_s: float
     oldest_mail_s: float
@@ -141,6 +184,8 @@ def backlog(connection: sa.Connection, now: datetime) -> Backlog:
     waiting = sa.select(mails.c.state, sa.func.count()).where(mails.c.next_at.is_not(None)).group_by(mails.c.state)
     counted = {MailState.QUEUED.value: 0, MailState.HANDED_OVER.value: 0}
     counted |= {row[0]: row[1] for row in connection.execute(waiting)}
+    in_doubt = sa.select(sa.func.count()).select_from(mails).where(schema.IN_DOUBT)
+    counted[MailState.IN_DOUBT.value] = connection.execute(in_doubt).scalar_one()
     waits = mails.c.next_at.is_not(None)
     oldest = (
         sa.select(sa.func.min(mails.c.next_at)),

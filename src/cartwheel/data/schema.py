@@ -303,12 +303,39 @@ mails = _table(
 )
 """The ledger of mail: a row for each mail that was due, once for each visit of a run to its step."""
 
+clicks = _table(
+    "clicks",
+    _number("account_id"),
+    _number("lead_id"),
+    _number("mail"),
+    _number("link"),
+    _number("first_at"),
+    _number("last_at"),
+    _flag("several"),
+    _number("person_at", null=True),
+    _number("judge_at", null=True),
+    key=("account_id", "lead_id", "mail"),
+)
+"""The last clicks in each mail that was clicked in, as far as they came one right after the other."""
+
+Index(
+    "clicks_due",
+    clicks.c.judge_at,
+    sqlite_where=clicks.c.judge_at.is_not(None),
+    postgresql_where=clicks.c.judge_at.is_not(None),
+)
+
 Index(
     "mails_next",
     mails.c.next_at,
     sqlite_where=mails.c.next_at.is_not(None),
     postgresql_where=mails.c.next_at.is_not(None),
 )
+
+IN_DOUBT = text("state = 'in doubt'")
+"""In these words, so that SQLite sees that the index is meant."""
+
+Index("mails_in_doubt", mails.c.account_id, sqlite_where=IN_DOUBT, postgresql_where=IN_DOUBT)
 
 suppressions = _table(
     "suppressions",

@@ -40,7 +40,7 @@ from cartwheel.leads.leadparts import (
     SuppressionReason,
     nobody,
 )
-from cartwheel.leads.mails import Mail, MailState
+from cartwheel.leads.mails import Burst, Mail, MailState
 
 
 @dataclass(kw_only=True)
@@ -81,6 +81,8 @@ class Lead:
     """By key, oldest first."""
     outgoing: list[Mail] = field(default_factory=list)
     """Mails that were queued just now."""
+    bursts: dict[int, Burst] = NOT_LOADED
+    """The last clicks, by the key of their mail."""
     suppression: Suppression = NOT_LOADED
     addresses: dict[str, Address] = NOT_LOADED
 
@@ -101,7 +103,7 @@ class Lead:
             source=source,
             test=test,
             is_new=True,
-            loaded=Part.ALL | Part.MAILS | Part.SUPPRESSION,
+            loaded=Part.WHOLE,
             profile={},
             custom={},
             consent=Consent(gdpr),
@@ -137,6 +139,8 @@ class Lead:
         twin.outgoing = self.outgoing.copy()
         if loaded & (Part.QUEUE | Part.MAILS):
             twin.mails = self.mails.copy()
+        if loaded & Part.CLICKS:
+            twin.bursts = self.bursts.copy()
         return twin
 
     def has(self, parts: Parts) -> bool:
@@ -447,6 +451,11 @@ class Lead:
         elif mail.clicked_at is None:
             self._put_mail(replace(mail, clicked_at=at))
             self.events.append(events.MailClicked(mail.sequence_id, mail.box))
+
+    def put_burst(self, key: int, burst: Burst) -> None:
+        """These are the last clicks in the mail."""
+        self.bursts[key] = burst
+        self.dirty.add((Part.CLICKS, key))
 
     def track(self, *, on: bool) -> None:
         """Whether what it opens and clicks is recorded from now on."""

@@ -55,10 +55,14 @@ class Part:
     """Why its address is not to be mailed, if so."""
     ADDRESSES = 256
     """Every address by which something is kept of it, for erasing it."""
+    CLICKS = 512
+    """The last clicks in each of its mails."""
 
     NONE = 0
     ALL = PROFILE | TAGS | LISTS | SEQUENCES | POINTS
     """What the API and people look at."""
+    WHOLE = ALL | MAILS | SUPPRESSION
+    """What steps and mails may ask about."""
 
 
 Parts = int

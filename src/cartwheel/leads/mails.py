@@ -58,3 +58,17 @@ class Mail(msgspec.Struct, frozen=True):
     clicked_at: datetime | None = None
     machine_opened_at: datetime | None = None
     machine_clicked_at: datetime | None = None
+
+
+class Burst(msgspec.Struct, frozen=True):
+    """The last clicks in a mail that came one right after the other."""
+
+    link: int
+    first_at: datetime
+    last_at: datetime
+    several: bool = False
+    """Whether they are clicks on different links."""
+    person_at: datetime | None = None
+    """When the first of them came that nothing but another link can show to be a machine's."""
+    judge_at: datetime | None = None
+    """When it is to be told whose they are; None once that is known."""

@@ -36,7 +36,6 @@ from cartwheel.mail.links import Kind, MailId, Payload, Signer
 from cartwheel.public import publicdata
 from cartwheel.public.publicdata import public_name
 from cartwheel.sending.tracking import (
-    BY_LEAD,
     Choice,
     ChoiceWork,
     FarewellWork,
@@ -52,7 +51,7 @@ from cartwheel.sending.tracking import (
 )
 from cartwheel.times import from_micros, to_micros
 from cartwheel.work.batches import Batches
-from cartwheel.work.leadwork import EraseWork
+from cartwheel.work.leadwork import BY_LEAD, EraseWork
 
 log = logging.getLogger(__name__)
 
@@ -330,7 +329,7 @@ class Public:
                 fetch=_fetch,
             )
             record_one = partial(
-                record, batches=self._batches, database=self._database, signer=self._signer, by_recipient=True
+                record, batches=self._batches, database=self._database, signer=self._signer, proved_at=self._clock()
             )
             for start in range(0, len(reports), MOST_RECORDED_AT_ONCE):
                 await asyncio.gather(*map(record_one, reports[start : start + MOST_RECORDED_AT_ONCE]))

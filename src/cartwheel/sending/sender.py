@@ -33,7 +33,7 @@ from cartwheel.sending.servers import Post, Servers
 from cartwheel.sequences.flows import Flow
 from cartwheel.sequences.steps import EmailStep
 from cartwheel.times import to_micros
-from cartwheel.work.batches import Batches, Desk, Work
+from cartwheel.work.batches import Batches, Desk
 from cartwheel.work.leadwork import OneLead
 
 log = logging.getLogger(__name__)
@@ -60,6 +60,8 @@ SEES_TO_IT = timedelta(hours=1)
 FOR_THE_OWNER = "an owner has to see to it: "
 """So begins the reason of a mail that waits for a change of its account."""
 
+VANISHED = "whoever was sending it vanished"
+
 OWN_FAILURE = "Cartwheel failed: "
 """So begins the reason of a mail that the program itself fails on."""
 
@@ -85,6 +87,7 @@ class HandOverWork(OneLead):
     def __init__(self, key: LeadKey, mail_key: int, flow: Flow | None, posts: "Posts", limits: SendLimits) -> None:
         super().__init__(key, Part.QUEUE | Part.PROFILE | Part.SEQUENCES | Part.SUPPRESSION, "sequence")
         self.mail_key = mail_key
+        self.in_doubt = False
         self._flow = flow
         self._posts = posts
         self._limits = limits
@@ -92,15 +95,16 @@ class HandOverWork(OneLead):
     def decide(self, desk: Desk) -> Letter | None:
         """The mail, if it is to be sent now."""
         lead, now = self.remains(desk), desk.now
+        self.in_doubt = False
         mail = lead.mails.get(self.mail_key)
         if mail is None or mail.next_at is None or mail.next_at > now:
             return None  # somebody was here since it was found
         account = desk.account(lead.account_id)
         if mail.state is MailState.HANDED_OVER:
             if mail.server == mailbox.SERVER.name:  # where it would be by now, if it had been sent
-                lead.try_later(mail, now, "whoever was sending it vanished", soft=False)
+                lead.try_later(mail, now, VANISHED, soft=False)
             else:
-                doubt(lead, mail, account, now, "whoever was sending it vanished")
+                self.in_doubt = doubt(lead, mail, account, now, VANISHED)
             return None
         step = self.step(mail.box)
         if self._flow is None:
@@ -157,12 +161,18 @@ def why_not_mailed(lead: Lead, mail: Mail, account: Account) -> str:
     return ""
 
 
-def doubt(lead: Lead, mail: Mail, account: Account, now: datetime, reason: str) -> None:
-    """Nobody can tell whether it was sent: do what the account wants done then."""
+def doubt(lead: Lead, mail: Mail, account: Account, now: datetime, reason: str) -> bool:
+    """Nobody can tell whether it was sent: do what the account wants done then. False if it is sent again."""
     if account.mail.in_doubt is DoubtPolicy.RESEND and not lead.erased:
         lead.try_later(mail, now, f"sent again: {reason}", soft=False)
-    else:
-        lead.doubt(mail, reason)
+        return False
+    lead.doubt(mail, reason)
+    return True
+
+
+def _warn_of_doubt(key: LeadKey, mail_key: int, reason: str) -> None:
+    fields = {"account": key[0], "lead": key[1], "mail": mail_key, "reply": reason}
+    log.warning("a mail is in doubt: nobody can tell whether it was sent", extra={"fields": fields})
 
 
 class SettleWork(OneLead):
@@ -185,6 +195,7 @@ class SettleWork(OneLead):
         self._next_try = next_try
         self._kept = kept
         self._of_all_mails = of_all_mails
+        self.in_doubt = False
 
     def decide(self, desk: Desk) -> bool:
         """False when the mail has left the queue meanwhile, so that it has to be looked for among all."""
@@ -217,7 +228,7 @@ class SettleWork(OneLead):
             if self._kept is not None:
                 desk.put(mailbox.KEPT, self._kept)
         elif outcome.fate is Fate.IN_DOUBT:
-            doubt(lead, mail, account, now, outcome.text)
+            self.in_doubt = doubt(lead, mail, account, now, outcome.text)
         elif outcome.fate is Fate.SERVER_TROUBLE:
             if _is_endless(mail, outcome, now):
                 lead.not_sent(mail, MailState.FAILED, _given_up(outcome.text))
@@ -384,6 +395,9 @@ class Sender:
             if isinstance(result, Letter):
                 self._begin_sending(result)
         for work, result in handed:
+            assert isinstance(work, HandOverWork)
+            if work.in_doubt:
+                _warn_of_doubt(work.key, work.mail_key, VANISHED)
             if isinstance(result, Exception):
                 await self._put_off(work, result)
         return len(handed) == MOST_AT_ONCE
@@ -444,9 +458,8 @@ class Sender:
                     limits.update(limits_of(post.server, email))
         await self._limits.lock(lane, limits)
 
-    async def _put_off(self, work: Work[Any], trouble: Exception) -> None:
+    async def _put_off(self, work: HandOverWork, trouble: Exception) -> None:
         """One that the program failed on, or that an owner has to see to, must not be tried again at once."""
-        assert isinstance(work, HandOverWork)
         await self._batches.submit(PutOffWork(work.key, work.mail_key, _why_not_made(trouble)))
 
     async def _send(self, letter: Letter, post: Post | None) -> None:
@@ -481,8 +494,10 @@ class Sender:
         if log.isEnabledFor(logging.INFO):
             self._lines.write(_told(letter, outcome))
         of_all_mails = outcome.fate is not Fate.ACCEPTED  # which may be long, and mostly one waits alone
-        while not await self._store(SettleWork(letter, outcome, next_try, kept, of_all_mails=of_all_mails)):
+        while not await self._store(work := SettleWork(letter, outcome, next_try, kept, of_all_mails=of_all_mails)):
             of_all_mails = True
+        if work.in_doubt:
+            _warn_of_doubt(work.key, letter.mail.key, outcome.text)
 
     async def _store(self, work: SettleWork) -> bool:
         while True:

@@ -23,7 +23,7 @@ from cartwheel.leads.events import (
     SequenceParked,
 )
 from cartwheel.leads.lead import Lead
-from cartwheel.leads.leadparts import Consent, Enrolment, Entry, Gdpr, Part, RunStatus, Source
+from cartwheel.leads.leadparts import Consent, Enrolment, Entry, Gdpr, RunStatus, Source
 from cartwheel.leads.mails import Mail, MailState
 from cartwheel.mail.composing import SENDER_MISSING, content_of, doubts, values_of
 from cartwheel.mail.merge import BadContent
@@ -43,9 +43,6 @@ from cartwheel.sequences.steps import (
 )
 from cartwheel.simulation.stories import BadSimulation, Ended, Happening, Story, StoryMail, What
 from cartwheel.simulation.whatifs import BadWhatIf, WhatIf, act, fill
-
-NEEDED = Part.ALL | Part.MAILS | Part.SUPPRESSION
-"""What of a lead has to be loaded to simulate it."""
 
 MOST_MOMENTS = 20_000
 """A story with more of them ends, however much time is left."""

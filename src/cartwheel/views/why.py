@@ -25,12 +25,11 @@ from cartwheel.leads.events import (
     SequenceParked,
 )
 from cartwheel.leads.lead import Lead
-from cartwheel.leads.leadparts import Enrolment, RunStatus
+from cartwheel.leads.leadparts import Enrolment, Part, RunStatus
 from cartwheel.leads.mails import Mail, MailState
 from cartwheel.sequences import telling
 from cartwheel.sequences.flows import Flow
 from cartwheel.sequences.steps import EmailStep, Step
-from cartwheel.simulation import simulator
 from cartwheel.views import leadcard
 from cartwheel.views.leadcard import Entry
 
@@ -289,7 +288,7 @@ class Answer:
 
 async def read(database: Database, catalog: Catalog, key: LeadKey) -> Known:
     """Raises `LeadNotFound`."""
-    card = await leadcard.read_card(database, catalog, key, most_events=MOST_EVENTS, parts=simulator.NEEDED)
+    card = await leadcard.read_card(database, catalog, key, most_events=MOST_EVENTS, parts=Part.WHOLE)
     lead = card.lead
     keys = {(key[0], run.sequence_id, run.version) for run in lead.runs.values()}
     keys |= {(key[0], mail.sequence_id, mail.version) for mail in lead.mails.values()}

@@ -4,11 +4,15 @@ from collections.abc import Sequence
 
 from cartwheel.data.leadstore import LeadKey, Wanted
 from cartwheel.errors import LeadNotFound, NotInDoubt
+from cartwheel.leads import clicks
 from cartwheel.leads.erasing import erase
 from cartwheel.leads.lead import Lead
 from cartwheel.leads.leadparts import ERASED, Part, Parts, SuppressionReason
 from cartwheel.leads.mails import Mail, MailState
 from cartwheel.work.batches import Desk, Entangled, IdempotencyKey
+
+BY_LEAD = "lead"
+"""The origin of events that the lead itself brings about."""
 
 
 class OneLead:
@@ -45,6 +49,16 @@ class ExpiryWork(OneLead):
 
     def decide(self, desk: Desk) -> None:
         self.remains(desk).expire(desk.now)
+
+
+class ClicksWork(OneLead):
+    """Count the clicks of which it is known by now that a person made them."""
+
+    def __init__(self, key: LeadKey) -> None:
+        super().__init__(key, Part.MAILS | Part.CLICKS, BY_LEAD)
+
+    def decide(self, desk: Desk) -> None:
+        clicks.judge(self.lead(desk), desk.now)
 
 
 class DeletionWork(OneLead):
