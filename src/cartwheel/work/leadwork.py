@@ -69,7 +69,7 @@ class DoubtWork(OneLead):
         if mail is None or mail.state is not MailState.IN_DOUBT:
             raise NotInDoubt(f"the mail {self._mail_key} is {mail.state if mail else 'gone'}, not in doubt")
         if self._again:
-            lead.try_later(mail, desk.now, self._reason, soft=False)
+            lead.try_later(mail, desk.now, self._reason)
         else:
             lead.not_sent(mail, MailState.FAILED, self._reason)
         return lead.mails[mail.key]
