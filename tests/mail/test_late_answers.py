@@ -1,11 +1,11 @@
 """Whoever comes too late changes nothing: an answer to an earlier try, a decision about a run that was moved, a second mail."""
 
+import time
 from collections.abc import Iterator
 
 import pytest
 import sqlalchemy as sa
 from office import Office, mails, states
-from realserver import wait_until
 from sink import WAIT, Sink
 
 from cartwheel.data import flowstore, schema
@@ -37,12 +37,10 @@ def begin(server: Server, sink: Sink) -> Office:
     """An office whose mail waits for the answer to its final dot."""
     office = Office(server, CARTWHEEL_SMTP=sink.url())
     office.take_along()
-
-    def begun() -> bool:
+    deadline = time.monotonic() + 20
+    while not sink.waiting:
+        assert time.monotonic() < deadline
         office.hand_over()
-        return sink.waiting > 0
-
-    wait_until(begun, "the mail is at its final dot")
     return office
 
 
