@@ -22,9 +22,9 @@ edge |               | config
 data | data          | schema arrays lanes checkpoints db catalog erasures mailstore leadstore due flowstore runstore signingkeys
 data | data          | mailbox ratelimits doctor
 edge | process       | observe orphans collector loops
-edge | work          | batches leadwork moveplans runwork engine housekeeping
+edge | work          | batches changes leadwork mailwork moveplans runwork engine housekeeping
 edge | bounces       | bouncebox
-edge | sending       | conversations smtp servers sendlimits sender tracking bouncereader
+edge | sending       | conversations smtp servers sendlimits posts settling handover sender tracking bouncereader
 edge | api           | bodies wire registry commands credentials gate calls dispatch
 edge | accountfiles  | sequencefile accountrows accountfile accountexport
 edge | views         | terminal

@@ -17,8 +17,8 @@ from harness import Api, Server, new_api
 EMAILS = ("ada@shop.example", "grace@shop.example")
 
 
-ODD_RUNS = [("active", ""), ("parked", ""), ("active", "the sequence is paused")]
-"""Statuses, and reasons."""
+ODD_RUNS = [("active", "FALSE"), ("parked", "FALSE"), ("active", "TRUE")]
+"""Statuses, and whether a pause holds them; none has a reason."""
 
 
 @pytest.fixture
@@ -67,8 +67,8 @@ def test_every_broken_promise_is_found(cartwheel: Cartwheel, patient: Api) -> No
             "UPDATE counters SET next = 1 WHERE name = 'leads'",
             *(
                 f"INSERT INTO enrolments SELECT account_id, lead_id, id + {number}, sequence_id, step, '{status}', 0, NULL, "
-                f"0 = 1, version, NULL, NULL, 0, '{reason}', '[]', -1 FROM enrolments WHERE latest"
-                for number, (status, reason) in enumerate(ODD_RUNS, 1)
+                f"0 = 1, version, NULL, NULL, 0, '', '[]', -1, {held} FROM enrolments WHERE latest"
+                for number, (status, held) in enumerate(ODD_RUNS, 1)
             ),
             f"DELETE FROM events WHERE {here} AND kind = 'mail_sent'",
             f"UPDATE mails SET state = 'handed over', next_at = 1 WHERE {here} AND box = '1'",
@@ -111,7 +111,7 @@ def test_a_pause_that_is_just_over_and_a_mail_just_handed_over_are_no_findings(p
     moment = times.to_micros(at)
     with database.write() as connection:
         for sql in (
-            "UPDATE enrolments SET status = 'active', due_at = NULL, reason = 'the sequence is paused'",
+            "UPDATE enrolments SET status = 'active', due_at = NULL, reason = '', held = TRUE",
             f"UPDATE sequences SET resumed_at = {moment}",
             f"UPDATE mails SET state = 'handed over', next_at = {moment}",
         ):

@@ -12,7 +12,7 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy.engine.interfaces import ReflectedIndex
 
-from cartwheel.data import migrations, schema
+from cartwheel.data import db, migrations, schema
 from cartwheel.data.db import Database, migration_names
 from cartwheel.errors import BadSetting, Unavailable
 from conftest import Databases
@@ -172,6 +172,49 @@ def _filled(connection: sa.Connection, table: str, **values: object) -> list[str
             f"CAST('{value}' AS {kind})" if kind == "TEXT" or name in values else f"CAST({int(bool(value))} AS {kind})"
         )
     return row
+
+
+def test_what_waited_by_its_words_waits_by_its_columns(
+    databases: Databases, engine: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    database = Database(databases.new(engine))
+    with monkeypatch.context() as before:
+        before.setattr(db, "migration_names", lambda: [name for name in migration_names() if name < "0007"])
+        database.migrate()
+    run = "(1, {0}, 1, 1, '1', '{1}', 5, NULL, TRUE, 1, NULL, {2}, 0, '{3}', '[]', -1)"
+    mail = "(1, 1, {0}, {0}, 0, 1, 1, '1', '{1}', 5, {2}, 1, {3}, '', '', '{4}', NULL, NULL, NULL, NULL, NULL)"
+    runs = [
+        (1, "active", "NULL", "the sequence is paused"),
+        (2, "active", "9", "its time"),
+        (3, "parked", "NULL", "the sequence is paused"),
+    ]
+    owner, own = "an owner has to see to it: no sender", "Cartwheel failed: ZeroDivisionError"
+    rows = [
+        (1, "queued", 9, 0, owner),
+        (2, "queued", 9, 0, own),
+        (3, "queued", 9, 2, "450 busy"),
+        (4, "queued", 9, 0, "waits for its turn"),
+        (5, "failed", "NULL", 3, owner),
+    ]
+    with database.write() as connection:
+        for table, values in (
+            ("enrolments", [run.format(*row) for row in runs]),
+            ("mails", [mail.format(*row) for row in rows]),
+        ):
+            connection.execute(sa.text(f"INSERT INTO {table} VALUES {', '.join(values)}"))
+    database.migrate()
+    with database.read() as connection:
+        held = connection.execute(sa.text("SELECT held, reason FROM enrolments ORDER BY lead_id")).all()
+        waits = connection.execute(sa.text("SELECT waits_for, reply, trouble_since FROM mails ORDER BY id")).all()
+    assert [(bool(on), why) for on, why in held] == [(True, ""), (False, "its time"), (False, "the sequence is paused")]
+    assert [tuple(row) for row in waits] == [
+        ("owner", "no sender", None),
+        ("", own, 5),
+        ("", "450 busy", 5),
+        ("", "waits for its turn", None),
+        ("", owner, None),
+    ]
+    database.close()
 
 
 @pytest.mark.parametrize(

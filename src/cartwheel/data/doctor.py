@@ -12,8 +12,7 @@ from cartwheel.data.db import Database, migration_names
 from cartwheel.data.erasures import WATCHED
 from cartwheel.leads.events import LeadCreated, LeadErased, MailSent
 from cartwheel.leads.leadparts import ERASED, PROFILE_FIELDS, RunStatus, SuppressionReason
-from cartwheel.leads.mails import MailState
-from cartwheel.sequences import flows
+from cartwheel.leads.mails import MailState, WaitsFor
 from cartwheel.times import to_micros
 
 MOST_EXAMPLES = 5
@@ -143,6 +142,7 @@ def _of_mails(now: datetime) -> Iterator[Check]:
     states = f"{', '.join(list(MailState)[:-1])} or {list(MailState)[-1]}"
     yield Check("mail state", f"Every mail that was due is {states}.", _odd_states())
     yield Check("mail time", "A mail has a time to be looked at until it is settled, and no longer.", _mistimed_mails())
+    yield Check("waiting mail", "Only a mail that is queued waits for anything.", _odd_waits())
     yield Check("mail on its way", "Nobody forgets a mail that was handed over.", _forgotten_mails(now))
     yield Check("mail run", "Every mail belongs to a run that came to its step.", _mails_without_run())
     yield Check("mail event", "Every mail that a server has taken is told in its lead's feed.", _untold_mails())
@@ -247,7 +247,7 @@ def _not_latest_runs() -> sa.Select[Any]:
 def _stuck_runs() -> sa.Select[Any]:
     runs = schema.enrolments
     active = runs.c.status == RunStatus.ACTIVE.value
-    lost = active & runs.c.due_at.is_(None) & (runs.c.reason == "")
+    lost = active & runs.c.due_at.is_(None) & (runs.c.reason == "") & ~runs.c.held
     return sa.select(*_RUN).where(lost | (~active & runs.c.due_at.is_not(None)) | (active & ~runs.c.latest))
 
 
@@ -259,7 +259,7 @@ def _runs_parked_silently() -> sa.Select[Any]:
 def _forgotten_runs(now: datetime) -> sa.Select[Any]:
     runs, sequences = schema.enrolments, schema.sequences
     same = (sequences.c.account_id == runs.c.account_id) & (sequences.c.id == runs.c.sequence_id)
-    held = (runs.c.status == RunStatus.ACTIVE.value) & runs.c.due_at.is_(None) & (runs.c.reason == flows.HELD)
+    held = runs.c.held & runs.c.due_at.is_(None)
     over = ~sequences.c.paused & (sa.func.coalesce(sequences.c.resumed_at, 0) < to_micros(now - LATE))
     return sa.select(*_RUN).select_from(runs.join(sequences, same)).where(held, over)
 
@@ -282,6 +282,12 @@ def _mistimed_mails() -> sa.Select[Any]:
     mails = schema.mails
     settled = mails.c.state.in_([state.value for state in MailState if state.settled])
     return sa.select(*_MAIL).where(settled == mails.c.next_at.is_not(None))
+
+
+def _odd_waits() -> sa.Select[Any]:
+    mails = schema.mails
+    known = mails.c.waits_for.in_([cause.value for cause in WaitsFor]) & (mails.c.state == MailState.QUEUED.value)
+    return sa.select(*_MAIL, mails.c.waits_for).where(mails.c.waits_for != "", ~known)
 
 
 def _forgotten_mails(now: datetime) -> sa.Select[Any]:

@@ -11,14 +11,15 @@ from cartwheel.data.db import Database
 from cartwheel.data.lanes import Insert, Lane, Row, Select, Update, Write
 from cartwheel.leads.lead import Lead
 from cartwheel.leads.leadparts import Part, Suppression
-from cartwheel.leads.mails import Burst, Mail, MailState
+from cartwheel.leads.mails import Burst, Mail, MailState, WaitsFor
 from cartwheel.times import from_micros, micros_or_none, moment_or_none, to_micros
 
 _LeadKey = tuple[int, int]
 
 _STATE = ("state", "next_at", "attempts", "soft", "address", "server", "reply", "sent_at")
 _SEEN = ("opened_at", "clicked_at", "machine_opened_at", "machine_clicked_at")
-_MAIL = ("id", "run", "move", "sequence_id", "version", "box", "queued_at", *_STATE, *_SEEN)
+_WAITS = ("waits_for", "trouble_since")
+_MAIL = ("id", "run", "move", "sequence_id", "version", "box", "queued_at", *_STATE, *_SEEN, *_WAITS)
 
 _OF_LEAD = ("account_id", "lead_id")
 _QUEUE = Select(schema.mails, (*_OF_LEAD, *_MAIL), by=_OF_LEAD, where="t.next_at IS NOT NULL")
@@ -28,7 +29,7 @@ _SUPPRESSION = Select(
 )
 
 _MAIL_QUEUED = Insert(schema.mails)
-_MAIL_CHANGED = Update(schema.mails, (*_STATE, *_SEEN))
+_MAIL_CHANGED = Update(schema.mails, (*_STATE, *_SEEN, *_WAITS))
 _SUPPRESSED = Insert(schema.suppressions, update=("reason", "at", "details", "soft_bounces", "lead"))
 
 _BURST = ("mail", "link", "first_at", "last_at", "several", "person_at", "judge_at")
@@ -61,10 +62,12 @@ def _by_number(row: Sequence[Any]) -> tuple[int, int, int]:
 def mail_of(row: Sequence[Any]) -> Mail:
     """From the columns `_MAIL`."""
     key, run, move, sequence_id, version, box, queued_at, state, next_at, attempts, soft, *rest = row
-    address, server, reply, *times = rest
+    address, server, reply, *seen, waits_for, trouble_since = rest
+    sent_at, opened_at, clicked_at, *by_machine = map(moment_or_none, seen)
     return Mail(
         key, run, sequence_id, version, box, move, MailState(state), from_micros(queued_at), moment_or_none(next_at),
-        attempts, soft, address, server, reply, *(moment_or_none(at) for at in times),
+        attempts, soft, address, server, reply, WaitsFor(waits_for), moment_or_none(trouble_since),
+        sent_at, opened_at, clicked_at, *by_machine,
     )  # fmt: skip
 
 
@@ -116,6 +119,8 @@ def _changing(mail: Mail) -> Row:
         *counts,
         micros_or_none(mail.sent_at),
         *(micros_or_none(at) for at in seen),
+        mail.waits_for.value,
+        micros_or_none(mail.trouble_since),
     )
 
 
@@ -124,15 +129,24 @@ def _values(burst: Burst) -> Row:
     return (burst.link, to_micros(burst.first_at), to_micros(burst.last_at), burst.several, *times)
 
 
-def release(database: Database, reason: str, now: datetime) -> None:
-    """What waits for a reason that begins so is due now."""
-    table, at = schema.mails, to_micros(now)
-    waits = (table.c.next_at > at) & (table.c.state == MailState.QUEUED.value) & table.c.reply.startswith(reason)
+def release(database: Database, is_held: Callable[[int, int], bool], now: datetime) -> None:
+    """What waits for an owner is due now, and what a pause held of a sequence (account, number) that is held no more."""
+    table = schema.mails
+    place = (table.c.waits_for, table.c.account_id, table.c.sequence_id)
+    causes = (WaitsFor.OWNER.value, WaitsFor.PAUSE.value)
+    later = table.c.next_at > to_micros(now)
+    query = sa.select(*place).where(schema.MAILS_HELD, table.c.waits_for.in_(causes), later).distinct()
     with database.read() as connection:
-        if connection.execute(sa.select(table.c.id).where(waits).limit(1)).first() is None:
-            return
-    with database.write() as connection:
-        connection.execute(sa.update(table).where(waits).values(next_at=at))
+        found = connection.execute(query).all()
+    for cause, *sequence in found:
+        if cause == WaitsFor.OWNER or not is_held(*sequence):
+            here = (table.c.waits_for == cause) & (table.c.account_id == sequence[0])
+            with database.write() as connection:
+                connection.execute(
+                    sa.update(table)
+                    .where(schema.MAILS_HELD, here, table.c.sequence_id == sequence[1], later)
+                    .values(next_at=to_micros(now))
+                )
 
 
 def leads_with_clicks_due(connection: sa.Connection, now: datetime, limit: int) -> list[_LeadKey]:
@@ -202,6 +216,18 @@ def mails_of(connection: sa.Connection, key: _LeadKey) -> list[Mail]:
     columns = [table.c[name] for name in _MAIL]
     query = sa.select(*columns).where(table.c.account_id == key[0], table.c.lead_id == key[1]).order_by(table.c.id)
     return [mail_of(row) for row in connection.execute(query)]
+
+
+def queued(
+    connection: sa.Connection, account_id: int, sequence_id: int, *, after: tuple[int, int], most: int
+) -> list[tuple[int, int]]:
+    """(lead, number) of the sequence's mails that are queued, in this order, from the one after `after`."""
+    table = schema.mails
+    place = (table.c.lead_id, table.c.id)
+    here = (table.c.account_id == account_id) & (table.c.sequence_id == sequence_id)
+    waits = (table.c.state == MailState.QUEUED.value) & (sa.tuple_(*place) > after)
+    rows = connection.execute(sa.select(*place).where(here, waits).order_by(*place).limit(most))
+    return [(lead_id, number) for lead_id, number in rows]
 
 
 class Listed(NamedTuple):

@@ -262,6 +262,7 @@ enrolments = _table(
     _text("reason"),
     _text("earlier"),
     _number("left_run"),
+    _flag("held"),
     Index(
         "enrolments_latest",
         "account_id",
@@ -298,6 +299,8 @@ mails = _table(
     _number("clicked_at", null=True),
     _number("machine_opened_at", null=True),
     _number("machine_clicked_at", null=True),
+    _text("waits_for"),
+    _number("trouble_since", null=True),
     Index("mails_once", "account_id", "lead_id", "run", "move", unique=True),
     key=("account_id", "lead_id", "id"),
 )
@@ -336,6 +339,17 @@ IN_DOUBT = text("state = 'in doubt'")
 """In these words, so that SQLite sees that the index is meant."""
 
 Index("mails_in_doubt", mails.c.account_id, sqlite_where=IN_DOUBT, postgresql_where=IN_DOUBT)
+MAILS_HELD = text("waits_for <> ''")
+"""What the index asks for, as a query has to say it so that SQLite takes it; as is `RUNS_HELD`."""
+
+Index(
+    "mails_held",
+    mails.c.waits_for,
+    mails.c.account_id,
+    mails.c.sequence_id,
+    sqlite_where=MAILS_HELD,
+    postgresql_where=MAILS_HELD,
+)
 
 suppressions = _table(
     "suppressions",
@@ -376,12 +390,14 @@ Index(
     sqlite_where=enrolments.c.due_at.is_not(None),
     postgresql_where=enrolments.c.due_at.is_not(None),
 )
+RUNS_HELD = text("held")
+
 Index(
     "enrolments_held",
     enrolments.c.account_id,
     enrolments.c.sequence_id,
-    sqlite_where=(enrolments.c.status == "active") & enrolments.c.due_at.is_(None),
-    postgresql_where=(enrolments.c.status == "active") & enrolments.c.due_at.is_(None),
+    sqlite_where=RUNS_HELD,
+    postgresql_where=RUNS_HELD,
 )
 
 events = _table(

@@ -40,7 +40,7 @@ from cartwheel.leads.leadparts import (
     SuppressionReason,
     nobody,
 )
-from cartwheel.leads.mails import Burst, Mail, MailState
+from cartwheel.leads.mails import Burst, Mail, MailState, WaitsFor
 
 
 @dataclass(kw_only=True)
@@ -308,11 +308,11 @@ class Lead:
         """The run leaves its step for another."""
         return self._put_run(replace(run, step=step, arrived_at=now, due_at=now, moves=run.moves + 1, reason=""))
 
-    def wait(self, run: Enrolment, until: datetime | None, reason: str) -> Enrolment:
-        """Leave the run alone until then, or until an event wakes it; `reason` says what it waits for."""
-        if (run.due_at, run.reason) == (until, reason):
+    def wait(self, run: Enrolment, until: datetime | None, reason: str, *, held: bool = False) -> Enrolment:
+        """Leave the run alone until then, or until an event wakes it; `reason` says what for, unless a pause holds it."""
+        if (run.due_at, run.reason, run.held) == (until, reason, held):
             return run
-        return self._put_run(replace(run, due_at=until, reason=reason))
+        return self._put_run(replace(run, due_at=until, reason=reason), held=held)
 
     def complete(self, run: Enrolment, now: datetime) -> None:
         """The run has come to its end. The lead counts as in the sequence, and so does not start it again."""
@@ -334,7 +334,9 @@ class Lead:
         self._put_run(replace(run, version=version, step=step, due_at=now if run.runs else run.due_at))
         self.events.append(events.SequenceMoved(run.sequence_id, step, version))
 
-    def _put_run(self, run: Enrolment) -> Enrolment:
+    def _put_run(self, run: Enrolment, *, held: bool = False) -> Enrolment:
+        if run.held is not held:  # whatever else happens to a run that was held ends that
+            run = replace(run, held=held)
         self.runs[run.sequence_id] = run
         self.dirty.add((Part.SEQUENCES, run.sequence_id))
         return run
@@ -395,6 +397,7 @@ class Lead:
             attempts=mail.attempts + 1,
             address=self.email,
             server=server,
+            waits_for=WaitsFor.NOTHING,
         )
         return self._put_mail(taken)
 
@@ -407,12 +410,26 @@ class Lead:
 
     def not_sent(self, mail: Mail, state: MailState, reason: str) -> None:
         """It is not sent (`FAILED` or `SUPPRESSED`), and will not be."""
-        self._put_mail(replace(mail, state=state, next_at=None, reply=reason))
+        self._put_mail(replace(mail, state=state, next_at=None, reply=reason, waits_for=WaitsFor.NOTHING))
         self.events.append(events.MailNotSent(mail.sequence_id, mail.box, reason))
 
-    def try_later(self, mail: Mail, at: datetime, reply: str, *, soft: bool) -> None:
-        """It was certainly not taken. `soft` when the recipient's server refused it for the time being."""
-        self._put_mail(replace(mail, state=MailState.QUEUED, next_at=at, reply=reply, soft=mail.soft + soft))
+    def try_later(
+        self,
+        mail: Mail,
+        at: datetime,
+        reply: str,
+        *,
+        waits_for: WaitsFor = WaitsFor.NOTHING,
+        tried_at: datetime | None = None,
+        soft: bool = False,
+    ) -> None:
+        """It was certainly not taken. `tried_at` when a try went wrong, `soft` if the recipient's server refused it then.
+
+        With `waits_for` it need not be tried at all until then: what went wrong before that is past.
+        """
+        since = None if waits_for else mail.trouble_since or tried_at
+        queued = replace(mail, state=MailState.QUEUED, next_at=at, reply=reply, waits_for=waits_for)
+        self._put_mail(replace(queued, soft=mail.soft + soft, trouble_since=since))
 
     def bounced(self, address: str, reason: str, now: datetime, *, hard: bool, most_soft: int) -> None:
         """A server says that the address does not work: for good, or once more for the time being.
@@ -499,7 +516,7 @@ class Lead:
 
     def doubt(self, mail: Mail, reason: str) -> None:
         """Nobody can tell whether it was taken."""
-        self._put_mail(replace(mail, state=MailState.IN_DOUBT, next_at=None, reply=reason))
+        self._put_mail(replace(mail, state=MailState.IN_DOUBT, next_at=None, reply=reason, trouble_since=None))
 
     def _put_mail(self, mail: Mail) -> Mail:
         self.mails[mail.key] = mail

@@ -186,6 +186,8 @@ class Enrolment(msgspec.Struct, frozen=True):
     """How many steps it has come through."""
     reason: str = ""
     """Why it is parked, what it waits for, or that a step of its own ended it, in words."""
+    held: bool = False
+    """The sequence was paused when it was looked at: it waits for the end of the pause."""
     earlier: tuple[datetime, ...] = ()
     """When the runs before it started: the latest ones, oldest first."""
     left_run: int = NO_RUN

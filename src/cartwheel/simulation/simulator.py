@@ -28,7 +28,7 @@ from cartwheel.leads.mails import Mail, MailState
 from cartwheel.mail.composing import SENDER_MISSING, content_of, doubts, values_of
 from cartwheel.mail.merge import BadContent
 from cartwheel.mail.render import CompiledMail, Filled, compile_mail
-from cartwheel.sending.sender import why_not_mailed
+from cartwheel.sending.handover import why_not_mailed
 from cartwheel.sequences import flows, telling
 from cartwheel.sequences.flows import Flow
 from cartwheel.sequences.steps import (
@@ -191,8 +191,8 @@ class Tracked(Lead):
         self.watcher.leaves(run, None)
         super().complete(run, now)
 
-    def wait(self, run: Enrolment, until: datetime | None, reason: str) -> Enrolment:
-        run = super().wait(run, until, reason)
+    def wait(self, run: Enrolment, until: datetime | None, reason: str, *, held: bool = False) -> Enrolment:
+        run = super().wait(run, until, reason, held=held)
         self.watcher.waits(run)
         return run
 
@@ -244,7 +244,7 @@ class Simulation:
             act(entry, self.lead.fork(), self.account, self._main, 0, self.now)
         self._settle()
         for run in self._under_way():
-            if run.reason:
+            if run.reason or run.held:
                 self.waits(run)
         for _ in range(MOST_MOMENTS):
             at = min(self._moments(), default=None)

@@ -238,7 +238,8 @@ def _of_mail(known: Known, mail: Mail, now: datetime) -> Iterator[Fact]:
 
 
 def _fate(known: Known, mail: Mail, now: datetime) -> str:
-    why = f": {mail.reply.removesuffix('.')}" if mail.reply else ""
+    said = telling.mail_waits(mail, known.account) if mail.state is MailState.QUEUED else mail.reply
+    why = f": {said.removesuffix('.')}" if said else ""
     server = mail.server or "a mail server"
     if mail.state is MailState.ACCEPTED:
         return f"was taken by {server} for {mail.address} on {known.clock(mail.sent_at)}{why}"
@@ -249,6 +250,8 @@ def _fate(known: Known, mail: Mail, now: datetime) -> str:
         return f"may have been sent by {server} or not, nobody can tell{why}"
     if mail.state is MailState.QUEUED:
         tried = f" after {mail.attempts} {'try' if mail.attempts == 1 else 'tries'}" if mail.attempts else ""
+        if mail.waits_for:
+            return f"waits{tried}{why}"
         if mail.next_at is not None and mail.next_at > now:
             return f"waits{tried} until {known.clock(mail.next_at)}{why}"
         return f"is queued since {known.clock(mail.queued_at)}{tried} and goes out when a server runs{why}"

@@ -108,7 +108,7 @@ class DoubtWork(OneLead):
         if lead.erased:
             lead.not_sent(mail, MailState.FAILED, ERASED)
         elif self._again:
-            lead.try_later(mail, desk.now, self._reason, soft=False)
+            lead.try_later(mail, desk.now, self._reason)
         else:
             lead.not_sent(mail, MailState.FAILED, self._reason)
         return lead.mails[mail.key]
