@@ -15,9 +15,10 @@ from cartwheel.leads.lead import Lead
 from cartwheel.leads.leadparts import PROFILE_FIELDS
 from cartwheel.leads.mails import Mail
 from cartwheel.mail import dkim
+from cartwheel.mail.inert import one_line
 from cartwheel.mail.links import Kind, MailId, Signer
 from cartwheel.mail.mailhtml import Kind as Language
-from cartwheel.mail.merge import MERGE_NAMES, BadContent
+from cartwheel.mail.merge import MERGE_NAMES, BadContent, Template, clean_text
 from cartwheel.mail.mime import Attachment, address, ascii_domain, media_type_of
 from cartwheel.mail.outgoing import Outgoing
 from cartwheel.mail.render import Built, CompiledMail, Content, compile_mail
@@ -92,6 +93,11 @@ def values_of(lead: Lead, account: Account) -> dict[str, str]:
             chosen = ", ".join(option.name for option in field.options if option.id in chosen)
         values[field.identifier] = chosen
     return values
+
+
+def subject_of(step: EmailStep, lead: Lead, account: Account) -> str:
+    """What the lead reads in its list of mails."""
+    return one_line(Template.parse(clean_text(step.subject)).fill(values_of(lead, account), one_line)).strip()
 
 
 @lru_cache(maxsize=1000)
