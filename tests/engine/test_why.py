@@ -271,7 +271,7 @@ def test_a_subject_is_told_as_the_lead_reads_it() -> None:
     )
     case.mail(MailState.ACCEPTED, sent_at=NOON)
     assert case.told(About.MAIL)[0].startswith("The mail of step 1 of Welcome (Welcome, friend) was taken")
-    case.lead.fill({"first_name": "Ada\nLovelace {x}"}, {1: frozenset({7})})
+    case.lead.fill({"first_name": "Ada\nLovelace {x}"}, {1: (7,)})
     assert "(Welcome, Ada Lovelace {x})" in case.told(About.MAIL)[0]
     assert case.told(About.STEP)[0].startswith("No mail of step 2 (Gold {x}): it is there now.")
 

@@ -100,6 +100,15 @@ def subject_of(step: EmailStep, lead: Lead, account: Account) -> str:
     return one_line(Template.parse(clean_text(step.subject)).fill(values_of(lead, account), one_line)).strip()
 
 
+def gaps(step: EmailStep, lead: Lead, account: Account) -> Iterator[str]:
+    """What its subject says nothing for, because it is not known of the lead and has no fallback."""
+    values = values_of(lead, account)
+    for field in Template.parse(step.subject).fields:
+        if field.value(values) == "":
+            text = f"step {step.box}: {field.typed} in the subject is empty for this lead"
+            yield f"{text}; {{{field.name}|…}} says what stands there instead"
+
+
 @lru_cache(maxsize=1000)
 def read_sender(text: str) -> tuple[str, str]:
     """(name, address) of `Name <address>`; raises `Unsendable`."""
