@@ -31,7 +31,7 @@ edge | views         | terminal
 edge | reference     | examples openapi tables sequencepages pages
 edge | simulation    | simulator worlds
 edge | views         | leadcard why tables storyviews runviews mailviews
-edge | public        | publicdata pages
+edge | public        | texts publicdata pages
 edge |               | app worker serving testing
 edge | cli           | shared context
 edge |               | demo

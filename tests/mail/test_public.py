@@ -2,12 +2,14 @@
 
 import json
 import re
+from importlib.resources import files
 
 import pytest
 from sentmail import FORM, SentMail, send_mail
 
 from cartwheel.data import schema
 from cartwheel.mail.links import Kind
+from cartwheel.public.texts import Texts, preferred
 from harness import Api, new_api
 
 NASTY = "<script>alert('x')</script>\"{email}"
@@ -83,6 +85,7 @@ def test_only_the_leaving_of_the_page_is_undone(sent: SentMail) -> None:
 
 def test_a_mail_that_nobody_knows_any_more_stops_everything(sent: SentMail) -> None:
     token = sent.signer.token(Kind.UNSUBSCRIBE, sent.id._replace(mail_id=1))
+    assert "Stop all mails from Account" in sent.get(f"/u/{token}").text
     assert sent.press(f"/u/{token}", do="leave").status_code == 200
     assert sent.suppression == "do not contact"
 
@@ -144,6 +147,49 @@ def test_a_sequence_is_left_and_the_leaving_undone(sent: SentMail) -> None:
     assert sent.status == "unsubscribed"
     sent.press(sent.preferences, do="undo", sequence="1", left=hidden(page, "left"))
     assert sent.status == "active"
+
+
+def test_leaving_everything_can_be_undone_as_a_whole(sent: SentMail) -> None:
+    page = sent.press(sent.preferences, do="leave_all").text
+    assert (sent.status, sent.api.rows(schema.lead_lists)[0]["left_at"] is None) == ("unsubscribed", False)
+    assert "Unsubscribe from everything" not in page
+    left = {name: hidden(page, name) for name in ("sequence", "list", "left")}
+    assert "You get again what you got before." in sent.press(sent.preferences, do="undo", **left).text
+    assert (sent.status, sent.api.rows(schema.lead_lists)[0]["left_at"] is None) == ("active", True)
+    assert "cannot be taken back" in sent.press(sent.preferences, do="undo", **left).text
+
+
+def test_who_left_only_lists_can_undo_that(sent: SentMail) -> None:
+    sent.press(sent.stop, do="leave")
+    page = sent.press(sent.preferences, do="leave_all").text
+    left = {name: hidden(page, name) for name in ("list", "left")}
+    sent.press(sent.preferences, do="undo", **left)
+    assert (sent.status, sent.api.rows(schema.lead_lists)[0]["left_at"]) == ("unsubscribed", None)
+
+
+@pytest.mark.parametrize("button", ["never", "spam"])
+def test_who_said_never_does_not_come_back_by_an_undo(sent: SentMail, button: str) -> None:
+    page = sent.press(sent.preferences, do="leave_all").text
+    left = {name: hidden(page, name) for name in ("sequence", "list", "left")}
+    sent.press(sent.preferences, do=button)
+    assert "cannot be taken back" in sent.press(sent.preferences, do="undo", **left).text
+    assert sent.status == "unsubscribed"
+    assert sent.api.rows(schema.lead_lists)[0]["left_at"] is not None
+
+
+def test_what_was_said_is_not_offered_again(sent: SentMail) -> None:
+    page = sent.press(sent.preferences, do="never").text
+    assert ('value="never"' in page, 'value="spam"' in page, 'value="leave_all"' in page) == (False, True, False)
+    assert 'value="spam"' not in sent.press(sent.preferences, do="spam").text
+
+
+def test_who_has_left_is_not_asked_again(sent: SentMail) -> None:
+    sent.press(sent.stop, do="leave")
+    page = sent.get(sent.stop).text
+    assert "a***@shop.example gets no more mails from Welcome." in page
+    assert "<button" not in page
+    sent.press(sent.preferences, do="never")
+    assert "gets no more mails from us." in sent.get(sent.stop).text
 
 
 @pytest.mark.parametrize(("button", "reason"), [("leave_all", ""), ("never", "do not contact"), ("spam", "complaint")])
@@ -250,3 +296,47 @@ def test_the_account_shows_who_it_is(api: Api) -> None:
     sent = send_mail(new_api(api.server, account={"mail": {"address": "1 Long Road, Springfield"}}))
     for path in (sent.stop, sent.preferences):
         assert "1 Long Road, Springfield" in sent.get(path).text
+
+
+@pytest.mark.parametrize(
+    ("asked", "language"),
+    [
+        ("", "en"),
+        ("es", "es"),
+        ("es-MX,es;q=0.9,en;q=0.8", "es"),
+        ("ES", "es"),
+        ("fr, es;q=0.5, en;q=0.1", "es"),
+        ("en;q=0.1, es ; q=0.5", "es"),
+        ("en-US,en;q=0.9,es;q=0.8", "en"),
+        ("de,fr;q=0.5", "en"),
+        ("*", "en"),
+        ("es;q=0", "en"),
+        ("es;q=abc, en;q=0.9", "es"),
+        (",;=;q,es;;q=1", "es"),
+    ],
+)
+def test_readers_are_answered_in_their_language(asked: str, language: str) -> None:
+    assert preferred(asked, {"en", "es"}) == language
+
+
+def test_each_page_comes_in_the_language_of_its_reader(sent: SentMail) -> None:
+    page = sent.get(sent.stop, accept_language="es-AR, en;q=0.5").text
+    assert '<html lang="es">' in page
+    assert "¿Dejar de recibir los correos de Welcome?" in page
+    assert '<html lang="en">' in sent.get(sent.stop).text
+    assert "Este enlace no es válido" in sent.get("/u/x", accept_language="es").text
+
+
+def test_every_language_says_everything() -> None:
+    languages = Texts(files("cartwheel").joinpath("public", "templates")).by_language
+    assert set(languages) == {"en", "es"}
+    shapes = {
+        name: {(page, key, *sorted(re.findall(r"{\w+}", text))) for page in texts for key, text in texts[page].items()}
+        for name, texts in languages.items()
+    }
+    assert shapes["es"] == shapes["en"]
+
+
+def test_a_name_from_right_to_left_does_not_turn_the_sentence(api: Api) -> None:
+    sent = send_mail(new_api(api.server, account={"name": "متجر (1)"}))
+    assert "What \u2068متجر (1)\u2069 sends to" in sent.get(sent.preferences).text

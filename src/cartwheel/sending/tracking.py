@@ -152,16 +152,17 @@ UNDONE_WITHIN = timedelta(days=1)
 
 
 class Left(NamedTuple):
-    """A sequence that was left just now; `at` is when, if that can be taken back."""
+    """What was left at one time; `at` is when, if that can be taken back."""
 
-    sequence_id: int
     at: datetime | None
+    sequences: tuple[int, ...]
+    lists: tuple[int, ...] = ()
 
 
 def _leave(lead: Lead, sequence_id: int, now: datetime) -> Left:
     run = lead.runs.get(sequence_id)
     lead.unenrol(sequence_id, now)
-    return Left(sequence_id, now if run is not None and run.runs else None)
+    return Left(now if run is not None and run.runs else None, (sequence_id,))
 
 
 class LookWork(OneLead):
@@ -195,18 +196,23 @@ class LeaveWork(OneLead):
 
 
 class RejoinWork(OneLead):
-    """The lead takes back that it left a sequence."""
+    """The lead takes back that it left something."""
 
     def __init__(self, key: LeadKey, left: Left) -> None:
-        super().__init__(key, Part.SEQUENCES | Part.MAILS, BY_LEAD)
+        super().__init__(key, Part.LISTS | Part.SEQUENCES | Part.MAILS | Part.SUPPRESSION, BY_LEAD)
         self._left = left
 
     def decide(self, desk: Desk) -> tuple[Lead, bool]:
-        """Whether it is in the sequence again."""
-        lead, (sequence_id, left_at) = self.lead(desk), self._left
-        if left_at is None or desk.now - left_at > UNDONE_WITHIN or lead.deleted_at is not None:
+        """Whether it is in any of it again."""
+        lead, now, (at, sequences, lists) = self.lead(desk), desk.now, self._left
+        if at is None or now - at > UNDONE_WITHIN or lead.deleted_at is not None or said_never(lead):
             return lead, False
-        return lead, lead.rejoin(sequence_id, left_at, desk.now)
+        back = [lead.rejoin(number, at, now) for number in sequences]
+        for number in lists:
+            if number in lead.lists and lead.lists[number].left_at == at:
+                lead.join(number, now)
+                back.append(True)
+        return lead, any(back)
 
 
 class TrackWork(OneLead):
@@ -257,6 +263,12 @@ def is_in(lead: Lead, sequence_id: int) -> bool:
     return run is not None and run.status in {RunStatus.ACTIVE, RunStatus.PARKED}
 
 
+def has_left(lead: Lead, sequence_id: int) -> bool:
+    """Whether no mail of this sequence comes any more because somebody left it: not if a step of its own ended it."""
+    run = lead.runs.get(sequence_id)
+    return run is not None and run.ended_by_leaving and run.mails_are_stopped(run.key)
+
+
 def said_never(lead: Lead) -> bool:
     """Whether the lead itself does not want to be mailed."""
     return lead.suppression.reason in {SuppressionReason.COMPLAINT, SuppressionReason.DO_NOT_CONTACT}
@@ -269,14 +281,17 @@ class FarewellWork(OneLead):
         super().__init__(key, Part.PROFILE | Part.LISTS | Part.SEQUENCES | Part.SUPPRESSION, BY_LEAD)
         self._reason = reason
 
-    def decide(self, desk: Desk) -> None:
+    def decide(self, desk: Desk) -> Left:
         lead, now = self.lead(desk), desk.now
-        for list_id in list(lead.lists):
+        lists = tuple(number for number, place in lead.lists.items() if place.active)
+        sequences = tuple(number for number, run in lead.runs.items() if run.runs)
+        for list_id in lists:
             lead.leave(list_id, now)
         for sequence_id in list(lead.runs):
             lead.unenrol(sequence_id, now)
         if self._reason is not None:
             lead.suppress(self._reason, "said so on the page for its mails", now)
+        return Left(now if lists or sequences else None, sequences, lists)
 
 
 # -- what servers report --

@@ -25,7 +25,7 @@ from cartwheel.leads.events import (
 from cartwheel.leads.lead import Lead
 from cartwheel.leads.leadparts import Consent, Enrolment, Entry, Gdpr, RunStatus, Source
 from cartwheel.leads.mails import Mail, MailState
-from cartwheel.mail.composing import SENDER_MISSING, content_of, doubts, values_of
+from cartwheel.mail.composing import SENDER_MISSING, content_of, doubts, gaps, values_of
 from cartwheel.mail.merge import BadContent
 from cartwheel.mail.render import CompiledMail, Filled, compile_mail
 from cartwheel.sending.handover import why_not_mailed
@@ -318,9 +318,8 @@ class Simulation:
             return
         try:
             read = self.world.mail(mail.sequence_id, step, lead)
-            self.story.notes += [
-                doubt for doubt in self.world.doubts(mail.sequence_id, step) if doubt not in self.story.notes
-            ]
+            notes = [*self.world.doubts(mail.sequence_id, step), *gaps(step, lead, self.account)]
+            self.story.notes += [note for note in notes if note not in self.story.notes]
         except BadContent as error:
             self._tell_fate(place, What.NO_MAIL, f"it cannot be made: {error}")
             return
