@@ -58,28 +58,20 @@ def leave_the_sequence(page: Page) -> None:
     page.locator("input[name=sequence]").uncheck()
 
 
-def sure(page: Page) -> None:
-    page.locator("input[name=sure]").check()
-
-
-def unsure(page: Page) -> None:
-    page.locator("form:has(input[name=sure])").evaluate("form => form.noValidate = true")
-
-
 PAGES: dict[str, tuple[str, list[Act], str]] = {
     "asked": ("u", [], "Stop mails from Welcome?"),
     "stopped": ("u", [press("leave")], "You are unsubscribed"),
     "undone": ("u", [press("leave"), press("undo")], "You are subscribed again"),
     "preferences": ("p", [], "Your mails"),
-    "unfolded": ("p", [unfold], "Remove me"),
+    "unfolded": ("p", [unfold], "Delete my data"),
     "saved": ("p", [leave_the_sequence, press("save")], "You have left Welcome."),
     "left all": ("p", [press("leave_all"), unfold], "You get none of these now."),
     "came back": ("p", [press("leave_all"), press("undo")], "You get again what you got before."),
     "said never": ("p", [unfold, press("never"), unfold], "We will not contact you again."),
     "complained": ("p", [unfold, press("spam"), unfold], "We have noted your complaint"),
     "untracked": ("p", [unfold, press("untrack"), unfold], "You may record this"),
-    "unsure": ("p", [unfold, unsure, press("delete")], "tick the box"),
-    "deleted": ("p", [unfold, sure, press("delete")], "You are removed"),
+    "asked to erase": ("p", [unfold, press("delete")], "Delete everything that we know about you?"),
+    "erased": ("p", [unfold, press("delete"), press("erase")], "Your data is deleted"),
     "invalid": ("x", [], "This link is not valid"),
 }
 
@@ -151,7 +143,7 @@ def test_whoever_has_only_a_keyboard_sees_where_they_are(browser: Browser, shown
         assert style == ["solid", 3], focused.evaluate("e => e.outerHTML")
         seen.append(focused.evaluate("e => e.value ?? e.tagName"))
     assert [value for value in seen if not value.isdigit()] == [
-        "save", "leave_all", "SUMMARY", "never", "spam", "SUMMARY", "untrack", "data", "yes", "delete",
+        "save", "leave_all", "SUMMARY", "never", "spam", "SUMMARY", "untrack", "data", "delete",
     ]  # fmt: skip
     page.close()
 
