@@ -26,7 +26,7 @@ edge | work          | batches changes leadwork mailwork moveplans runwork engin
 edge | bounces       | bouncebox
 edge | sending       | conversations smtp servers sendlimits posts settling handover sender tracking bouncereader
 edge | api           | bodies wire registry commands credentials gate calls dispatch
-edge | accountfiles  | sequencefile accountrows accountfile accountexport
+edge | accountfiles  | fileparts sequencefile accountrows accountfile accountexport
 edge | views         | terminal
 edge | reference     | examples openapi tables sequencepages pages
 edge | simulation    | simulator worlds

@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo
 
 from cartwheel import times
 from cartwheel.accountfiles import accountfile, sequencefile
-from cartwheel.accountfiles.accountfile import AccountFile
+from cartwheel.accountfiles.fileparts import AccountFile
 from cartwheel.accounts import Account, CustomField, MailingList, Option, Sequence, Tag, name_key
 from cartwheel.data import flowstore, leadstore
 from cartwheel.data.db import Database
