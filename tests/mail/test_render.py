@@ -437,14 +437,9 @@ def test_what_cannot_be_a_mail_is_refused_with_what_and_where(kind: Kind, source
         compile_mail(Content(subject="x", kind=kind, source=source))
 
 
-def test_a_mail_needs_a_subject_and_senders_that_are_addresses() -> None:
-    for content, message in (
-        (Content(subject=" \n", kind=Kind.HTML, source="x"), "no subject"),
-        (Content(subject="x", kind=Kind.HTML, source="x", from_email="acme"), 'The sender "acme" is no e-mail address'),
-        (Content(subject="x", kind=Kind.HTML, source="x", reply_to="a@b\nc"), "reply address"),
-    ):
-        with pytest.raises(BadContent, match=message):
-            compile_mail(content)
+def test_a_mail_needs_a_subject() -> None:
+    with pytest.raises(BadContent, match="no subject"):
+        compile_mail(Content(subject=" \n", kind=Kind.HTML, source="x"))
 
 
 def test_what_an_author_writes_is_cleaned_of_what_cannot_be_sent() -> None:

@@ -21,7 +21,6 @@ from itertools import groupby
 
 import msgspec
 
-from cartwheel.emails import EmailNotValid
 from cartwheel.mail.inert import one_line
 from cartwheel.mail.mailhtml import Kind, document
 from cartwheel.mail.merge import BadContent, Cover, Template, clean_text, clean_value
@@ -29,7 +28,6 @@ from cartwheel.mail.mime import (
     Attachment,
     Entity,
     Header,
-    address,
     boundary_of,
     file_entity,
     header,
@@ -44,16 +42,13 @@ from cartwheel.mail.splice import HtmlReader, Rewrite, Segment, text_segments
 
 
 class Content(msgspec.Struct, frozen=True, kw_only=True):
-    """What the author of a mail wrote. An empty `text` is read off the HTML; an empty sender is the account's."""
+    """What the author of a mail wrote. An empty `text` is read off the HTML."""
 
     subject: str
     kind: Kind
     source: str
     preview: str = ""
     text: str = ""
-    from_name: str = ""
-    from_email: str = ""
-    reply_to: str = ""
     attachments: tuple[Attachment, ...] = ()
 
 
@@ -182,7 +177,6 @@ class CompiledMail:
 
 def compile_mail(content: Content) -> CompiledMail:
     """Raises `BadContent`, which says what is wrong, and where."""
-    _check_sender(content)
     subject = Template.parse(one_line(clean_text(content.subject)).strip())
     if subject == Template.parse(""):
         raise BadContent("The mail has no subject")
@@ -200,15 +194,6 @@ def compile_mail(content: Content) -> CompiledMail:
     reader.read(f"{page}\n")
     whole = _assembled(text_entity("plain", plain), text_entity("html", reader.segments), files, content.attachments)
     return CompiledMail(subject, reader, plain, cover.names | subject.names, lost_pictures, whole)
-
-
-def _check_sender(content: Content) -> None:
-    for what, email in (("sender", content.from_email), ("reply address", content.reply_to)):
-        try:
-            if email:
-                address("", email)
-        except EmailNotValid:
-            raise BadContent(f'The {what} "{email}" is no e-mail address') from None
 
 
 def _lost_pictures(page: str, files: Sequence[Attachment]) -> tuple[str, ...]:
