@@ -85,9 +85,10 @@ _TAGS = Select(schema.lead_tags, (*_OF_LEAD, "tag_id"), by=_OF_LEAD)
 _LISTS = Select(schema.lead_lists, (*_OF_LEAD, "list_id", "joined_at", "left_at"), by=_OF_LEAD)
 _FIELDS = Select(schema.lead_fields, (*_OF_LEAD, "field_id", "value"), by=_OF_LEAD)
 _RUN = ("id", "sequence_id", "step", "status", "started_at", "ended_at", "version", "arrived_at", "due_at", "moves")
+_OF_MAILS = ("left_run", "mails_due")
 _RUNS = Select(
     schema.enrolments,
-    (*_OF_LEAD, *_RUN, "reason", "earlier", "left_run", "mails_due"),
+    (*_OF_LEAD, *_RUN, "reason", "earlier", *_OF_MAILS),
     by=_OF_LEAD,
     where="t.latest AND t.sequence_id > 0",  # always so; without it SQLite reads every run of the lead
 )
@@ -114,19 +115,7 @@ _POINTS_REVERSED = Update(schema.points, ("reversed_at",))
 _RUN_STARTED = Insert(schema.enrolments)
 _RUN_CHANGED = Update(
     schema.enrolments,
-    (
-        "step",
-        "status",
-        "ended_at",
-        "version",
-        "arrived_at",
-        "due_at",
-        "moves",
-        "reason",
-        "left_run",
-        "mails_due",
-        "latest",
-    ),
+    ("step", "status", "ended_at", "version", "arrived_at", "due_at", "moves", "reason", *_OF_MAILS, "latest"),
 )
 _EVENT = Insert(schema.events)
 
