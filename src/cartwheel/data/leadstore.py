@@ -478,8 +478,8 @@ class Happened(NamedTuple):
     origin: str
 
 
-def feed(connection: sa.Connection, key: LeadKey, most: int) -> list[Happened]:
-    """What happened to the lead, newest first; at the most the last `most`."""
+def feed(connection: sa.Connection, key: LeadKey, most: int | None) -> list[Happened]:
+    """What happened to the lead, newest first; at the most the last `most`, if that is given."""
     table = schema.events
     columns = (table.c.at, table.c.kind, table.c.details, table.c.origin)
     query = sa.select(*columns).where(table.c.account_id == key[0], table.c.lead_id == key[1])

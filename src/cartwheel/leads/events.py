@@ -24,8 +24,6 @@ class Event(msgspec.Struct, frozen=True):
     """Something that happened to a lead."""
 
     kind: ClassVar[str] = ""
-    public: ClassVar[bool] = False
-    """Whether a lead that asks what is stored about it is told."""
 
     def __init_subclass__(cls, **config: Any) -> None:
         super().__init_subclass__(**config)
@@ -47,8 +45,6 @@ def _counted(points: int) -> str:
 class LeadCreated(Event, frozen=True):
     """The lead was added to the account."""
 
-    public = True
-
     source: str
 
     def told(self, _names: Names) -> str:
@@ -57,8 +53,6 @@ class LeadCreated(Event, frozen=True):
 
 class LeadEdited(Event, frozen=True):
     """Fields of the lead were changed: the names of built-in ones, the ids of custom ones."""
-
-    public = True
 
     fields: list[str]
     custom_field_ids: list[int]
@@ -71,16 +65,12 @@ class LeadEdited(Event, frozen=True):
 class LeadDeleted(Event, frozen=True):
     """The lead was deleted. Its address stays taken, and it can be restored."""
 
-    public = True
-
     def told(self, _names: Names) -> str:
         return "Was deleted"
 
 
 class LeadRestored(Event, frozen=True):
     """A deleted lead was brought back."""
-
-    public = True
 
     def told(self, _names: Names) -> str:
         return "Was restored"
@@ -107,8 +97,6 @@ class TagUnassigned(Event, frozen=True):
 class ListJoined(Event, frozen=True):
     """The lead was subscribed to a list."""
 
-    public = True
-
     list_id: int
 
     def told(self, names: Names) -> str:
@@ -117,8 +105,6 @@ class ListJoined(Event, frozen=True):
 
 class ListLeft(Event, frozen=True):
     """The lead was unsubscribed from a list."""
-
-    public = True
 
     list_id: int
 
@@ -158,8 +144,6 @@ class PointsExpired(Event, frozen=True):
 class SequenceJoined(Event, frozen=True):
     """The lead was subscribed to a sequence, starting at the step with this box label."""
 
-    public = True
-
     sequence_id: int
     step: str
 
@@ -170,8 +154,6 @@ class SequenceJoined(Event, frozen=True):
 class SequenceLeft(Event, frozen=True):
     """The lead was unsubscribed from a sequence, at the step with this box label."""
 
-    public = True
-
     sequence_id: int
     step: str
 
@@ -181,8 +163,6 @@ class SequenceLeft(Event, frozen=True):
 
 class SequenceCompleted(Event, frozen=True):
     """The lead came to the end of a sequence, after the step with this box label."""
-
-    public = True
 
     sequence_id: int
     step: str
@@ -229,8 +209,6 @@ class SequenceMoved(Event, frozen=True):
 class MailSent(Event, frozen=True):
     """A mail server has taken the mail of a step."""
 
-    public = True
-
     sequence_id: int
     step: str
 
@@ -240,8 +218,6 @@ class MailSent(Event, frozen=True):
 
 class MailNotSent(Event, frozen=True):
     """The mail of a step was not sent, and will not be."""
-
-    public = True
 
     sequence_id: int
     step: str
@@ -255,8 +231,6 @@ class MailNotSent(Event, frozen=True):
 class MailBounced(Event, frozen=True):
     """A mail came back, for good or for the time being."""
 
-    public = True
-
     hard: bool
     reason: str
 
@@ -266,8 +240,6 @@ class MailBounced(Event, frozen=True):
 
 class MailOpened(Event, frozen=True):
     """The lead opened the mail of a step for the first time."""
-
-    public = True
 
     sequence_id: int
     step: str
@@ -279,8 +251,6 @@ class MailOpened(Event, frozen=True):
 class MailClicked(Event, frozen=True):
     """The lead clicked a link in the mail of a step for the first time."""
 
-    public = True
-
     sequence_id: int
     step: str
 
@@ -291,8 +261,6 @@ class MailClicked(Event, frozen=True):
 class LeadSuppressed(Event, frozen=True):
     """From now on the lead is not mailed."""
 
-    public = True
-
     reason: str
 
     def told(self, _names: Names) -> str:
@@ -302,8 +270,6 @@ class LeadSuppressed(Event, frozen=True):
 class SuppressionLifted(Event, frozen=True):
     """The lead may be mailed again."""
 
-    public = True
-
     reason: str
 
     def told(self, _names: Names) -> str:
@@ -312,8 +278,6 @@ class SuppressionLifted(Event, frozen=True):
 
 class TrackingChanged(Event, frozen=True):
     """Whether it is recorded what the lead opens and clicks was changed."""
-
-    public = True
 
     on: bool
 
