@@ -157,6 +157,14 @@ def mails_of(connection: sa.Connection, key: _LeadKey) -> list[Mail]:
     return [mail_of(row) for row in connection.execute(query)]
 
 
+def place_of(connection: sa.Connection, account_id: int, lead_id: int, number: int) -> tuple[int, str] | None:
+    """The sequence and the box that a mail is of."""
+    table = schema.mails
+    query = sa.select(table.c.sequence_id, table.c.box)
+    row = connection.execute(query.filter_by(account_id=account_id, lead_id=lead_id, id=number)).first()
+    return None if row is None else (row[0], row[1])
+
+
 class Listed(NamedTuple):
     """A mail, and the lead that it is for."""
 
