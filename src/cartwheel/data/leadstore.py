@@ -85,9 +85,10 @@ _TAGS = Select(schema.lead_tags, (*_OF_LEAD, "tag_id"), by=_OF_LEAD)
 _LISTS = Select(schema.lead_lists, (*_OF_LEAD, "list_id", "joined_at", "left_at"), by=_OF_LEAD)
 _FIELDS = Select(schema.lead_fields, (*_OF_LEAD, "field_id", "value"), by=_OF_LEAD)
 _RUN = ("id", "sequence_id", "step", "status", "started_at", "ended_at", "version", "arrived_at", "due_at", "moves")
+_OF_MAILS = ("left_run", "held", "mails_due")
 _RUNS = Select(
     schema.enrolments,
-    (*_OF_LEAD, *_RUN, "reason", "earlier", "left_run", "held"),
+    (*_OF_LEAD, *_RUN, "reason", "earlier", *_OF_MAILS),
     by=_OF_LEAD,
     where="t.latest AND t.sequence_id > 0",  # always so; without it SQLite reads every run of the lead
 )
@@ -114,7 +115,7 @@ _POINTS_REVERSED = Update(schema.points, ("reversed_at",))
 _RUN_STARTED = Insert(schema.enrolments)
 _RUN_CHANGED = Update(
     schema.enrolments,
-    ("step", "status", "ended_at", "version", "arrived_at", "due_at", "moves", "reason", "left_run", "held", "latest"),
+    ("step", "status", "ended_at", "version", "arrived_at", "due_at", "moves", "reason", *_OF_MAILS, "latest"),
 )
 _EVENT = Insert(schema.events)
 
@@ -226,7 +227,7 @@ async def _load_runs(lane: Lane, leads: dict[LeadKey, Lead], keys: list[LeadKey]
 
 def _run(row: Sequence[Any]) -> Enrolment:
     key, sequence_id, step, status, started_at, ended_at, version, arrived_at, due_at, moves, reason, *rest = row
-    earlier, left_run, held = rest
+    earlier, left_run, held, mails_due = rest
     return Enrolment(
         key,
         sequence_id,
@@ -242,6 +243,7 @@ def _run(row: Sequence[Any]) -> Enrolment:
         bool(held),
         () if earlier == "[]" else tuple(from_micros(micros) for micros in json.loads(earlier)),
         left_run,
+        mails_due,
     )
 
 
@@ -398,7 +400,7 @@ class Flush:
                 self._run(run, key, latest=True)
 
     def _run(self, run: Enrolment, key: LeadKey, *, latest: bool) -> None:
-        ended_at, stops = micros_or_none(run.ended_at), (run.left_run, run.held)
+        ended_at, stops = micros_or_none(run.ended_at), (run.left_run, run.held, run.mails_due)
         times = (run.version, micros_or_none(run.arrived_at), micros_or_none(run.due_at), run.moves, run.reason)
         if run.key == NOT_STORED:
             row_id = self._row_ids.next(self._now)
@@ -480,8 +482,8 @@ class Happened(NamedTuple):
     origin: str
 
 
-def feed(connection: sa.Connection, key: LeadKey, most: int) -> list[Happened]:
-    """What happened to the lead, newest first; at the most the last `most`."""
+def feed(connection: sa.Connection, key: LeadKey, most: int | None) -> list[Happened]:
+    """What happened to the lead, newest first; at the most the last `most`, if that is given."""
     table = schema.events
     columns = (table.c.at, table.c.kind, table.c.details, table.c.origin)
     query = sa.select(*columns).where(table.c.account_id == key[0], table.c.lead_id == key[1])

@@ -263,6 +263,7 @@ enrolments = _table(
     _text("earlier"),
     _number("left_run"),
     _flag("held"),
+    _number("mails_due"),
     Index(
         "enrolments_latest",
         "account_id",
@@ -274,7 +275,8 @@ enrolments = _table(
     ),
     key=("account_id", "lead_id", "id"),
 )
-"""Runs through sequences. Only the latest one through each sequence is loaded with its lead."""
+"""Runs through sequences. Only the latest one through each sequence is loaded with its lead. `mails_due` is how many rows of
+`mails` the run has: counted here, so that one that is lost is missed."""
 
 mails = _table(
     "mails",

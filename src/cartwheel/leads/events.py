@@ -27,8 +27,6 @@ class Event(msgspec.Struct, frozen=True):
     """Something that happened to a lead."""
 
     kind: ClassVar[str] = ""
-    public: ClassVar[bool] = False
-    """Whether a lead that asks what is stored about it is told."""
     quotes: ClassVar[Sequence[str]] = ()
     """Fields with words of others, in which an address may stand. They do not outlive the lead's erasure."""
 
@@ -56,8 +54,6 @@ def _counted(points: int) -> str:
 class LeadCreated(Event, frozen=True):
     """The lead was added to the account."""
 
-    public = True
-
     source: str
 
     def told(self, _names: Names) -> str:
@@ -66,8 +62,6 @@ class LeadCreated(Event, frozen=True):
 
 class LeadEdited(Event, frozen=True):
     """Fields of the lead were changed: the names of built-in ones, the ids of custom ones."""
-
-    public = True
 
     fields: list[str]
     custom_field_ids: list[int]
@@ -80,8 +74,6 @@ class LeadEdited(Event, frozen=True):
 class LeadDeleted(Event, frozen=True):
     """The lead was deleted, and left its sequences. Its address stays taken, and it can be restored."""
 
-    public = True
-
     def told(self, _names: Names) -> str:
         return "Was deleted"
 
@@ -89,16 +81,12 @@ class LeadDeleted(Event, frozen=True):
 class LeadRestored(Event, frozen=True):
     """A deleted lead was brought back."""
 
-    public = True
-
     def told(self, _names: Names) -> str:
         return "Was restored"
 
 
 class LeadErased(Event, frozen=True):
     """All that the lead could be known by was erased. This cannot be taken back."""
-
-    public = True
 
     def told(self, _names: Names) -> str:
         return "Was erased"
@@ -125,8 +113,6 @@ class TagUnassigned(Event, frozen=True):
 class ListJoined(Event, frozen=True):
     """The lead was subscribed to a list."""
 
-    public = True
-
     list_id: int
 
     def told(self, names: Names) -> str:
@@ -135,8 +121,6 @@ class ListJoined(Event, frozen=True):
 
 class ListLeft(Event, frozen=True):
     """The lead was unsubscribed from a list."""
-
-    public = True
 
     list_id: int
 
@@ -176,8 +160,6 @@ class PointsExpired(Event, frozen=True):
 class SequenceJoined(Event, frozen=True):
     """The lead was subscribed to a sequence, starting at the step with this box label."""
 
-    public = True
-
     sequence_id: int
     step: str
 
@@ -188,8 +170,6 @@ class SequenceJoined(Event, frozen=True):
 class SequenceLeft(Event, frozen=True):
     """The lead was unsubscribed from a sequence, at the step with this box label."""
 
-    public = True
-
     sequence_id: int
     step: str
 
@@ -199,8 +179,6 @@ class SequenceLeft(Event, frozen=True):
 
 class SequenceCompleted(Event, frozen=True):
     """The lead came to the end of a sequence, after the step with this box label."""
-
-    public = True
 
     sequence_id: int
     step: str
@@ -249,8 +227,6 @@ class SequenceMoved(Event, frozen=True):
 class MailSent(Event, frozen=True):
     """A mail server has taken the mail of a step."""
 
-    public = True
-
     sequence_id: int
     step: str
 
@@ -261,7 +237,6 @@ class MailSent(Event, frozen=True):
 class MailNotSent(Event, frozen=True):
     """The mail of a step was not sent, and will not be."""
 
-    public = True
     quotes = ("reason",)
 
     sequence_id: int
@@ -276,7 +251,6 @@ class MailNotSent(Event, frozen=True):
 class MailBounced(Event, frozen=True):
     """A mail came back, for good or for the time being."""
 
-    public = True
     quotes = ("reason",)
 
     hard: bool
@@ -289,8 +263,6 @@ class MailBounced(Event, frozen=True):
 class MailOpened(Event, frozen=True):
     """The lead opened the mail of a step for the first time."""
 
-    public = True
-
     sequence_id: int
     step: str
 
@@ -300,8 +272,6 @@ class MailOpened(Event, frozen=True):
 
 class MailClicked(Event, frozen=True):
     """The lead clicked a link in the mail of a step for the first time."""
-
-    public = True
 
     sequence_id: int
     step: str
@@ -313,8 +283,6 @@ class MailClicked(Event, frozen=True):
 class LeadSuppressed(Event, frozen=True):
     """From now on the lead is not mailed."""
 
-    public = True
-
     reason: str
 
     def told(self, _names: Names) -> str:
@@ -324,8 +292,6 @@ class LeadSuppressed(Event, frozen=True):
 class SuppressionLifted(Event, frozen=True):
     """The lead may be mailed again."""
 
-    public = True
-
     reason: str
 
     def told(self, _names: Names) -> str:
@@ -334,8 +300,6 @@ class SuppressionLifted(Event, frozen=True):
 
 class TrackingChanged(Event, frozen=True):
     """Whether it is recorded what the lead opens and clicks was changed."""
-
-    public = True
 
     on: bool
 

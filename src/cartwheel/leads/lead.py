@@ -387,6 +387,7 @@ class Lead:
         self.outgoing.append(
             Mail(0, run.key, run.sequence_id, run.version, run.step, run.moves, MailState.QUEUED, now, next_at=now)
         )
+        self._put_run(replace(run, mails_due=run.mails_due + 1))
 
     def hand_over(self, mail: Mail, server: str, *, until: datetime) -> Mail:
         """It goes to a mail server now; after `until` whoever has it is believed to be dead."""

@@ -193,6 +193,8 @@ class Enrolment(msgspec.Struct, frozen=True):
     left_run: int = NO_RUN
     """The mails of the run with this key, and of those before it, are not sent any more: the lead, or somebody for it, has
     left. A step that takes the lead out of its own sequence leaves this as it is: what it sent before is meant to arrive."""
+    mails_due: int = 0
+    """How many mails its steps have put into the ledger."""
 
     def mails_are_stopped(self, run_key: int) -> bool:
         """Those of this run, or of one before it."""

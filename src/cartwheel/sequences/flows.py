@@ -188,8 +188,9 @@ def _take_step(situation: Situation, flow: Flow) -> Enrolment | None:
 
 
 def _follow(situation: Situation, flow: Flow, step: Step) -> Enrolment | None:
+    run = situation.lead.runs[situation.run.sequence_id]  # as the step has left it
     follower = flow.follower(step)
     if follower is None:
-        situation.lead.complete(situation.run, situation.now)
+        situation.lead.complete(run, situation.now)
         return None
-    return situation.lead.go_to(situation.run, follower, situation.now)
+    return situation.lead.go_to(run, follower, situation.now)
