@@ -211,6 +211,7 @@ lead_lists = _table(
     _number("list_id"),
     _number("joined_at"),
     _number("left_at", null=True),
+    _flag("left_by_lead"),
     key=("account_id", "lead_id", "list_id"),
 )
 
@@ -262,6 +263,7 @@ enrolments = _table(
     _text("reason"),
     _text("earlier"),
     _number("left_run"),
+    _flag("left_by_lead"),
     Index(
         "enrolments_latest",
         "account_id",

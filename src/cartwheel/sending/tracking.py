@@ -171,7 +171,7 @@ class Left(NamedTuple):
 
 def _leave(lead: Lead, sequence_id: int, now: datetime) -> Left:
     run = lead.runs.get(sequence_id)
-    lead.unenrol(sequence_id, now)
+    lead.unenrol(sequence_id, now, by_lead=True)
     return Left(sequence_id, now if run is not None and run.runs else None)
 
 
@@ -255,7 +255,8 @@ class ChoiceWork(OneLead):
             return []
         for list_id in lead.lists.keys() & set(choice.lists):
             if list_id not in choice.wanted_lists:
-                lead.leave(list_id, desk.now)
+                if lead.lists[list_id].active:  # else it did not choose, but left it as it was
+                    lead.leave(list_id, desk.now, by_lead=True)
             elif not said_never(lead):
                 lead.join(list_id, desk.now)
         unwanted = set(choice.sequences) - set(choice.wanted_sequences)
@@ -284,9 +285,9 @@ class FarewellWork(OneLead):
     def decide(self, desk: Desk) -> None:
         lead, now = self.lead(desk), desk.now
         for list_id in list(lead.lists):
-            lead.leave(list_id, now)
+            lead.leave(list_id, now, by_lead=True)
         for sequence_id in list(lead.runs):
-            lead.unenrol(sequence_id, now)
+            lead.unenrol(sequence_id, now, by_lead=True)
         if self._reason is not None:
             lead.suppress(self._reason, "said so on the page for its mails", now)
         if self._delete and lead.deleted_at is None:

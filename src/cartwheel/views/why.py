@@ -17,10 +17,12 @@ from cartwheel.data.leadstore import LeadKey
 from cartwheel.errors import NoSuchName
 from cartwheel.leads.events import (
     LeadDeleted,
+    ListRefused,
     MailBounced,
     MailNotSent,
     SequenceLeft,
     SequenceParked,
+    SequenceRefused,
 )
 from cartwheel.leads.lead import Lead
 from cartwheel.leads.leadparts import Enrolment, RunStatus
@@ -126,6 +128,13 @@ def _of_lead(known: Known) -> Iterator[Fact]:
         yield Fact(
             About.LEAD, "An App in test mode made it: its mails go to the test mailbox, and to nobody.", stops=True
         )
+    for number, place in lead.lists.items():
+        refused = known.last(ListRefused.kind, list_id=number)
+        if place.left_at is not None and refused is not None and refused.at >= place.left_at:
+            name = account.list_names.get(number, f"no. {number}")
+            yield Fact(
+                About.LEAD, f"It was not put on the list {name}{known.done(refused)}: {refused.details['reason']}."
+            )
 
 
 # -- a sequence --
@@ -141,9 +150,13 @@ def _of_sequence(known: Known, sequence: accounts.Sequence, now: datetime) -> It
     if run is None:
         yield fact(f"It was never started in the sequence {sequence.name}.", stops=True)
     else:
-        earlier = f", after {len(run.earlier)} earlier times" if run.earlier else ""
+        times = len(run.earlier)
+        earlier = f", after {times} earlier {'time' if times == 1 else 'times'}" if times else ""
         yield fact(f"It started the sequence {sequence.name} on {known.clock(run.started_at)}{earlier}.")
         yield fact(_standing(known, sequence, run, now), stops=run.status is not RunStatus.COMPLETED and not run.runs)
+        refused = known.last(SequenceRefused.kind, sequence_id=sequence.id)
+        if run.ended_by_leaving and refused is not None and run.ended_at is not None and refused.at >= run.ended_at:
+            yield fact(f"It was not let in again{known.done(refused)}: {refused.details['reason']}.", stops=True)
         yield from map(fact, _helps(known, sequence, run))
     mails = [mail for mail in known.lead.mails.values() if mail.sequence_id == sequence.id]
     for mail in mails:
@@ -156,6 +169,8 @@ def _standing(known: Known, sequence: accounts.Sequence, run: Enrolment, now: da
     if run.status is RunStatus.UNSUBSCRIBED:
         left = known.last(SequenceLeft.kind, sequence_id=sequence.id)
         done = known.done(left) or f" on {known.clock(run.ended_at)}"
+        if not run.mails_are_stopped(run.key):
+            return f"Step {run.step} of it took it out{done}: no step follows, and what the steps before sent still goes out."
         return f"It left it at step {run.step}{done}: from then on nothing of it is sent."
     if run.status is RunStatus.COMPLETED:
         return f"It completed it on {known.clock(run.ended_at)}, after step {run.step}."
