@@ -220,7 +220,7 @@ def test_a_refusal_of_entry_is_told(
     asked = ("simulate", "Flow", "--account", shop.name, "--lead", ADA, "--json")
     first, *events = cartwheel(*asked, "--from", f"{shop.api.server.clock():%Y-%m-%dT%H:%MZ}").json["events"]
     assert (first["what"], first["text"]) == (
-        "refused", f"it would not be let in: {reason}. This is what happened if it were",
+        "refused", f"it would not be let in: {reason}. This is what would happen if it were",
     )  # fmt: skip
     assert events[0]["what"] == "starts"
 

@@ -263,7 +263,7 @@ class Simulation:
         before = self.lead.runs.get(self._main)
         kept_out = _kept_out(before, sequence.entry, self.now) if before else ""
         if kept_out:
-            self._note(What.REFUSED, f"it would not be let in: {kept_out}. This is what happened if it were")
+            self._note(What.REFUSED, f"it would not be let in: {kept_out}. This is what would happen if it were")
         self.lead.runs.pop(self._main, None)
         self.lead.enrol(self._main, box, self.now, version=sequence.version)
 
