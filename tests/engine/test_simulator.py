@@ -95,6 +95,22 @@ def test_a_window_in_the_leads_zone_is_told_in_both(shop: Shop) -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("start", "begins"),
+    [
+        ("2026-12-01", "2026-12-01 00:00:00+01:00"),
+        ("2026-12-01 09:30", "2026-12-01 09:30:00+01:00"),
+        ("2026-12-01T09:30", "2026-12-01 09:30:00+01:00"),
+        ("2026-12-01T09:30:15", "2026-12-01 09:30:15+01:00"),
+        ("2026-12-01T09:30Z", "2026-12-01 10:30:00+01:00"),
+        ("2026-07-01T09:30-04:00", "2026-07-01 15:30:00+02:00"),
+        ("2027-03-28 02:30", "2027-03-28 03:00:00+02:00"),
+    ],
+)
+def test_it_starts_at_a_date_or_a_time(shop: Shop, start: str, begins: str) -> None:
+    assert str(shop.story(MAIL, start=start).start) == begins
+
+
 def test_a_day_has_24_hours_when_the_clocks_change(shop: Shop) -> None:
     story = shop.story({**MAIL, "delay": "1 day"}, start="2027-03-27 20:00")
     assert mailed(story) == [("1", "Sun 28 21:00")]
@@ -363,9 +379,13 @@ def test_leads_of_different_numbers_go_different_ways(shop: Shop) -> None:
         ({"what_if": ["opened:1@11y"]}, BadWhatIf, "what if 'opened:1@11y': give a time like"),
         ({"what_if": ["opened:1@999999w"]}, BadWhatIf, "what if 'opened:1@999999w': a lead waits ten years"),
         ({"what_if": ["opened:17"]}, BadWhatIf, "what if 'opened:17': no step 17 sends a mail, but 1"),
-        ({"what_if": ["points:many"]}, BadWhatIf, "what if 'points:many': invalid literal"),
+        ({"what_if": ["points:many"]}, BadWhatIf, "what if 'points:many': points are a whole number"),
+        ({"what_if": ["points:1_0"]}, BadWhatIf, "what if 'points:1_0': points are a whole number"),
+        ({"fields": {"email": "bad"}}, BadSimulation, "'bad' is no e-mail address"),
         ({"what_if": ["!"]}, BadWhatIf, "what if '!': give something like opened:2"),
-        ({"start": "tomorrow"}, CartwheelError, "at 'tomorrow': give a date and a time"),
+        ({"start": "tomorrow"}, CartwheelError, "time 'tomorrow': give a date, or a date and a time"),
+        ({"start": "0001-01-01"}, CartwheelError, "time '0001-01-01': give a date, or a date and a time"),
+        ({"start": "2026-13-01"}, CartwheelError, "time '2026-13-01': give a date, or a date and a time"),
         ({"length": "long"}, CartwheelError, "time 'long': give a time like 30m, 3h, 2d"),
     ],
     ids=lambda value: str(value) if isinstance(value, dict) else "",

@@ -82,13 +82,13 @@ _ID_BY_EMAIL = Select(schema.leads, ("account_id", "email", "id"), by=("account_
 _HOT_ROW = Select(schema.leads, _HOT, by=("account_id", "id"), lock=True)
 _COLD_ROW = Select(schema.leads, ("account_id", "id", *_COLD), by=("account_id", "id"))
 _TAGS = Select(schema.lead_tags, (*_OF_LEAD, "tag_id"), by=_OF_LEAD)
-_LISTS = Select(schema.lead_lists, (*_OF_LEAD, "list_id", "joined_at", "left_at"), by=_OF_LEAD)
+_LISTS = Select(schema.lead_lists, (*_OF_LEAD, "list_id", "joined_at", "left_at", "left_by_lead"), by=_OF_LEAD)
 _FIELDS = Select(schema.lead_fields, (*_OF_LEAD, "field_id", "value"), by=_OF_LEAD)
 _RUN = ("id", "sequence_id", "step", "status", "started_at", "ended_at", "version", "arrived_at", "due_at", "moves")
-_OF_MAILS = ("left_run", "held", "mails_due")
+_END = ("left_run", "held", "mails_due", "left_by_lead")
 _RUNS = Select(
     schema.enrolments,
-    (*_OF_LEAD, *_RUN, "reason", "earlier", *_OF_MAILS),
+    (*_OF_LEAD, *_RUN, "reason", "earlier", *_END),
     by=_OF_LEAD,
     where="t.latest AND t.sequence_id > 0",  # always so; without it SQLite reads every run of the lead
 )
@@ -107,16 +107,14 @@ _LEAD_SCORE = Update(schema.leads, ("score",))
 _LEAD_ROW = Update(schema.leads, _EDITABLE)
 _TAG_ADDED = Insert(schema.lead_tags, update=("assigned_at",))
 _TAG_REMOVED = Delete(schema.lead_tags)
-_LIST_CHANGED = Insert(schema.lead_lists, update=("joined_at", "left_at"))
+_LIST_CHANGED = Insert(schema.lead_lists, update=("joined_at", "left_at", "left_by_lead"))
 _FIELD_SET = Insert(schema.lead_fields, update=("value",))
 _FIELD_CLEARED = Delete(schema.lead_fields)
 _POINTS_BOOKED = Insert(schema.points)
 _POINTS_REVERSED = Update(schema.points, ("reversed_at",))
 _RUN_STARTED = Insert(schema.enrolments)
-_RUN_CHANGED = Update(
-    schema.enrolments,
-    ("step", "status", "ended_at", "version", "arrived_at", "due_at", "moves", "reason", *_OF_MAILS, "latest"),
-)
+_MOVING = ("step", "status", "ended_at", "version", "arrived_at", "due_at", "moves", "reason")
+_RUN_CHANGED = Update(schema.enrolments, (*_MOVING, *_END, "latest"))
 _EVENT = Insert(schema.events)
 
 
@@ -212,8 +210,9 @@ async def _load_tags(lane: Lane, leads: dict[LeadKey, Lead], keys: list[LeadKey]
 async def _load_lists(lane: Lane, leads: dict[LeadKey, Lead], keys: list[LeadKey], _due: int) -> None:
     for key in keys:
         leads[key].lists = {}
-    for account_id, lead_id, list_id, joined_at, left_at in await lane.fetch(_LISTS, keys):
-        leads[account_id, lead_id].lists[list_id] = Membership(from_micros(joined_at), moment_or_none(left_at))
+    for account_id, lead_id, list_id, joined_at, left_at, by_lead in await lane.fetch(_LISTS, keys):
+        place = Membership(from_micros(joined_at), moment_or_none(left_at), bool(by_lead))
+        leads[account_id, lead_id].lists[list_id] = place
 
 
 async def _load_runs(lane: Lane, leads: dict[LeadKey, Lead], keys: list[LeadKey], _due: int) -> None:
@@ -226,8 +225,8 @@ async def _load_runs(lane: Lane, leads: dict[LeadKey, Lead], keys: list[LeadKey]
 
 
 def _run(row: Sequence[Any]) -> Enrolment:
-    key, sequence_id, step, status, started_at, ended_at, version, arrived_at, due_at, moves, reason, *rest = row
-    earlier, left_run, held, mails_due = rest
+    key, sequence_id, step, status, started_at, ended_at, version, arrived_at, due_at, moves, *rest = row
+    reason, earlier, left_run, held, mails_due, left_by_lead = rest
     return Enrolment(
         key,
         sequence_id,
@@ -244,6 +243,7 @@ def _run(row: Sequence[Any]) -> Enrolment:
         () if earlier == "[]" else tuple(from_micros(micros) for micros in json.loads(earlier)),
         left_run,
         mails_due,
+        bool(left_by_lead),
     )
 
 
@@ -330,8 +330,9 @@ class Flush:
 
     async def write(self, lane: Lane) -> None:
         """Number the new rows, and write them all."""
-        known = [(lead.account_id, lead.id) for lead in self._leads if not lead.is_new]
-        for *_, newest in await lane.fetch(_NEWEST_EVENT, known):
+        touched = (*self._leads, *(recorded.lead for recorded in self._events))  # a refusal changes no lead
+        known = dict.fromkeys((lead.account_id, lead.id) for lead in touched if not lead.is_new)
+        for *_, newest in await lane.fetch(_NEWEST_EVENT, list(known)):
             self._row_ids.leave_behind(newest or 0)
         for lead in self._leads:
             self._lead(lead)
@@ -361,7 +362,8 @@ class Flush:
                     self.add(_TAG_REMOVED, (*key, number))
             elif part == Part.LISTS:
                 place = lead.lists[number]
-                self.add(_LIST_CHANGED, (*key, number, to_micros(place.joined_at), micros_or_none(place.left_at)))
+                times = (to_micros(place.joined_at), micros_or_none(place.left_at))
+                self.add(_LIST_CHANGED, (*key, number, *times, place.left_by_lead))
             elif part == Part.PROFILE:
                 self._custom_field(lead, key, number)
             elif part == Part.POINTS:
@@ -400,7 +402,7 @@ class Flush:
                 self._run(run, key, latest=True)
 
     def _run(self, run: Enrolment, key: LeadKey, *, latest: bool) -> None:
-        ended_at, stops = micros_or_none(run.ended_at), (run.left_run, run.held, run.mails_due)
+        ended_at, stops = micros_or_none(run.ended_at), (run.left_run, run.held, run.mails_due, run.left_by_lead)
         times = (run.version, micros_or_none(run.arrived_at), micros_or_none(run.due_at), run.moves, run.reason)
         if run.key == NOT_STORED:
             row_id = self._row_ids.next(self._now)

@@ -211,6 +211,7 @@ lead_lists = _table(
     _number("list_id"),
     _number("joined_at"),
     _number("left_at", null=True),
+    _flag("left_by_lead"),
     key=("account_id", "lead_id", "list_id"),
 )
 
@@ -264,6 +265,7 @@ enrolments = _table(
     _number("left_run"),
     _flag("held"),
     _number("mails_due"),
+    _flag("left_by_lead"),
     Index(
         "enrolments_latest",
         "account_id",

@@ -23,6 +23,20 @@ class Names(NamedTuple):
     fields: Mapping[int, str]
 
 
+_SEQUENCE = "sequence:"
+
+
+def by_sequence(sequence_id: int) -> str:
+    """The origin of what the steps of a sequence do."""
+    return f"{_SEQUENCE}{sequence_id}"
+
+
+def told_origin(origin: str, names: Names) -> str:
+    """Who that was, if it was the steps of a sequence; else nothing."""
+    number = origin.removeprefix(_SEQUENCE)
+    return "" if number == origin else f"by the sequence {_called(names.sequences, int(number))}"
+
+
 class Event(msgspec.Struct, frozen=True):
     """Something that happened to a lead."""
 
@@ -128,6 +142,16 @@ class ListLeft(Event, frozen=True):
         return f"Left the list {_called(names.lists, self.list_id)}"
 
 
+class ListRefused(Event, frozen=True):
+    """A step was to put the lead on a list that it has left itself, and did not."""
+
+    list_id: int
+    reason: str
+
+    def told(self, names: Names) -> str:
+        return f"Was not put on the list {_called(names.lists, self.list_id)}: {self.reason}"
+
+
 class PointsGiven(Event, frozen=True):
     """The lead got points; `days` until they are taken back, 0 for never."""
 
@@ -185,6 +209,18 @@ class SequenceCompleted(Event, frozen=True):
 
     def told(self, names: Names) -> str:
         return f"Completed the sequence {_called(names.sequences, self.sequence_id)} after step {self.step}"
+
+
+class SequenceRefused(Event, frozen=True):
+    """The lead was to be started again in a sequence that it has left, and was not."""
+
+    sequence_id: int
+    step: str
+    reason: str
+
+    def told(self, names: Names) -> str:
+        name = _called(names.sequences, self.sequence_id)
+        return f"Was not started again in the sequence {name}: {self.reason}"
 
 
 class SequenceParked(Event, frozen=True):

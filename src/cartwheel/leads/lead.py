@@ -15,7 +15,7 @@ from cartwheel.leads import events
 from cartwheel.leads.events import Event
 from cartwheel.leads.leadparts import (
     ANY_TIME,
-    MOST_EARLIER,
+    LEFT_BY_LEAD,
     NO_RUN,
     NOT_LOADED,
     NOT_STORED,
@@ -222,19 +222,24 @@ class Lead:
 
     # -- lists --
 
-    def join(self, list_id: int, now: datetime) -> None:
+    def join(self, list_id: int, now: datetime, *, by_step: bool = False) -> None:
+        """Put it on a list; a step does not put it back on one that it has left itself."""
         place = self.lists.get(list_id)
-        if place is None or not place.active:
+        if by_step and place is not None and place.left_by_lead:
+            self.events.append(events.ListRefused(list_id, LEFT_BY_LEAD))
+        elif place is None or not place.active:
             self.lists[list_id] = Membership(now)
             self.dirty.add((Part.LISTS, list_id))
             self.events.append(events.ListJoined(list_id))
 
-    def leave(self, list_id: int, now: datetime) -> None:
-        """Leave a list; the row stays, inactive."""
+    def leave(self, list_id: int, now: datetime, *, by_lead: bool = False) -> None:
+        """Leave a list; the row stays, inactive. `by_lead` when the person says so, also after having been taken off."""
         place = self.lists.get(list_id)
-        if place is not None and place.active:
-            self.lists[list_id] = Membership(place.joined_at, now)
-            self.dirty.add((Part.LISTS, list_id))
+        if place is None or not (place.active or (by_lead and not place.left_by_lead)):
+            return
+        self.lists[list_id] = Membership(place.joined_at, place.left_at or now, by_lead)
+        self.dirty.add((Part.LISTS, list_id))
+        if place.active:
             self.events.append(events.ListLeft(list_id))
 
     # -- points --
@@ -267,36 +272,36 @@ class Lead:
 
     # -- sequences --
 
-    def enrol(self, sequence_id: int, step: str, now: datetime, *, version: int = 0, entry: Entry = ANY_TIME) -> bool:
+    def enrol(
+        self,
+        sequence_id: int,
+        step: str,
+        now: datetime,
+        *,
+        version: int = 0,
+        entry: Entry = ANY_TIME,
+        by_step: bool = False,
+    ) -> bool:
         """Start a run at the step with this box label, and tell whether it started.
 
-        A lead that is in the sequence, or has completed it, stays where it is.
+        A lead that is in the sequence, or has completed it, stays where it is. `by_step` when no person or call does it.
         """
         last = self.runs.get(sequence_id)
         earlier: tuple[datetime, ...] = ()
         left_run = NO_RUN
         if last is not None:
-            left_run = last.left_run
-            earlier = (*last.earlier, last.started_at)[-MOST_EARLIER:]
-            recent = [start for start in earlier if start > now - timedelta(days=entry.days)]
-            too_often = bool(entry.most) and len(recent) >= entry.most
-            if last.status is not RunStatus.UNSUBSCRIBED or not entry.again or too_often:
+            if last.status is not RunStatus.UNSUBSCRIBED:
                 return False
+            refusal = last.refusal(entry, now, by_step=by_step)
+            if refusal:
+                self.events.append(events.SequenceRefused(sequence_id, step, refusal))
+                return False
+            left_run, earlier = last.left_run, last.starts
             self.past_runs.append(self.runs.pop(sequence_id))
-        self._put_run(
-            Enrolment(
-                NOT_STORED,
-                sequence_id,
-                step,
-                RunStatus.ACTIVE,
-                now,
-                version=version,
-                arrived_at=now,
-                due_at=now,
-                earlier=earlier,
-                left_run=left_run,
-            )
+        run = Enrolment(
+            NOT_STORED, sequence_id, step, RunStatus.ACTIVE, now, version=version, arrived_at=now, due_at=now
         )
+        self._put_run(replace(run, earlier=earlier, left_run=left_run))
         self.events.append(events.SequenceJoined(sequence_id, step))
         return True
 
@@ -341,18 +346,21 @@ class Lead:
         self.dirty.add((Part.SEQUENCES, run.sequence_id))
         return run
 
-    def unenrol(self, sequence_id: int, now: datetime, *, by_itself: bool = False) -> None:
-        """End the run through a sequence, if there is one that has not ended; `by_itself` when its own step does it."""
+    def unenrol(self, sequence_id: int, now: datetime, *, by_itself: bool = False, by_lead: bool = False) -> None:
+        """End the run through a sequence, if there is one that has not ended.
+
+        `by_itself` when its own step does it; `by_lead` when the person says so, also of a run that has ended before.
+        """
         run = self.runs.get(sequence_id)
         if run is None:
             return
         left_run = run.left_run if by_itself else self._newest_stored(run)
+        left = replace(run, left_run=left_run, left_by_lead=by_lead or run.left_by_lead)
         if run.status is not RunStatus.UNSUBSCRIBED:
-            ended = replace(run, status=RunStatus.UNSUBSCRIBED, ended_at=now, due_at=None, reason="", left_run=left_run)
-            self._put_run(ended)
+            self._put_run(replace(left, status=RunStatus.UNSUBSCRIBED, ended_at=now, due_at=None, reason=""))
             self.events.append(events.SequenceLeft(sequence_id, run.step))
-        elif left_run != run.left_run:  # it has ended by itself before: now its mails are not wanted either
-            self._put_run(replace(run, left_run=left_run))
+        elif left != run:  # it has ended before: now its mails are not wanted either, or the person has said so, too
+            self._put_run(left)
 
     def _newest_stored(self, run: Enrolment) -> int:
         """The key of the run, or of the one before it while it has none itself."""
@@ -376,7 +384,8 @@ class Lead:
         run = self.runs.get(sequence_id)
         if run is None or not run.ended_by_leaving or run.ended_at != left_at:
             return False
-        self._put_run(replace(run, status=RunStatus.ACTIVE, ended_at=None, due_at=now, reason="", left_run=run.key - 1))
+        again = replace(run, status=RunStatus.ACTIVE, ended_at=None, due_at=now, reason="")
+        self._put_run(replace(again, left_run=run.key - 1, left_by_lead=False))
         self.events.append(events.SequenceJoined(sequence_id, run.step))
         return True
 
@@ -501,7 +510,7 @@ class Lead:
         """It called a mail spam: it is mailed no more, and leaves every sequence."""
         self.suppress(SuppressionReason.COMPLAINT, details, now)
         for sequence_id in list(self.runs):
-            self.unenrol(sequence_id, now)
+            self.unenrol(sequence_id, now, by_lead=True)
 
     def lift_suppression(self, now: datetime) -> None:
         """It may be mailed again."""

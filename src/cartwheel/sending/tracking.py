@@ -194,7 +194,7 @@ class Left(NamedTuple):
 
 def _leave(lead: Lead, sequence_id: int, now: datetime) -> Left:
     run = lead.runs.get(sequence_id)
-    lead.unenrol(sequence_id, now)
+    lead.unenrol(sequence_id, now, by_lead=True)
     return Left(now if run is not None and run.runs else None, (sequence_id,))
 
 
@@ -283,7 +283,8 @@ class ChoiceWork(OneLead):
             return []
         for list_id in lead.lists.keys() & set(choice.lists):
             if list_id not in choice.wanted_lists:
-                lead.leave(list_id, desk.now)
+                if lead.lists[list_id].active:  # else it did not choose, but left it as it was
+                    lead.leave(list_id, desk.now, by_lead=True)
             elif not said_never(lead):
                 lead.join(list_id, desk.now)
         unwanted = set(choice.sequences) - set(choice.wanted_sequences)
@@ -319,9 +320,9 @@ class FarewellWork(OneLead):
         lists = tuple(number for number, place in lead.lists.items() if place.active)
         sequences = tuple(number for number, run in lead.runs.items() if run.runs)
         for list_id in lists:
-            lead.leave(list_id, now)
+            lead.leave(list_id, now, by_lead=True)
         for sequence_id in list(lead.runs):
-            lead.unenrol(sequence_id, now)
+            lead.unenrol(sequence_id, now, by_lead=True)
         if self._reason is not None:
             lead.suppress(self._reason, "said so on the page for its mails", now)
         return Left(now if lists or sequences else None, sequences, lists)

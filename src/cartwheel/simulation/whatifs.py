@@ -85,6 +85,8 @@ Act = Callable[[Lead, Account, str, int, datetime], None]
 
 
 def _points(lead: Lead, _account: Account, name: str, _sequence_id: int, now: datetime) -> None:
+    if not re.fullmatch(r"[+-]?[0-9]{1,7}", name):
+        raise ValueError("points are a whole number, like 5 or -5")
     points = int(name)
     if points >= 0:
         lead.grant(points, 0, now)
@@ -103,7 +105,7 @@ _ACTS: dict[str, Act] = {
     "unlist": lambda lead, account, name, _, now: lead.leave(account.list_named(name).id, now),
     "points": _points,
     "field": _field,
-    "leave": lambda lead, _account, _name, sequence_id, now: lead.unenrol(sequence_id, now),
+    "leave": lambda lead, _account, _name, sequence_id, now: lead.unenrol(sequence_id, now, by_lead=True),
     "bounce": lambda lead, account, _name, _, now: lead.bounced(
         lead.email, "no such address", now, hard=True, most_soft=account.mail.soft_bounces
     ),

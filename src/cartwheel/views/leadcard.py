@@ -15,6 +15,7 @@ from cartwheel.data.db import Database
 from cartwheel.data.leadstore import Happened, LeadKey, Wanted
 from cartwheel.emails import EmailNotValid, read_email
 from cartwheel.errors import LeadNotFound, NoSuchName
+from cartwheel.leads.events import told_origin
 from cartwheel.leads.lead import Lead
 from cartwheel.leads.leadparts import CustomValue, Grant, Part, Parts
 
@@ -162,10 +163,10 @@ def _who(origin: str, account: Account, catalog: Catalog) -> str:
         if app.origin == origin:
             owner = catalog.accounts[app.account_id]
             return f"by App {app.name}" + ("" if owner is account else f" of {owner.name}")
-    return _OTHERS.get(origin, f"by {origin}")
+    return told_origin(origin, account.names) or _OTHERS.get(origin, f"by {origin}")
 
 
-_OTHERS = {"cli": "by the command line", "cartwheel": "by Cartwheel"}
+_OTHERS = {"cli": "by the command line", "cartwheel": "by Cartwheel", "sequence": "by a sequence"}
 
 
 def _value_text(field: CustomField, value: CustomValue) -> str:

@@ -1,7 +1,7 @@
 """What happens without a call: points that expire, clicks that turn out to be a person's, and what is kept no longer.
 
-The loop runs in every server process and needs no leader: it only finds leads for which something is due, and submits
-them as work like any other. The lead decides under its lock, so that a grant is taken back once, whoever finds it.
+The loop runs in every server and worker process and needs no leader: it only finds leads for which something is due, and
+submits them as work like any other. The lead decides under its lock, so that a grant is taken back once, whoever finds it.
 """
 
 import asyncio
