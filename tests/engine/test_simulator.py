@@ -1,8 +1,7 @@
 """What a simulated lead goes through is what a real one would."""
 
 import json
-import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -461,43 +460,6 @@ def test_a_file_is_asked_alone(shop: Shop, cartwheel: Cartwheel, more: tuple[str
     ran = cartwheel("simulate", "Welcome", "--file", shop.write(MAIL), *more)
     assert ran.code == 2
     assert "with --file there is no --account and no --lead" in ran.trouble
-
-
-# -- the page about it --
-
-PAGE = Path(__file__).parent.parent.parent / "docs" / "how-to" / "test-a-sequence.md"
-
-
-def blocks(language: str) -> Iterator[str]:
-    return (
-        match[1] for match in re.finditer(rf"^```{language}\n(.*?)^```", PAGE.read_text(), re.MULTILINE | re.DOTALL)
-    )
-
-
-@pytest.fixture
-def example(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder with the page's account file."""
-    [file] = blocks("toml")
-    (tmp_path / "account.toml").write_text(file)
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
-
-
-@pytest.mark.usefixtures("example")
-def test_the_page_shows_what_the_command_prints(cartwheel: Cartwheel) -> None:
-    [shown] = blocks("console")
-    command, _, printed = shown.partition("\n")
-    assert cartwheel(*command.removeprefix("$ cartwheel ").split()).out == printed
-
-
-def test_the_tests_on_the_page_pass(example: Path) -> None:
-    [code] = blocks("python")
-    names: dict[str, Any] = {"__file__": str(example / "test_welcome.py")}
-    exec(compile(code, "test_welcome.py", "exec"), names)
-    tests = [test for name, test in names.items() if name.startswith("test_")]
-    assert len(tests) == 3
-    for test in tests:
-        test()
 
 
 def test_a_gap_in_a_subject_is_noted(tmp_path: Path) -> None:

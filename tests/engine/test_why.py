@@ -9,6 +9,7 @@ import pytest
 from flowworld import ACCOUNT, MAIL, NOON, Walk
 from msgspec.structs import replace as changed
 
+from cartwheel.leads import mailing
 from cartwheel.leads.events import (
     Event,
     ListRefused,
@@ -281,9 +282,9 @@ def test_each_mail_says_what_became_of_it(state: MailState, values: dict[str, An
 
 def test_a_mail_that_is_tried_again_says_when_and_why() -> None:
     case = Case()
-    mail = case.lead.hand_over(case.mail(MailState.QUEUED), "smtp.example", until=NOON + DAY)
+    mail = mailing.hand_over(case.lead, case.mail(MailState.QUEUED), "smtp.example", until=NOON + DAY)
     assert "is on its way to smtp.example (try 1); if nothing is heard by Tue" in case.told(About.MAIL)[0]
-    case.lead.try_later(mail, NOON + DAY, "450 busy", soft=True)
+    mailing.try_later(case.lead, mail, NOON + DAY, "450 busy", soft=True)
     assert case.told(About.MAIL)[0].endswith("waits after 1 try until Tue 2026-03-03 13:00: 450 busy.")
 
 

@@ -12,7 +12,6 @@ import sqlalchemy as sa
 
 from cartwheel.data import erasures, mailstore, schema
 from cartwheel.data.lanes import Delete, Insert, Lane, Row, Select, Update, Write
-from cartwheel.leads.events import KINDS, Event
 from cartwheel.leads.lead import Lead
 from cartwheel.leads.leadparts import (
     NOT_STORED,
@@ -455,50 +454,3 @@ def find_lead(connection: sa.Connection, account_id: int, email: str) -> int | N
     table = schema.leads
     query = sa.select(table.c.id).where(table.c.account_id == account_id, table.c.email == email)
     return connection.execute(query).scalar_one_or_none()
-
-
-def ledger(connection: sa.Connection, key: LeadKey) -> list[Grant]:
-    """Every grant and deduction of the lead, oldest first."""
-    table = schema.points
-    columns = (table.c.id, table.c.points, table.c.given_at, table.c.expires_at, table.c.reversed_at)
-    query = sa.select(*columns).where(table.c.account_id == key[0], table.c.lead_id == key[1]).order_by(table.c.id)
-    return [
-        Grant(
-            row.id,
-            row.points,
-            from_micros(row.given_at),
-            moment_or_none(row.expires_at),
-            moment_or_none(row.reversed_at),
-        )
-        for row in connection.execute(query)
-    ]
-
-
-class Happened(NamedTuple):
-    """An event as it was stored; `event` is None when this version of Cartwheel cannot read it."""
-
-    at: datetime
-    kind: str
-    details: str
-    event: Event | None
-    origin: str
-
-
-def feed(connection: sa.Connection, key: LeadKey, most: int | None) -> list[Happened]:
-    """What happened to the lead, newest first; at the most the last `most`, if that is given."""
-    table = schema.events
-    columns = (table.c.at, table.c.kind, table.c.details, table.c.origin)
-    query = sa.select(*columns).where(table.c.account_id == key[0], table.c.lead_id == key[1])
-    rows = connection.execute(query.order_by(table.c.id.desc()).limit(most))
-    return [Happened(from_micros(row.at), row.kind, row.details, _event(row), row.origin) for row in rows]
-
-
-_READERS = {kind: msgspec.json.Decoder(event) for kind, event in KINDS.items()}
-"""Made ahead: msgspec crashes when several threads are the first to read a type."""
-
-
-def _event(row: Any) -> Event | None:
-    try:
-        return _READERS[row.kind].decode(row.details)
-    except (KeyError, msgspec.ValidationError):
-        return None

@@ -186,7 +186,7 @@ class Lead:
         self.dirty.add(ROW)
         self.events.append(events.LeadEdited(["email"], []))
         if self.suppression.reason in SAID_BY_THE_PERSON:
-            self._put_suppression(self.suppression)
+            self.put_suppression(self.suppression)
         else:
             self.suppression = Suppression()
             self.blacklisted = False
@@ -398,48 +398,10 @@ class Lead:
         )
         self._put_run(replace(run, mails_due=run.mails_due + 1))
 
-    def hand_over(self, mail: Mail, server: str, *, until: datetime) -> Mail:
-        """It goes to a mail server now; after `until` whoever has it is believed to be dead."""
-        taken = replace(
-            mail,
-            state=MailState.HANDED_OVER,
-            next_at=until,
-            attempts=mail.attempts + 1,
-            address=self.email,
-            server=server,
-            waits_for=WaitsFor.NOTHING,
-        )
-        return self._put_mail(taken)
-
-    def accepted(self, mail: Mail, reply: str, now: datetime) -> None:
-        """A mail server has taken it."""
-        self._put_mail(replace(mail, state=MailState.ACCEPTED, next_at=None, reply=reply, sent_at=now))
-        if self.suppression.soft_bounces and not self.suppression.reason and mail.address == self.email:
-            self._put_suppression(Suppression("", now))
-        self.events.append(events.MailSent(mail.sequence_id, mail.box))
-
     def not_sent(self, mail: Mail, state: MailState, reason: str) -> None:
         """It is not sent (`FAILED` or `SUPPRESSED`), and will not be."""
-        self._put_mail(replace(mail, state=state, next_at=None, reply=reason, waits_for=WaitsFor.NOTHING))
+        self.put_mail(replace(mail, state=state, next_at=None, reply=reason, waits_for=WaitsFor.NOTHING))
         self.events.append(events.MailNotSent(mail.sequence_id, mail.box, reason))
-
-    def try_later(
-        self,
-        mail: Mail,
-        at: datetime,
-        reply: str,
-        *,
-        waits_for: WaitsFor = WaitsFor.NOTHING,
-        tried_at: datetime | None = None,
-        soft: bool = False,
-    ) -> None:
-        """It was certainly not taken. `tried_at` when a try went wrong, `soft` if the recipient's server refused it then.
-
-        With `waits_for` it need not be tried at all until then: what went wrong before that is past.
-        """
-        since = None if waits_for else mail.trouble_since or tried_at
-        queued = replace(mail, state=MailState.QUEUED, next_at=at, reply=reply, waits_for=waits_for)
-        self._put_mail(replace(queued, soft=mail.soft + soft, trouble_since=since))
 
     def bounced(self, address: str, reason: str, now: datetime, *, hard: bool, most_soft: int) -> None:
         """A server says that the address does not work: for good, or once more for the time being.
@@ -455,34 +417,7 @@ class Lead:
         elif soft >= most_soft:
             self.suppress(SuppressionReason.SOFT_BOUNCES, reason, now)
         elif not self.suppression.reason:
-            self._put_suppression(Suppression("", now, reason, soft))
-
-    def came_back(self, mail: Mail, reason: str) -> None:
-        """A server had taken it, and could not deliver it."""
-        self._put_mail(replace(mail, state=MailState.FAILED, next_at=None, reply=reason))
-
-    def opened(self, mail: Mail, at: datetime, *, by_machine: bool) -> None:
-        """Its pictures were fetched. The first time counts, for people and for machines."""
-        if by_machine:
-            if mail.machine_opened_at is None:
-                self._put_mail(replace(mail, machine_opened_at=at))
-        elif mail.opened_at is None:
-            self._put_mail(replace(mail, opened_at=at))
-            self.events.append(events.MailOpened(mail.sequence_id, mail.box))
-
-    def clicked(self, mail: Mail, at: datetime, *, by_machine: bool) -> None:
-        """One of its links was followed. The first time counts, for people and for machines."""
-        if by_machine:
-            if mail.machine_clicked_at is None:
-                self._put_mail(replace(mail, machine_clicked_at=at))
-        elif mail.clicked_at is None:
-            self._put_mail(replace(mail, clicked_at=at))
-            self.events.append(events.MailClicked(mail.sequence_id, mail.box))
-
-    def put_burst(self, key: int, burst: Burst) -> None:
-        """These are the last clicks in the mail."""
-        self.bursts[key] = burst
-        self.dirty.add((Part.CLICKS, key))
+            self.put_suppression(Suppression("", now, reason, soft))
 
     def track(self, *, on: bool) -> None:
         """Whether what it opens and clicks is recorded from now on."""
@@ -491,17 +426,12 @@ class Lead:
             self.dirty.add(ROW)
             self.events.append(events.TrackingChanged(on))
 
-    def retract_click(self, mail: Mail) -> Mail:
-        """It turned out to be a machine that clicked."""
-        first = mail.machine_clicked_at or mail.clicked_at
-        return self._put_mail(replace(mail, clicked_at=None, machine_clicked_at=first))
-
     def suppress(self, reason: SuppressionReason, details: str, now: datetime) -> None:
         """Mail it no more. A stronger reason replaces a weaker one."""
         known = self.suppression.reason
         if known and STRENGTH.index(SuppressionReason(known)) <= STRENGTH.index(reason):
             return
-        self._put_suppression(Suppression(reason, now, details, self.suppression.soft_bounces))
+        self.put_suppression(Suppression(reason, now, details, self.suppression.soft_bounces))
         self.blacklisted = True
         self.dirty.add(ROW)
         self.events.append(events.LeadSuppressed(reason))
@@ -516,19 +446,15 @@ class Lead:
         """It may be mailed again."""
         if self.suppression.reason:
             self.events.append(events.SuppressionLifted(self.suppression.reason))
-            self._put_suppression(Suppression("", now))
+            self.put_suppression(Suppression("", now))
             self.blacklisted = False
             self.dirty.add(ROW)
 
-    def _put_suppression(self, suppression: Suppression) -> None:
+    def put_suppression(self, suppression: Suppression) -> None:
         self.suppression = suppression
         self.dirty.add((Part.SUPPRESSION, 0))
 
-    def doubt(self, mail: Mail, reason: str) -> None:
-        """Nobody can tell whether it was taken."""
-        self._put_mail(replace(mail, state=MailState.IN_DOUBT, next_at=None, reply=reason, trouble_since=None))
-
-    def _put_mail(self, mail: Mail) -> Mail:
+    def put_mail(self, mail: Mail) -> Mail:
         self.mails[mail.key] = mail
         self.dirty.add((Part.MAILS, mail.key))
         return mail

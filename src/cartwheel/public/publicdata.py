@@ -6,9 +6,9 @@ from datetime import datetime
 from typing import Any
 
 from cartwheel.accounts import Account, MailingList, Sequence
-from cartwheel.data import leadstore, mailstore
+from cartwheel.data import leadfeed, mailstore
 from cartwheel.data.db import Database
-from cartwheel.data.leadstore import Happened
+from cartwheel.data.leadfeed import Happened
 from cartwheel.leads.events import Names
 from cartwheel.leads.lead import Lead
 from cartwheel.leads.leadparts import Grant
@@ -26,8 +26,8 @@ def as_json(database: Database, lead: Lead, account: Account) -> bytes:
     key = (lead.account_id, lead.id)
     with database.read() as connection:
         mails = mailstore.mails_of(connection, key)
-        feed = leadstore.feed(connection, key, None)
-        grants = leadstore.ledger(connection, key)
+        feed = leadfeed.feed(connection, key, None)
+        grants = leadfeed.ledger(connection, key)
     data = {
         "from": account.name,
         "address": account.mail.address,

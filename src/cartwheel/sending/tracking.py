@@ -18,7 +18,7 @@ from cartwheel.data.db import Database
 from cartwheel.data.flowstore import Flows
 from cartwheel.data.leadstore import LeadKey
 from cartwheel.errors import LeadNotFound, Overloaded, Unavailable
-from cartwheel.leads import clicks
+from cartwheel.leads import clicks, mailing
 from cartwheel.leads.lead import Lead
 from cartwheel.leads.leadparts import Part, Parts, RunStatus, SuppressionReason
 from cartwheel.leads.mails import Mail, MailState
@@ -85,7 +85,7 @@ class OpenWork(OneLead):
         lead = self.lead(desk)
         mail = lead.mails.get(self._mail_key)
         if mail is not None and lead.deleted_at is None and not lead.untracked:
-            lead.opened(mail, self._at, by_machine=is_machine(self._user_agent, self._at, _sent(mail)))
+            mailing.opened(lead, mail, self._at, by_machine=is_machine(self._user_agent, self._at, _sent(mail)))
 
 
 class ClickWork(OneLead):
@@ -361,7 +361,7 @@ class BounceWork(OneLead):
             lead.complain(report.diagnostic, now)
         elif report.kind in _FAILURES and mail.state in _TAKEN:  # who reports it twice has said it once
             reason = one_line(f"{report.status} {report.diagnostic}") or "it came back"
-            lead.came_back(mail, reason)
+            mailing.came_back(lead, mail, reason)
             if report.kind is not Kind.BLOCKED:
                 most_soft = desk.account(lead.account_id).mail.soft_bounces
                 address = mail.address or lead.email

@@ -15,6 +15,7 @@ from msgspec.structs import replace
 from cartwheel.accounts import Account, name_key
 from cartwheel.emails import EmailNotValid, read_email
 from cartwheel.errors import DomainError
+from cartwheel.leads import mailing
 from cartwheel.leads.events import (
     Event,
     MailNotSent,
@@ -27,7 +28,7 @@ from cartwheel.leads.events import (
 from cartwheel.leads.lead import Lead
 from cartwheel.leads.leadparts import Consent, Enrolment, Entry, Gdpr, RunStatus, Source
 from cartwheel.leads.mails import Mail, MailState
-from cartwheel.mail.composing import SENDER_MISSING, content_of, doubts, values_of
+from cartwheel.mail.composing import SENDER_MISSING, content_of, doubts, gaps, values_of
 from cartwheel.mail.merge import BadContent
 from cartwheel.mail.render import CompiledMail, Filled, compile_mail
 from cartwheel.sending.handover import why_not_mailed
@@ -364,7 +365,7 @@ class Simulation:
         except BadContent as error:
             self._tell_fate(place, What.NO_MAIL, f"it cannot be made: {error}")
             return
-        lead.accepted(lead.hand_over(mail, "simulation", until=self.now), "", self.now)
+        mailing.accepted(lead, mailing.hand_over(lead, mail, "simulation", until=self.now), "", self.now)
         if place is None:
             return
         self.story.notes += doubted

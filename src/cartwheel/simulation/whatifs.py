@@ -8,6 +8,7 @@ from zoneinfo import ZoneInfo
 
 from cartwheel.accounts import Account
 from cartwheel.errors import CartwheelError, DomainError
+from cartwheel.leads import mailing
 from cartwheel.leads.lead import Lead
 from cartwheel.leads.leadparts import PROFILE_FIELDS, CustomValue
 from cartwheel.sequences import schedule
@@ -70,8 +71,8 @@ def read(text: str) -> WhatIf:
 def act(what_if: WhatIf, lead: Lead, account: Account, sequence_id: int, mail_key: int, now: datetime) -> None:
     """Raises `BadWhatIf` when the account does not have what it speaks of."""
     if what_if.of_mail:
-        see = lead.clicked if what_if.kind == "clicked" else lead.opened
-        see(lead.mails[mail_key], now, by_machine=False)
+        see = mailing.clicked if what_if.kind == "clicked" else mailing.opened
+        see(lead, lead.mails[mail_key], now, by_machine=False)
         return
     try:
         _ACTS[what_if.kind](lead, account, what_if.name, sequence_id, now)

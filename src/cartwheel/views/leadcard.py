@@ -9,10 +9,11 @@ from typing import Any, NamedTuple
 
 from cartwheel import times
 from cartwheel.accounts import Account, CustomField
-from cartwheel.data import leadstore
+from cartwheel.data import leadfeed, leadstore
 from cartwheel.data.catalog import Catalog
 from cartwheel.data.db import Database
-from cartwheel.data.leadstore import Happened, LeadKey, Wanted
+from cartwheel.data.leadfeed import Happened
+from cartwheel.data.leadstore import LeadKey, Wanted
 from cartwheel.emails import EmailNotValid, read_email
 from cartwheel.errors import LeadNotFound, NoSuchName
 from cartwheel.leads.events import told_origin
@@ -148,7 +149,7 @@ async def read_card(
 
 def _read_history(database: Database, key: LeadKey, most_events: int) -> tuple[list[Grant], list[Happened]]:
     with database.read() as connection:
-        return leadstore.ledger(connection, key), leadstore.feed(connection, key, most_events)
+        return leadfeed.ledger(connection, key), leadfeed.feed(connection, key, most_events)
 
 
 def _entry(happened: Happened, account: Account, catalog: Catalog) -> Entry:

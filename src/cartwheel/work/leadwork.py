@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from cartwheel.data.leadstore import LeadKey, Wanted
 from cartwheel.errors import LeadNotFound, NotInDoubt
-from cartwheel.leads import clicks
+from cartwheel.leads import clicks, mailing
 from cartwheel.leads.erasing import erase
 from cartwheel.leads.lead import Lead
 from cartwheel.leads.leadparts import ERASED, Part, Parts, SuppressionReason
@@ -108,7 +108,7 @@ class DoubtWork(OneLead):
         if lead.erased:
             lead.not_sent(mail, MailState.FAILED, ERASED)
         elif self._again:
-            lead.try_later(mail, desk.now, self._reason)
+            mailing.try_later(lead, mail, desk.now, self._reason)
         else:
             lead.not_sent(mail, MailState.FAILED, self._reason)
         return lead.mails[mail.key]
