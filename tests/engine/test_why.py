@@ -186,7 +186,7 @@ def test_who_was_not_let_in_again_knows_why() -> None:
     case = Case({**MAIL, "delay": "1 day"})
     case.lead.unenrol(1, NOON)
     case.happened(SequenceRefused(1, "1", "so it is"), NOON - DAY)
-    assert len(case.told(About.SEQUENCE)) == 2
+    assert not any("not let in" in text for text in case.told(About.SEQUENCE))
     case.happened(SequenceRefused(1, "1", "so it is"), NOON + DAY)
     assert case.told(About.SEQUENCE)[2] == (
         "It was not let in again on Tue 2026-03-03 13:00, by App Website: so it is."
@@ -352,7 +352,7 @@ HELPS: dict[str, tuple[Case, Callable[[Case], object], str]] = {
     "no consent": (
         Case(account=replace(ACCOUNT, gdpr=True)),
         lambda _: None,
-        "A call that sets `gdpr_lead_communications` to 1 says that it has agreed.",
+        "If it has, and you can prove it: `cartwheel lead agree ada@shop.example`.",
     ),
     "test mode": (
         Case(),

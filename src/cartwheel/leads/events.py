@@ -343,4 +343,13 @@ class TrackingChanged(Event, frozen=True):
         return f"What is opened and clicked is {'recorded again' if self.on else 'not recorded any more'}"
 
 
+class ConsentChanged(Event, frozen=True):
+    """The lead has agreed to commercial mail, or takes that back."""
+
+    agreed: bool
+
+    def told(self, _names: Names) -> str:
+        return f"{'Agreed' if self.agreed else 'Does not agree any more'} to commercial mail"
+
+
 KINDS: dict[str, type[Event]] = {event.kind: event for event in Event.__subclasses__()}

@@ -426,6 +426,15 @@ class Lead:
             self.dirty.add(ROW)
             self.events.append(events.TrackingChanged(on))
 
+    def agree(self, now: datetime, *, agreed: bool) -> None:
+        """Whether it agrees to commercial mail, as somebody says who can prove it."""
+        if self.consent.communications is agreed:
+            return
+        status = Gdpr.ACCEPTED if agreed else Gdpr.NOT_ACCEPTED
+        self.consent = Consent(status, now, self.consent.ip, agreed)
+        self.dirty.add(ROW)
+        self.events.append(events.ConsentChanged(agreed))
+
     def suppress(self, reason: SuppressionReason, details: str, now: datetime) -> None:
         """Mail it no more. A stronger reason replaces a weaker one."""
         known = self.suppression.reason

@@ -145,7 +145,7 @@ def _of_lead(known: Known) -> Iterator[Fact]:
         status = lead.consent.status.name.lower().replace("_", " ")
         text = f"It has not agreed to commercial mail (consent: {status}), and the account is under the GDPR."
         yield Fact(About.LEAD, text, stops=True)
-        yield Fact(About.LEAD, "A call that sets `gdpr_lead_communications` to 1 says that it has agreed.")
+        yield Fact(About.LEAD, f"If it has, and you can prove it: {telling.command('lead', 'agree', lead.email)}.")
     if lead.test:
         text = "An App in test mode made it: its mails go to the test mailbox, and to nobody."
         yield Fact(About.LEAD, text, stops=True)
@@ -225,6 +225,8 @@ def _helps(known: Known, sequence: accounts.Sequence, run: Enrolment) -> Iterato
         entry = sequence.entry
         if not entry.again:
             yield "It cannot be started again: the sequence takes each lead once (`again = false` in its entry)."
+        elif run.left_by_lead:
+            yield "It left by itself: a call can start it again, a step of a sequence does not."
         elif entry.most:
             yield f"It can be started again, {entry.most} times in {entry.days} days at the most."
         else:

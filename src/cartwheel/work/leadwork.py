@@ -114,6 +114,17 @@ class DoubtWork(OneLead):
         return lead.mails[mail.key]
 
 
+class ConsentWork(OneLead):
+    """An owner, who can prove it, says that a lead agrees to commercial mail, or does not any more."""
+
+    def __init__(self, key: LeadKey, *, agreed: bool, origin: str) -> None:
+        super().__init__(key, Part.PROFILE, origin)
+        self._agreed = agreed
+
+    def decide(self, desk: Desk) -> None:
+        self.lead(desk).agree(desk.now, agreed=self._agreed)
+
+
 class SuppressionWork(OneLead):
     """An owner says that a lead is not to be mailed, or that it may be mailed again."""
 
