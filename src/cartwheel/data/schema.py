@@ -264,8 +264,8 @@ enrolments = _table(
     _text("earlier"),
     _number("left_run"),
     _flag("held"),
-    _number("mails_due"),
     _flag("left_by_lead"),
+    _number("mails_due"),
     Index(
         "enrolments_latest",
         "account_id",
