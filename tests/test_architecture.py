@@ -24,7 +24,7 @@ data | data          | mailbox ratelimits doctor
 edge | process       | observe orphans collector loops
 edge | work          | batches leadwork moveplans runwork engine housekeeping
 edge | bounces       | bouncebox
-edge | sending       | conversations smtp servers sendlimits sender tracking bouncereader
+edge | sending       | conversations smtp servers sendlimits posts carriers sender tracking bouncereader
 edge | api           | bodies wire registry commands credentials gate calls dispatch
 edge | accountfiles  | sequencefile accountrows accountfile accountexport
 edge | views         | terminal

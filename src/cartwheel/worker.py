@@ -28,7 +28,8 @@ from cartwheel.mail.composing import Composer
 from cartwheel.process import collector, observe, orphans
 from cartwheel.process.loops import Loop
 from cartwheel.sending.bouncereader import BounceReader
-from cartwheel.sending.sender import Posts, Sender
+from cartwheel.sending.posts import Posts
+from cartwheel.sending.sender import Sender
 from cartwheel.sending.servers import Post, Servers
 from cartwheel.work.batches import Batches
 from cartwheel.work.engine import Engine
@@ -77,7 +78,7 @@ class Worker:
     async def stop(self) -> None:
         """Begin nothing more, let the mails that are on the wire arrive, and store what became of all."""
         await asyncio.gather(*(loop.stop() for loop in self._loops))
-        self.posts.stop()
+        self.sender.stop()
         await self.sender.finish()
         await self.batches.stop()
         await self.posts.close()

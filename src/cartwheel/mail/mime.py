@@ -134,8 +134,8 @@ def quoted(text: str) -> bytes:
     if not text:
         return b""
     is_plain = text.isascii() and text.isprintable() and text[0] != "."
-    if is_plain and len(text) + 2 * text.count("=") <= _LONGEST_PIECE:
-        return f"{text.replace('=', '=3D')}=\r\n".encode()
+    if is_plain and len(text) <= _LONGEST_PIECE and "=" not in text:
+        return f"{text}=\r\n".encode()
     encoded = b2a_qp(text.encode(), istext=True)
     if not encoded.endswith(b"\n"):
         if len(encoded) - encoded.rfind(b"\n") - 1 > _LONGEST_PIECE:

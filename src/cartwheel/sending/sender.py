@@ -6,11 +6,11 @@ its way. Who dies after that leaves it handed over; when its time is up, it is i
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, TypeVar
+from typing import Any
 
 from cartwheel.accounts import Account, DoubtPolicy
 from cartwheel.data import mailbox, mailstore, schema
@@ -24,12 +24,14 @@ from cartwheel.errors import Overloaded, Unavailable
 from cartwheel.leads.lead import Lead
 from cartwheel.leads.leadparts import Part
 from cartwheel.leads.mails import Mail, MailState
-from cartwheel.mail.composing import Composer, Unsendable, read_sender
+from cartwheel.mail.composing import Composer, Unsendable
 from cartwheel.mail.replies import Fate, Outcome, Phase
 from cartwheel.mail.smtpurl import Server
 from cartwheel.process import observe
+from cartwheel.sending.carriers import Carriers, Gathering
+from cartwheel.sending.posts import Posts
 from cartwheel.sending.sendlimits import USED, Limit, SendLimits, limits_of
-from cartwheel.sending.servers import Post, Servers
+from cartwheel.sending.servers import Post
 from cartwheel.sequences.flows import Flow
 from cartwheel.sequences.steps import EmailStep
 from cartwheel.times import to_micros
@@ -37,8 +39,6 @@ from cartwheel.work.batches import Batches, Desk, Work
 from cartwheel.work.leadwork import OneLead
 
 log = logging.getLogger(__name__)
-
-T = TypeVar("T")
 
 MOST_AT_ONCE = 100
 """Mails in one transaction."""
@@ -77,12 +77,13 @@ class Letter:
     lead: Lead
     mail: Mail
     step: EmailStep
+    post: Post
 
 
 class HandOverWork(OneLead):
     """Decide about one mail that is due, and take it."""
 
-    def __init__(self, key: LeadKey, mail_key: int, flow: Flow | None, posts: "Posts", limits: SendLimits) -> None:
+    def __init__(self, key: LeadKey, mail_key: int, flow: Flow | None, posts: Posts, limits: SendLimits) -> None:
         super().__init__(key, Part.QUEUE | Part.PROFILE | Part.SEQUENCES | Part.SUPPRESSION, "sequence")
         self.mail_key = mail_key
         self._flow = flow
@@ -136,7 +137,7 @@ class HandOverWork(OneLead):
             return None
         for row in turn.used:
             desk.put(USED, row)
-        return Letter(account, lead, lead.hand_over(mail, post.name, until=now + lease(post.server)), step)
+        return Letter(account, lead, lead.hand_over(mail, post.name, until=now + lease(post.server)), step, post)
 
     def step(self, box: str) -> EmailStep | None:
         step = self._flow.by_box.get(box) if self._flow else None
@@ -180,11 +181,16 @@ class SettleWork(OneLead):
         lead = letter.lead
         parts = Part.MAILS | Part.PROFILE if of_all_mails else Part.QUEUE
         super().__init__((lead.account_id, lead.id), parts | Part.SUPPRESSION, "sequence")
+        self.letter = letter
         self._mail = letter.mail
         self._outcome = outcome
         self._next_try = next_try
         self._kept = kept
         self._of_all_mails = of_all_mails
+
+    def of_all(self) -> "SettleWork":
+        """The same, with all mails of the lead before it."""
+        return SettleWork(self.letter, self._outcome, self._next_try, self._kept, of_all_mails=True)
 
     def decide(self, desk: Desk) -> bool:
         """False when the mail has left the queue meanwhile, so that it has to be looked for among all."""
@@ -290,40 +296,6 @@ def _told(letter: Letter, outcome: Outcome) -> dict[str, object]:
     }
 
 
-class Posts:
-    """Where mails go: the mail servers, and the test mailbox for leads of test-mode Apps, or for all."""
-
-    def __init__(self, servers: Servers | None, mailbox: Post) -> None:
-        self._servers = servers
-        self.mailbox = mailbox
-
-    def for_mail(self, sender: str, *, test: bool) -> Post:
-        """Where a mail from `sender` goes; `test` for a lead of a test-mode App. Raises `Unsendable`."""
-        if test or self._servers is None:
-            return self.mailbox
-        return self._servers.for_sender(read_sender(sender)[1] if sender else "")
-
-    def named(self, name: str) -> Post | None:
-        return self.mailbox if name == self.mailbox.name or self._servers is None else self._servers.named(name)
-
-    @property
-    def have_limits(self) -> bool:
-        return self._servers is not None and any(limits_of(post.server, "") for post in self._servers)
-
-    def __iter__(self) -> Iterator[Post]:
-        yield self.mailbox
-        yield from self._servers or ()
-
-    def stop(self) -> None:
-        """Begin nothing more: only mails that are on the wire go on."""
-        for post in self:
-            post.stop()
-
-    async def close(self) -> None:
-        if self._servers is not None:
-            await self._servers.close()
-
-
 class Sender:
     """One for a process."""
 
@@ -348,20 +320,27 @@ class Sender:
         self._limits = SendLimits()
         self._released_at_version = -1
         self._lines = observe.LineLog("cartwheel.mails", "mail")
-        self._under_way: set[asyncio.Task[Any]] = set()
+        self._handing_over: asyncio.Task[bool] | None = None
+        self._carriers: dict[str, Carriers[Letter]] = {}
+        self._settling = Gathering(self._store)
+        self._room = asyncio.Event()
+        """Set when a server has no longer enough under way."""
 
     async def round(self) -> bool:
         """Hand over what is due, but not to servers that have enough under way; true if there may be more."""
         await self._make_room()
         # A round may be broken off, but not between storing that mails are on their way and sending them.
-        return await asyncio.shield(self._begin(self._hand_over()))
+        self._handing_over = asyncio.create_task(self._hand_over())
+        return await asyncio.shield(self._handing_over)
 
     async def _make_room(self) -> None:
         """Wait for servers that are busy, but only for a moment: who still is must not hold up the others."""
         loop = asyncio.get_running_loop()
         end = loop.time() + PATIENCE_S
         while any(post.is_full and not post.passed_by for post in self._posts) and loop.time() < end:
-            await asyncio.wait(self._under_way, return_when=asyncio.FIRST_COMPLETED, timeout=end - loop.time())
+            self._room.clear()
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._room.wait(), end - loop.time())
         for post in self._posts:
             post.passed_by = post.is_full
 
@@ -383,28 +362,33 @@ class Sender:
             self._released_at_version = known.version
         return False
 
-    def _begin(self, what: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
-        task = asyncio.create_task(what)
-        self._under_way.add(task)
-        task.add_done_callback(self._under_way.discard)
-        return task
-
     def _begin_sending(self, letter: Letter) -> None:
-        post = self._posts.named(letter.mail.server)
-        task = self._begin(self._send(letter, post))
-        if post is not None:
-            taken = post
-            taken.under_way += 1
+        post = letter.post
+        post.under_way += 1
+        carriers = self._carriers.get(post.name)
+        if carriers is None:
+            most = post.server.connections
+            carriers = self._carriers[post.name] = Carriers(self._carry, most, self._settle_if_idle)
+        carriers.put(letter)
 
-            def done(_: asyncio.Task[None]) -> None:
-                taken.under_way -= 1
+    def _settle_if_idle(self) -> None:
+        """While somebody is on the way, his mail is waited for."""
+        if not any(carriers.at_work for carriers in self._carriers.values()):
+            self._settling.hurry()
 
-            task.add_done_callback(done)
+    def stop(self) -> None:
+        """Begin nothing more: only mails that are on the wire go on."""
+        self._posts.stop()
+        for carriers in self._carriers.values():
+            carriers.disband()
 
     async def finish(self) -> None:
         """Wait for the mails that are under way."""
-        while self._under_way:
-            await asyncio.wait(self._under_way)
+        if self._handing_over is not None:
+            await asyncio.wait([self._handing_over])
+        for carriers in self._carriers.values():
+            await carriers.finish()
+        await self._settling.finish()
         self._lines.flush()
 
     async def _find(self, lane: Lane, now: datetime) -> Sequence[HandOverWork]:
@@ -436,12 +420,17 @@ class Sender:
         assert isinstance(work, HandOverWork)
         await self._batches.submit(PutOffWork(work.key, work.mail_key, _why_not_made(trouble)))
 
-    async def _send(self, letter: Letter, post: Post | None) -> None:
-        """A handed over mail goes out, and what became of it is stored, however long the database is away."""
-        if post is None:
-            trouble = Outcome(Fate.SERVER_TROUBLE, Phase.CHECK, f"{letter.mail.server} is no longer in the settings")
-            await self._settle(letter, trouble, lambda now: now)
-            return
+    async def _carry(self, letter: Letter) -> None:
+        post = letter.post
+        try:
+            await self._send(letter, post)
+        finally:
+            post.under_way -= 1
+            if not post.is_full:
+                self._room.set()
+
+    async def _send(self, letter: Letter, post: Post) -> None:
+        """A handed over mail goes out."""
         try:
             outgoing = self._composer.compose(
                 letter.account,
@@ -454,27 +443,38 @@ class Sender:
             )
         except Exception as trouble_:  # whatever it is, the mail is certainly not sent
             outcome = Outcome(Fate.SERVER_TROUBLE, Phase.CHECK, _why_not_made(trouble_))
-            await self._settle(letter, outcome, lambda now: now + SEES_TO_IT)
+            self._settle(letter, outcome, lambda now: now + SEES_TO_IT)
             return
         outcome = await post.send(outgoing, until=letter.mail.next_at or self._clock())
         kept = None
         if post is self._posts.mailbox:
             kept = mailbox.row_of(letter.account.id, letter.lead.id, letter.mail, outgoing, self._clock())
-        await self._settle(letter, outcome, lambda now: _next_try(post, outcome, now), kept)
+        self._settle(letter, outcome, lambda now: _next_try(post, outcome, now), kept)
 
-    async def _settle(
+    def _settle(
         self, letter: Letter, outcome: Outcome, next_try: Callable[[datetime], datetime], kept: Row | None = None
     ) -> None:
         if log.isEnabledFor(logging.INFO):
             self._lines.write(_told(letter, outcome))
         of_all_mails = outcome.fate is not Fate.ACCEPTED  # which may be long, and mostly one waits alone
-        while not await self._store(SettleWork(letter, outcome, next_try, kept, of_all_mails=of_all_mails)):
-            of_all_mails = True
+        self._settling.put(SettleWork(letter, outcome, next_try, kept, of_all_mails=of_all_mails))
 
-    async def _store(self, work: SettleWork) -> bool:
-        while True:
-            try:
-                return await self._batches.submit(work)
-            except (Unavailable, Overloaded) as trouble:
-                log.warning("what became of a mail waits to be stored: %s", trouble)
+    async def _store(self, group: Sequence[SettleWork]) -> None:
+        """What became of these is stored, however long the database is away."""
+        waiting = list(group)
+        while waiting:
+            results = await self._batches.submit_all(waiting)
+            again: list[SettleWork] = []
+            trouble: Exception | None = None
+            for work, result in zip(waiting, results, strict=True):
+                if isinstance(result, Unavailable | Overloaded):
+                    again.append(work)
+                    trouble = result
+                elif result is False:
+                    again.append(work.of_all())
+                elif isinstance(result, Exception):
+                    log.error("what became of a mail could not be stored", exc_info=result)
+            waiting = again
+            if trouble is not None:
+                log.warning("what became of %s mails waits to be stored: %s", len(waiting), trouble)
                 await asyncio.sleep(1)
