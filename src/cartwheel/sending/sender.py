@@ -52,6 +52,9 @@ PATIENCE_S = 1.0
 PAUSES = tuple(timedelta(minutes=minutes) for minutes in (5, 15, 60, 120, 240, 480, 720))
 """After a temporary refusal; the last one again and again."""
 
+BEHIND = timedelta(milliseconds=1)
+"""So much later than those that were not touched a mail comes that was tried: the next trial is another's."""
+
 GIVEN_UP_AFTER = timedelta(days=4)
 
 SEES_TO_IT = timedelta(hours=1)
@@ -279,7 +282,10 @@ def _why_not_made(trouble: Exception) -> str:
 
 def _next_try(post: Post, outcome: Outcome, now: datetime) -> datetime:
     """After trouble with the server: when it may be used again; if by then it can be, a mail that was not touched at once."""
-    return post.open_until(now) or (now if outcome.phase is Phase.CHECK else now + PAUSES[0])
+    closed_until = post.open_until(now)
+    if outcome.phase is Phase.CHECK:
+        return closed_until or now
+    return closed_until + BEHIND if closed_until else now + PAUSES[0]
 
 
 def _told(letter: Letter, outcome: Outcome) -> dict[str, object]:
@@ -476,5 +482,5 @@ class Sender:
                     log.error("what became of a mail could not be stored", exc_info=result)
             waiting = again
             if trouble is not None:
-                log.warning("what became of %s mails waits to be stored: %s", len(waiting), trouble)
+                log.warning("what became of mails waits to be stored (%s): %s", len(waiting), trouble)
                 await asyncio.sleep(1)
