@@ -25,6 +25,7 @@ from cartwheel.leads.lead import Lead
 from cartwheel.leads.leadparts import Part
 from cartwheel.leads.mails import Mail, MailState
 from cartwheel.mail.composing import Composer, Unsendable
+from cartwheel.mail.outgoing import Outgoing
 from cartwheel.mail.replies import Fate, Outcome, Phase
 from cartwheel.mail.smtpurl import Server
 from cartwheel.process import observe
@@ -327,7 +328,7 @@ class Sender:
         self._released_at_version = -1
         self._lines = observe.LineLog("cartwheel.mails", "mail")
         self._handing_over: asyncio.Task[bool] | None = None
-        self._carriers: dict[str, Carriers[Letter]] = {}
+        self._carriers: dict[str, Carriers[tuple[Letter, Outgoing]]] = {}
         self._settling = Gathering(self._store)
         self._room = asyncio.Event()
         """Set when a server has no longer enough under way."""
@@ -354,7 +355,7 @@ class Sender:
         handed = await self._batches.sweep(self._find)
         for _, result in handed:
             if isinstance(result, Letter):
-                self._begin_sending(result)
+                await self._begin_sending(result)
         for work, result in handed:
             if isinstance(result, Exception):
                 await self._put_off(work, result)
@@ -368,14 +369,21 @@ class Sender:
             self._released_at_version = known.version
         return False
 
-    def _begin_sending(self, letter: Letter) -> None:
+    async def _begin_sending(self, letter: Letter) -> None:
+        """Those handed over together are made one after the other, which is half as dear as one between two sendings."""
+        try:
+            outgoing = await self._made(letter)
+        except Exception as trouble:  # whatever it is, the mail is certainly not sent
+            outcome = Outcome(Fate.SERVER_TROUBLE, Phase.CHECK, _why_not_made(trouble))
+            self._settle(letter, outcome, lambda now: now + SEES_TO_IT)
+            return
         post = letter.post
         post.under_way += 1
         carriers = self._carriers.get(post.name)
         if carriers is None:
             most = post.server.connections
             carriers = self._carriers[post.name] = Carriers(self._carry, most, self._settle_if_idle)
-        carriers.put(letter)
+        carriers.put((letter, outgoing))
 
     def _settle_if_idle(self) -> None:
         """While somebody is on the way, his mail is waited for."""
@@ -426,31 +434,28 @@ class Sender:
         assert isinstance(work, HandOverWork)
         await self._batches.submit(PutOffWork(work.key, work.mail_key, _why_not_made(trouble)))
 
-    async def _carry(self, letter: Letter) -> None:
+    async def _made(self, letter: Letter) -> Outgoing:
+        return self._composer.compose(
+            letter.account,
+            letter.lead,
+            letter.mail,
+            letter.step,
+            now=self._clock(),
+            signers=await self._keys.of(letter.account.id, self._batches.catalog.version),
+            nobody_outside=letter.post is self._posts.mailbox,
+        )
+
+    async def _carry(self, parcel: tuple[Letter, Outgoing]) -> None:
+        letter, outgoing = parcel
         post = letter.post
         try:
-            await self._send(letter, post)
+            await self._send(letter, outgoing, post)
         finally:
             post.under_way -= 1
             if not post.is_full:
                 self._room.set()
 
-    async def _send(self, letter: Letter, post: Post) -> None:
-        """A handed over mail goes out."""
-        try:
-            outgoing = self._composer.compose(
-                letter.account,
-                letter.lead,
-                letter.mail,
-                letter.step,
-                now=self._clock(),
-                signers=await self._keys.of(letter.account.id, self._batches.catalog.version),
-                nobody_outside=post is self._posts.mailbox,
-            )
-        except Exception as trouble_:  # whatever it is, the mail is certainly not sent
-            outcome = Outcome(Fate.SERVER_TROUBLE, Phase.CHECK, _why_not_made(trouble_))
-            self._settle(letter, outcome, lambda now: now + SEES_TO_IT)
-            return
+    async def _send(self, letter: Letter, outgoing: Outgoing, post: Post) -> None:
         outcome = await post.send(outgoing, until=letter.mail.next_at or self._clock())
         kept = None
         if post is self._posts.mailbox:
