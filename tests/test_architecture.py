@@ -24,7 +24,7 @@ data | data          | mailbox ratelimits doctor
 edge | process       | observe orphans collector loops
 edge | work          | batches changes leadwork mailwork moveplans runwork engine housekeeping
 edge | bounces       | bouncebox
-edge | sending       | conversations smtp servers sendlimits posts settling handover sender tracking bouncereader
+edge | sending       | conversations smtp servers sendlimits posts settling handover carriers sender tracking bouncereader
 edge | api           | bodies wire registry commands credentials gate calls dispatch
 edge | accountfiles  | fileparts sequencefile accountrows accountfile accountexport
 edge | views         | terminal
