@@ -89,7 +89,7 @@ class Group:
         self._event(lead_id, "lead_created", '{"source":"api"}')
         self._tag(lead_id, random.randint(1, len(fill.TAGS)))
         list_id = random.randint(1, len(fill.LISTS))
-        self.rows["lead_lists"].append((ACCOUNT, lead_id, list_id, self.now, None))
+        self.rows["lead_lists"].append((ACCOUNT, lead_id, list_id, self.now, None, False))
         self._event(lead_id, "list_joined", f'{{"list_id":{list_id}}}')
 
     def _tag(self, lead_id: int, tag_id: int) -> None:

@@ -105,6 +105,9 @@ def enrol(database: Database, first: int, last: int, *, step: str, due_at: int |
 def queue_mails(database: Database, first: int, last: int) -> None:
     """A mail of the first step that is due, for each of these leads, which `enrol` was called for."""
     now = time.time_ns() // 1000
+    runs = schema.enrolments
+    with database.write() as connection:
+        connection.execute(sa.update(runs).where(runs.c.lead_id.between(first, last)).values(mails_due=1))
     values = {"run": sa.literal_column("leads.id"), "sequence_id": 1, "version": 1, "box": "1", "state": "queued"}
     _insert(database, schema.mails, first, last, {**values, "queued_at": now, "next_at": now})
 
