@@ -52,6 +52,14 @@ def within(address: Address | None, networks: Iterable[Network]) -> bool:
     )
 
 
+def is_this_machine(host: str) -> bool:
+    """Whether a host of a URL is the machine that asks: what is said to it crosses no network."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
 def allowed(address: Address | None, networks: tuple[Network, ...] | None) -> bool:
     """Whether an allow-list lets the address in; an empty list lets everybody in."""
     return networks is not None and (not networks or within(address, networks))

@@ -2,10 +2,10 @@
 
 import re
 from dataclasses import dataclass, field
-from ipaddress import ip_address
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from cartwheel.errors import BadSetting
+from cartwheel.network import is_this_machine
 
 _DEFAULT_PORTS = {"imap": 143, "imaps": 993}
 _HOST = re.compile(r"[A-Za-z0-9_.:%-]+")
@@ -38,10 +38,7 @@ class Box:
 
     @property
     def is_here(self) -> bool:
-        try:
-            return ip_address(self.host).is_loopback
-        except ValueError:
-            return self.host == "localhost"
+        return is_this_machine(self.host)
 
 
 def parse(url: str) -> Box:

@@ -6,11 +6,11 @@ from dataclasses import dataclass, field, fields
 from datetime import timedelta
 from enum import StrEnum
 from functools import cached_property
-from ipaddress import ip_address
 from typing import Any, TypeVar
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from cartwheel.errors import BadSetting
+from cartwheel.network import is_this_machine
 from cartwheel.readers import number, yes
 
 T = TypeVar("T")
@@ -140,14 +140,7 @@ def _read_options(query: str) -> dict[str, Any]:
 
 def _default_tls(host: str, *, has_password: bool) -> Tls:
     """A password crosses a network in the clear only for whom says so (`tls=off`)."""
-    return Tls.REQUIRED if has_password and not _is_this_machine(host) else Tls.AUTO
-
-
-def _is_this_machine(host: str) -> bool:
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
+    return Tls.REQUIRED if has_password and not is_this_machine(host) else Tls.AUTO
 
 
 @dataclass(frozen=True)
