@@ -13,6 +13,8 @@ from cartwheel.api import credentials
 from commandline import Cartwheel
 from harness import Api, Server, new_api
 
+pytest_plugins = ["mailfixtures"]
+
 ENGINES = ("sqlite", "postgresql")
 
 
@@ -70,11 +72,22 @@ def running_server(engine: str, databases: Databases) -> Iterator[Server]:
 
 
 @pytest.fixture
-def server(running_server: Server) -> Server:
-    """The engine's server, at the tests' time, and bearing nobody a grudge."""
-    running_server.clock.reset()
-    running_server.forgive()
-    return running_server
+def own_server(engine: str, databases: Databases) -> Iterator[Server]:
+    running = Server(databases.new(engine))
+    yield running
+    running.stop()
+
+
+@pytest.fixture
+def server(request: pytest.FixtureRequest, engine: str) -> Server:  # noqa: ARG001 - so that there are tests for each
+    """The engine's server, at the tests' time, and bearing nobody a grudge; with the mark `own_server` one of its own."""
+    if request.node.get_closest_marker("own_server"):
+        own: Server = request.getfixturevalue("own_server")
+        return own
+    shared: Server = request.getfixturevalue("running_server")
+    shared.clock.reset()
+    shared.forgive()
+    return shared
 
 
 @pytest.fixture

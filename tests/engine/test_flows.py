@@ -7,7 +7,7 @@ event, every mail of the ledger, each at its moment.
 import json
 import os
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from itertools import count, cycle
@@ -31,7 +31,6 @@ from cartwheel.times import from_micros, to_micros
 from cartwheel.work.batches import Work
 from cartwheel.work.housekeeping import Housekeeping
 from cartwheel.work.leadwork import ClicksWork, DeletionWork
-from conftest import Databases
 from harness import API_PASSWORD, Api, Server
 
 HISTORIES = int(os.environ.get("FLOW_HISTORIES", "0"))
@@ -323,12 +322,7 @@ def as_told(world: World) -> tuple[Any, ...]:
     return runs, mails, list(world.feed)
 
 
-@pytest.fixture
-def server(engine: str, databases: Databases) -> Iterator[Server]:
-    """One of its own: the offices take everybody along who is due."""
-    running = Server(databases.new(engine))
-    yield running
-    running.stop()
+pytestmark = pytest.mark.own_server
 
 
 def test_no_step_is_taken_early_twice_or_never(

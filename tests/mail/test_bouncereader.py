@@ -46,12 +46,6 @@ def shop(server: Server) -> Api:
 
 
 @pytest.fixture
-def sink() -> Iterator[Sink]:
-    with Sink() as running:
-        yield running
-
-
-@pytest.fixture
 def box() -> Iterator[ImapServer]:
     with in_a_thread(ImapServer()) as running:
         yield running

@@ -15,7 +15,6 @@ from cartwheel import times
 from cartwheel.data import schema
 from cartwheel.leads.mails import MailState
 from commandline import Cartwheel, Ran
-from conftest import Databases
 from harness import Api, Server, new_api
 
 ADA = "ada@shop.example"
@@ -24,18 +23,7 @@ SENDER = {"mail": {"sender": "The Shop <hello@news.shop.example>"}}
 Verb = Callable[..., Ran]
 
 
-@pytest.fixture
-def server(engine: str, databases: Databases) -> Iterator[Server]:
-    """One of its own: offices do everything that is due in a database."""
-    running = Server(databases.new(engine))
-    yield running
-    running.stop()
-
-
-@pytest.fixture
-def sink() -> Iterator[Sink]:
-    with Sink() as running:
-        yield running
+pytestmark = pytest.mark.own_server
 
 
 @pytest.fixture

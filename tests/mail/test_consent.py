@@ -1,22 +1,14 @@
 """Under the GDPR, only those are mailed who have agreed to it."""
 
-from collections.abc import Iterator
-
 import pytest
 from office import Office, mails, states
 from sink import Sink
 
 from cartwheel.leads.mails import MailState
 from commandline import Cartwheel, name_of
-from conftest import Databases
 from harness import Server, new_api
 
-
-@pytest.fixture
-def server(engine: str, databases: Databases) -> Iterator[Server]:
-    running = Server(databases.new(engine))
-    yield running
-    running.stop()
+pytestmark = pytest.mark.own_server
 
 
 def test_who_has_not_agreed_is_not_mailed_where_that_is_asked_for(

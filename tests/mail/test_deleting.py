@@ -2,38 +2,16 @@
 
 import threading
 import time
-from collections.abc import Iterator
 
 import pytest
-from office import Office
-from runshop import ADA, LATER, MAIL, NewShop, Shop, shops
+from runshop import ADA, LATER, MAIL, NewShop, Shop
 from sink import WAIT, Sink
 
 from cartwheel.data import doctor, schema
 from cartwheel.work.leadwork import DeletionWork
-from commandline import Cartwheel
-from conftest import Databases
 from harness import Server
 
-
-@pytest.fixture
-def server(engine: str, databases: Databases) -> Iterator[Server]:
-    running = Server(databases.new(engine))
-    yield running
-    running.stop()
-
-
-@pytest.fixture
-def sink() -> Iterator[Sink]:
-    with Sink() as running:
-        yield running
-
-
-@pytest.fixture
-def shop(server: Server, sink: Sink, cartwheel: Cartwheel, monkeypatch: pytest.MonkeyPatch) -> Iterator[NewShop]:
-    office = Office(server, CARTWHEEL_SMTP=sink.url())
-    yield shops(office, cartwheel, monkeypatch)
-    office.close()
+pytestmark = pytest.mark.own_server
 
 
 def restore(flow: Shop) -> None:

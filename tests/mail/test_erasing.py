@@ -4,7 +4,6 @@ import json
 import sqlite3
 import threading
 import time
-from collections.abc import Iterator
 from contextlib import closing
 from io import StringIO
 from typing import Any
@@ -13,7 +12,7 @@ import msgspec
 import pytest
 import sqlalchemy as sa
 from office import Office
-from runshop import ADA, LATER, MAIL, NewShop, Shop, shops
+from runshop import ADA, LATER, MAIL, NewShop, Shop
 from sink import AS_USUAL, DROP, TAKE_AND_DROP, WAIT, Act, Sink
 
 from cartwheel.data import doctor, schema
@@ -26,7 +25,6 @@ from cartwheel.sending.tracking import ClickWork, OpenWork
 from cartwheel.work.housekeeping import Housekeeping
 from cartwheel.work.leadwork import DoubtWork, EraseWork, SuppressionWork
 from commandline import Cartwheel
-from conftest import Databases
 from harness import Server
 
 MARK = "zq7mark"
@@ -36,24 +34,7 @@ TELLING = MAIL | {"subject": "Hello {first_name}", "html": "<p>{email_address}, 
 BROWSER = "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0"
 
 
-@pytest.fixture
-def server(engine: str, databases: Databases) -> Iterator[Server]:
-    running = Server(databases.new(engine))
-    yield running
-    running.stop()
-
-
-@pytest.fixture
-def sink() -> Iterator[Sink]:
-    with Sink() as running:
-        yield running
-
-
-@pytest.fixture
-def shop(server: Server, sink: Sink, cartwheel: Cartwheel, monkeypatch: pytest.MonkeyPatch) -> Iterator[NewShop]:
-    office = Office(server, CARTWHEEL_SMTP=sink.url())
-    yield shops(office, cartwheel, monkeypatch)
-    office.close()
+pytestmark = pytest.mark.own_server
 
 
 def lead_id(flow: Shop, email: str = ADA) -> int:

@@ -17,7 +17,6 @@ from cartwheel.accountfiles import accountfile
 from cartwheel.data import doctor, mailstore, schema
 from cartwheel.leads.mails import MailState, WaitsFor
 from commandline import Cartwheel, Ran
-from conftest import Databases
 from harness import Server, new_api
 
 ADA = "ada@shop.example"
@@ -78,18 +77,7 @@ class Shop:
         assert report.counts["mails"] == sum(report.mails.values()) == len(self.api.rows(schema.mails))
 
 
-@pytest.fixture
-def server(engine: str, databases: Databases) -> Iterator[Server]:
-    """One of its own: offices do everything that is due in a database."""
-    running = Server(databases.new(engine))
-    yield running
-    running.stop()
-
-
-@pytest.fixture
-def sink() -> Iterator[Sink]:
-    with Sink() as running:
-        yield running
+pytestmark = pytest.mark.own_server
 
 
 @pytest.fixture

@@ -1,7 +1,6 @@
 """Whoever comes too late changes nothing: an answer to an earlier try, a decision about a run that was moved, a second mail."""
 
 import time
-from collections.abc import Iterator
 
 import pytest
 import sqlalchemy as sa
@@ -12,18 +11,12 @@ from cartwheel.data import flowstore, schema
 from cartwheel.errors import Conflict
 from cartwheel.leads.mails import MailState
 from cartwheel.work.engine import StepWork
-from conftest import Databases
 from harness import Api, Server, new_api
 
 ADA = "ada@shop.example"
 
 
-@pytest.fixture
-def server(engine: str, databases: Databases) -> Iterator[Server]:
-    """One of its own: offices do everything that is due in a database."""
-    running = Server(databases.new(engine))
-    yield running
-    running.stop()
+pytestmark = pytest.mark.own_server
 
 
 def shop(server: Server, in_doubt: str = "hold") -> Api:

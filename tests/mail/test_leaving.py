@@ -4,18 +4,15 @@ import email
 import re
 import threading
 import time
-from collections.abc import Iterator
 
 import pytest
 import sqlalchemy as sa
-from office import Office, mails, states
-from runshop import ADA, LATER, MAIL, NewShop, Shop, shops
+from office import mails, states
+from runshop import ADA, LATER, MAIL, NewShop, Shop
 from sink import WAIT, Sink, Taken
 
 from cartwheel.data import schema
 from cartwheel.leads.mails import MailState
-from commandline import Cartwheel
-from conftest import Databases
 from harness import Server
 
 NEW_ADDRESS = "ada.l@shop.example"
@@ -23,24 +20,7 @@ GREYLISTED = "450 4.2.0 come again"
 ENDS_ITSELF = {"type": "unsubscribe"}
 
 
-@pytest.fixture
-def server(engine: str, databases: Databases) -> Iterator[Server]:
-    running = Server(databases.new(engine))
-    yield running
-    running.stop()
-
-
-@pytest.fixture
-def sink() -> Iterator[Sink]:
-    with Sink() as running:
-        yield running
-
-
-@pytest.fixture
-def shop(server: Server, sink: Sink, cartwheel: Cartwheel, monkeypatch: pytest.MonkeyPatch) -> Iterator[NewShop]:
-    office = Office(server, CARTWHEEL_SMTP=sink.url())
-    yield shops(office, cartwheel, monkeypatch)
-    office.close()
+pytestmark = pytest.mark.own_server
 
 
 def path_of(taken: Taken) -> str:

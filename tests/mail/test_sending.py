@@ -25,18 +25,12 @@ from cartwheel.sending.handover import HandOverWork
 from cartwheel.sending.tracking import TrackWork
 from cartwheel.times import to_micros
 from commandline import name_of
-from conftest import Databases
 from harness import DEMO, Api, Server, new_api
 
 SENDER = {"mail": {"sender": "The Shop <hello@shop.example>", "address": "1 Example Road, London"}}
 
 
-@pytest.fixture
-def server(engine: str, databases: Databases) -> Iterator[Server]:
-    """One of its own: offices do everything that is due in a database."""
-    running = Server(databases.new(engine))
-    yield running
-    running.stop()
+pytestmark = pytest.mark.own_server
 
 
 @pytest.fixture
@@ -47,12 +41,6 @@ def api(server: Server) -> Api:
 @pytest.fixture
 def shop(server: Server) -> Api:
     return new_api(server, account=SENDER)
-
-
-@pytest.fixture
-def sink() -> Iterator[Sink]:
-    with Sink() as running:
-        yield running
 
 
 @pytest.fixture

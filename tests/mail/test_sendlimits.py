@@ -1,7 +1,7 @@
 """How fast mails leave: by a server and to a receiving domain, over all processes and starts."""
 
 from bisect import bisect_left
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -14,7 +14,6 @@ from cartwheel.leads.mails import MailState
 from cartwheel.mail.smtpurl import Server as MailServer
 from cartwheel.sending.sendlimits import FARTHEST, SendLimits, limits_of
 from cartwheel.times import from_micros, to_micros
-from conftest import Databases
 from harness import Server, new_api
 
 START = datetime(2026, 3, 1, 14, 15, tzinfo=UTC)
@@ -128,11 +127,7 @@ def test_a_clock_that_is_set_back_costs_nobody_a_day() -> None:
 # -- over processes --
 
 
-@pytest.fixture
-def server(engine: str, databases: Databases) -> Iterator[Server]:
-    running = Server(databases.new(engine))
-    yield running
-    running.stop()
+pytestmark = pytest.mark.own_server
 
 
 def test_processes_share_a_limit_and_a_start_forgets_nothing(server: Server) -> None:

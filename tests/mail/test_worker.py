@@ -3,7 +3,6 @@
 import asyncio
 import os
 import signal
-from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 
@@ -50,12 +49,6 @@ def shop(engine: str, databases: Databases) -> str:
     accountfile.apply(database, accountfile.read_text(ACCOUNT, Path()), now())
     database.close()
     return url
-
-
-@pytest.fixture
-def sink() -> Iterator[Sink]:
-    with Sink() as running:
-        yield running
 
 
 def subscribe(url: str, email: str) -> None:
