@@ -45,7 +45,11 @@ def shown(databases: Databases) -> Iterator[Server]:
 
 
 def press(name: str) -> Act:
-    return lambda page: page.locator(f"button[value={name}]").click()
+    def act(page: Page) -> None:
+        with page.expect_navigation():
+            page.locator(f"button[value={name}]").click()
+
+    return act
 
 
 def unfold(page: Page) -> None:
