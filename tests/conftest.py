@@ -13,6 +13,8 @@ from cartwheel.api import credentials
 from commandline import Cartwheel
 from harness import Api, Server, new_api
 
+pytest_plugins = ["uifixtures"]
+
 ENGINES = ("sqlite", "postgresql")
 
 

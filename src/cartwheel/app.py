@@ -39,6 +39,7 @@ from cartwheel.network import Client, find_client, within
 from cartwheel.process import collector, observe, orphans
 from cartwheel.public.pages import Public
 from cartwheel.reference import openapi
+from cartwheel.ui.site import Site
 from cartwheel.work.batches import Batches
 from cartwheel.work.housekeeping import Housekeeping
 
@@ -77,6 +78,7 @@ class Application:
         self._request_ids = (f"{_PROCESS}-{number:x}" for number in count(1))
         self._arriving: set[asyncio.Timeout] = set()
         self.public = Public(settings, clock)
+        self.site = Site(settings, clock, lambda request: self._client(request.scope, _headers(request.scope)))
         routes = [
             Route("/api", self._help, methods=["GET"]),
             Route("/api/", self._help, methods=["GET"]),
@@ -84,6 +86,7 @@ class Application:
             Route("/health", self._health, methods=["GET"]),
             Route("/metrics", self._metrics, methods=["GET"]),
             *self.public.routes,
+            *self.site.routes,
         ]
         astray = {HTTPException: self._astray}
         self._pages = Starlette(routes=routes, lifespan=self._lifespan, exception_handlers=astray)
@@ -98,6 +101,7 @@ class Application:
         self.dispatcher = Dispatcher(self.settings, self.batches, self.gate)
         await self.batches.start()
         self.public.open(self.batches, database, await asyncio.to_thread(link_signer, database))
+        self.site.open(self.batches, database)
         checkpointer = Checkpointer(database.file) if database.file else None
         if checkpointer:
             checkpointer.start()

@@ -91,6 +91,16 @@ def only(connection: sa.Connection, name: str) -> Catalog:
     return _read(connection, sa.select(schema.accounts).where(schema.accounts.c.name_key == name_key(name)))
 
 
+def account_numbers(connection: sa.Connection) -> list[int]:
+    """Of all accounts, oldest first."""
+    return list(connection.execute(sa.select(schema.accounts.c.id).order_by(schema.accounts.c.id)).scalars())
+
+
+def of(connection: sa.Connection, account_id: int) -> Catalog:
+    """A catalog of just this account."""
+    return _read(connection, sa.select(schema.accounts).where(schema.accounts.c.id == account_id))
+
+
 def _read(connection: sa.Connection, accounts: sa.Select[Any]) -> Catalog:
     rows = _Rows(connection, connection.execute(accounts).all())
     lists = rows.named(schema.lists, lambda row: MailingList(row.id, row.name, row.public_name))

@@ -409,3 +409,73 @@ test_mailbox = Table(
 
 secrets = _table("secrets", _text("name"), _text("value"), key=("name",))
 """What this installation made for itself, such as the key that links in mails are signed with."""
+
+# -- people who sign in --
+
+users = _table(
+    "users",
+    _number("id"),
+    _text("email"),
+    _text("name"),
+    _text("password_hash"),
+    _text("totp_secret"),
+    _number("totp_used"),
+    _text("language"),
+    _text("theme"),
+    _number("created_at"),
+    Index("users_email", "email", unique=True),
+    key=("id",),
+)
+"""`totp_used` is the last time step whose code was taken: none is taken twice."""
+
+recovery_codes = _table("recovery_codes", _number("user_id"), _text("code_hash"), key=("user_id", "code_hash"))
+
+memberships = _table(
+    "memberships",
+    _number("account_id"),
+    _number("user_id"),
+    _text("role"),
+    _number("created_at"),
+    Index("memberships_user", "user_id"),
+    key=("account_id", "user_id"),
+)
+
+sessions = _table(
+    "sessions",
+    _text("digest"),
+    _number("user_id"),
+    _number("account_id"),
+    _number("created_at"),
+    _number("seen_at"),
+    _text("address"),
+    _text("agent"),
+    _text("notice"),
+    Index("sessions_user", "user_id"),
+    key=("digest",),
+)
+"""Browsers that are signed in, by the SHA-256 of their cookies. `notice` is JSON that the next page shows."""
+
+one_time_links = _table(
+    "one_time_links",
+    _text("digest"),
+    _text("kind"),
+    _number("account_id"),
+    _text("email"),
+    _text("role"),
+    _number("created_at"),
+    _number("expires_at"),
+    key=("digest",),
+)
+
+audit_log = _table(
+    "audit_log",
+    _number("account_id"),
+    _number("id"),
+    _number("at"),
+    _number("user_id"),
+    _text("who"),
+    _text("action"),
+    _text("subject"),
+    key=("account_id", "id"),
+)
+"""What people changed on the pages. `subject` says of what, in words; `who` outlives its user."""

@@ -1,0 +1,186 @@
+"""One visit of a page: who came, what was sent, what the page may use, and how it answers."""
+
+import asyncio
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, TypeVar
+from urllib.parse import urlsplit
+
+from starlette.datastructures import FormData, UploadFile
+
+from cartwheel.accounts import Account
+from cartwheel.config import Settings
+from cartwheel.data.catalog import Catalog
+from cartwheel.data.db import Database
+from cartwheel.data.userstore import SignedIn
+from cartwheel.people import RIGHTS, Right, Role, User
+from cartwheel.ui.attempts import Attempts
+from cartwheel.ui.translations import Language
+from cartwheel.work.batches import Batches, Work
+
+T = TypeVar("T")
+
+SUBMIT_TIMEOUT_S = 30
+
+
+@dataclass(frozen=True, slots=True)
+class Undo:
+    """A button that takes back what was just done: a POST of these fields."""
+
+    path: str
+    fields: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """A page, or with `block` the part of it that htmx asked for."""
+
+    template: str
+    context: Mapping[str, Any]
+    status: int = 200
+    block: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Redirect:
+    """To another page, which says what was done."""
+
+    path: str
+    told: str = ""
+    undo: Undo | None = None
+    alarming: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Download:
+    """Anything that is no page."""
+
+    body: bytes
+    media_type: str
+    headers: Mapping[str, str] = field(default_factory=dict)
+    status: int = 200
+
+
+Answer = Shown | Redirect | Download
+
+
+class NotThere(Exception):
+    """The page's object is not in this account, or nowhere."""
+
+
+@dataclass(slots=True)
+class House:
+    """What all visits share."""
+
+    settings: Settings
+    database: Database
+    batches: Batches
+    loop: asyncio.AbstractEventLoop
+    clock: Callable[[], datetime]
+    attempts: Attempts = field(default_factory=Attempts)
+
+
+@dataclass
+class Visit:
+    """`path` holds the values in the page's address, `query` and `form` what was sent."""
+
+    house: House
+    catalog: Catalog
+    path: Mapping[str, Any]
+    query: Mapping[str, str]
+    form: FormData
+    language: Language
+    base_url: str
+    address: str
+    agent: str
+    htmx: bool
+    signed_in: SignedIn | None = None
+    subject: str = ""
+    cookie: str | None = None
+    """A new token for the browser's cookie; empty to forget it."""
+
+    # -- who --
+
+    @property
+    def user(self) -> User:
+        assert self.signed_in is not None, "only on pages that are not open"
+        return self.signed_in.user
+
+    @property
+    def role(self) -> Role:
+        assert self.signed_in is not None
+        return self.signed_in.role
+
+    @property
+    def account(self) -> Account:
+        """The account that the session is in."""
+        assert self.signed_in is not None
+        return self.catalog.accounts[self.signed_in.session.account_id]
+
+    def may(self, right: Right | str) -> bool:
+        return self.signed_in is not None and Right(right) in RIGHTS[self.signed_in.role]
+
+    # -- with what --
+
+    @property
+    def now(self) -> datetime:
+        return self.house.clock()
+
+    @property
+    def database(self) -> Database:
+        return self.house.database
+
+    def submit(self, work: Work[T]) -> T:
+        """Work on leads, through the batches like any other; raises what the work raises, `Overloaded`, `Unavailable`."""
+        return asyncio.run_coroutine_threadsafe(self.house.batches.submit(work), self.house.loop).result(
+            SUBMIT_TIMEOUT_S
+        )
+
+    def text(self, name: str, most: int = 1000) -> str:
+        """What was sent under this name, trimmed and cut to `most` characters; empty if nothing was, or a file."""
+        value = self.form.get(name, "")
+        return "" if isinstance(value, UploadFile) else value.strip()[:most]
+
+    def texts(self, name: str) -> list[str]:
+        """All that was sent under this name: of check boxes, those that are checked."""
+        return [value for value in self.form.getlist(name) if isinstance(value, str)]
+
+    def number(self, name: str) -> int | None:
+        """A whole number of at most 15 digits that was sent."""
+        text = self.text(name, 16)
+        return int(text) if text.isascii() and text.isdigit() and len(text) < 16 else None  # noqa: PLR2004
+
+    def _(self, text: str) -> str:
+        """The text in the visitor's language."""
+        return self.language.gettext(text)
+
+    # -- the answer --
+
+    def about(self, subject: str) -> None:
+        """What the audit log says that something was done to."""
+        self.subject = subject
+
+    def show(self, template: str, *, block: str = "", status: int = 200, **context: Any) -> Shown:
+        return Shown(template, context, status, block)
+
+    def refuse(self, template: str, errors: Mapping[str, str], **context: Any) -> Shown:
+        """The form again, with what is wrong beside its fields. What was sent stands in them as it was."""
+        return Shown(template, {**context, "errors": errors, "sent": self.form}, 422)
+
+    def redirect(self, path: str, told: str = "", undo: Undo | None = None, *, alarming: bool = False) -> Redirect:
+        return Redirect(path, told, undo, alarming)
+
+
+def notice_of(redirect: Redirect) -> str:
+    """What the next page shows, as the session keeps it."""
+    undo = None if redirect.undo is None else {"path": redirect.undo.path, "fields": dict(redirect.undo.fields)}
+    return json.dumps({"text": redirect.told, "undo": undo, "alarming": redirect.alarming})
+
+
+def local_path(path: str) -> str:
+    """A path of this site, for where to go after the sign-in; `/` for anything else."""
+    parts = urlsplit(path)
+    local = path.startswith("/") and not path.startswith(("//", "/\\")) and not parts.netloc and not parts.scheme
+    return path if local and "\\" not in path and path.isprintable() else "/"
