@@ -1,17 +1,25 @@
 """Who gets in where: every page, by the table of pages."""
 
 import re
+from collections.abc import Iterable
 
 import httpx
 import pytest
+from _pytest.mark import ParameterSet
 from cast import Cast, Person
 
 from cartwheel.people import RIGHTS, Right, Role
 from cartwheel.ui.pages import PAGES
 from cartwheel.ui.registry import Page
 
-ALL = [pytest.param(page, id=f"{'POST' if page.post else 'GET'} {page.path}") for page in PAGES.values()]
-INSIDE = [param for param in ALL if not param.values[0].open]
+
+def named(pages: Iterable[Page]) -> list[ParameterSet]:
+    return [pytest.param(page, id=f"{'POST' if page.post else 'GET'} {page.path}") for page in pages]
+
+
+ALL = named(PAGES.values())
+INSIDE = named(page for page in PAGES.values() if not page.open)
+POSTS = named(page for page in PAGES.values() if page.post)
 
 NOBODYS = "9999999"
 
@@ -43,13 +51,13 @@ def test_a_role_opens_what_its_rights_allow(cast: Cast, page: Page, role: Role) 
     assert answer.status_code < 500
 
 
-@pytest.mark.parametrize("page", [param for param in ALL if param.values[0].post])
+@pytest.mark.parametrize("page", POSTS)
 def test_a_form_without_its_token_changes_nothing(boss: Person, page: Page) -> None:
     assert visit(boss.http, page).status_code == 403
     assert visit(boss.http, page, csrf="0" * 96).status_code == 403
 
 
-@pytest.mark.parametrize("page", [param for param in ALL if param.values[0].post])
+@pytest.mark.parametrize("page", POSTS)
 def test_a_form_of_another_site_changes_nothing(boss: Person, page: Page) -> None:
     boss.http.headers["sec-fetch-site"] = "cross-site"
     assert boss.post(address(page)).status_code == 403
