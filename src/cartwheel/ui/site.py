@@ -101,6 +101,7 @@ class Site:
             query=request.query_params,
             form=form,
             language=choose(signed_in.user.language if signed_in else "", request.headers.get("accept-language", "")),
+            url=request.url.path,
             base_url=self._settings.public_url.rstrip("/") or str(request.base_url).rstrip("/"),
             address=self._client(request).text,
             agent=request.headers.get("user-agent", "")[:300],

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, TypeVar
-from urllib.parse import urlsplit
+from urllib.parse import urlencode, urlsplit
 
 from starlette.datastructures import FormData, UploadFile
 
@@ -92,6 +92,8 @@ class Visit:
     query: Mapping[str, str]
     form: FormData
     language: Language
+    url: str
+    """The page's path."""
     base_url: str
     address: str
     agent: str
@@ -155,6 +157,12 @@ class Visit:
     def _(self, text: str) -> str:
         """The text in the visitor's language."""
         return self.language.gettext(text)
+
+    def here(self, **changes: object) -> str:
+        """This page's address with other values in its query; None leaves one out."""
+        query = {**self.query, **changes}
+        kept = {name: value for name, value in query.items() if value is not None and value != ""}
+        return self.url + ("?" + urlencode(kept) if kept else "")
 
     # -- the answer --
 
