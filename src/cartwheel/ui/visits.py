@@ -159,7 +159,7 @@ class Visit:
         return self.language.gettext(text)
 
     def here(self, **changes: object) -> str:
-        """This page's address with other values in its query; None leaves one out."""
+        """The page's own address with other values in its query; None leaves one out."""
         query = {**self.query, **changes}
         kept = {name: value for name, value in query.items() if value is not None and value != ""}
         return self.url + ("?" + urlencode(kept) if kept else "")
