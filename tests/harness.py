@@ -61,8 +61,9 @@ class Server:
         database_url: str,
         environment: Mapping[str, str] = {},
         new_loop: Callable[[], asyncio.AbstractEventLoop] = asyncio.new_event_loop,
+        clock: Clock | None = None,
     ) -> None:
-        self.clock = Clock()
+        self.clock = clock or Clock()
         self._new_loop = new_loop
         self.database = Database(database_url)
         self.database.migrate()

@@ -62,6 +62,35 @@ def test_apply_prints_one_json_object_and_tells_what_it_made_once(cartwheel: Car
 
 
 @pytest.mark.usefixtures("url")
+def test_apply_tells_on_stderr_what_it_did(cartwheel: Cartwheel, file: Path) -> None:
+    made = cartwheel("apply", file)
+    assert made.err.splitlines() == [
+        "account made: Demo",
+        "API key and password made: Demo",
+        "apps made: Website, Elsewhere",
+        "lists made: Newsletter, Product news",
+        "tags made: Trial user, Customer",
+        "custom fields made: plan, interests, shoe_size",
+        "options of custom fields made: Gold, Silver, Gardens, Kitchens, Tools",
+        "sequences made: Welcome",
+        "steps of sequences changed: Welcome (version 1)",
+    ]
+    assert made.json["api_key"] not in made.err
+    assert cartwheel("apply", file).err == "nothing changed\n"
+    text = file.read_text().replace("Our monthly letter", "Our letter")
+    more = "".join(f"[[tags]]\nname = 'tag {number}'\n" for number in range(12))
+    file.write_text(text.replace('name = "Welcome"', 'name = "Welcome"\npaused = true') + LINES + more)
+    assert cartwheel("apply", file).err.splitlines() == [
+        "lists changed: Newsletter",
+        f"tags made: {', '.join(f'tag {number}' for number in range(10))} and 2 more",
+        "sequences changed: Welcome",
+        "sequences paused: Welcome",
+        "sequences made: Lines",
+        "steps of sequences changed: Lines (version 1)",
+    ]
+
+
+@pytest.mark.usefixtures("url")
 @pytest.mark.parametrize("more", ["", LINES], ids=["plain", "hard"])
 def test_applying_what_was_exported_changes_nothing(
     cartwheel: Cartwheel, file: Path, tmp_path: Path, more: str

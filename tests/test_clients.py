@@ -1,11 +1,9 @@
 """Real clients send real calls, in the ways in which integrations with Kartra are written."""
 
 import functools
-import hashlib
 import json
 import os
 import random
-import re
 import shutil
 import subprocess
 import sys
@@ -15,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+import npm
 from cartwheel.api.bodies import Limits, read_form
 from harness import Api
 
@@ -69,25 +68,8 @@ def _node(script: Path, style: str) -> list[str]:
 @pytest.fixture(scope="session")
 def axios(request: pytest.FixtureRequest) -> Path:
     """The script beside its packages, which are installed once for each state of the lock file."""
-    npm = _need("npm")
     source = CLIENTS / "axios"
-    state = hashlib.sha256((source / "package-lock.json").read_bytes()).hexdigest()[:16]
-    assert request.config.cache is not None
-    folder = request.config.cache.mkdir(f"axios-{state}")
-    ready = folder / "ready"
-    if not ready.exists():
-        for name in ("package.json", "package-lock.json"):
-            shutil.copy(source / name, folder)
-        command = [npm, "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--prefer-offline"]
-        try:
-            done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=120, check=False)
-        except subprocess.TimeoutExpired:
-            pytest.skip("npm ci did not end in time: is there a package registry?")
-        code = re.search(r"code (E\w+)", done.stderr)
-        assert code is None or code[1] not in {"EUSAGE", "EINTEGRITY"}, done.stderr  # the lock file is wrong
-        if done.returncode:
-            pytest.skip(f"npm ci failed ({code[1] if code else done.stderr[:200]}): is there a package registry?")
-        ready.touch()
+    folder = npm.packages(source, request.config)
     return Path(shutil.copy(source / "client.js", folder))
 
 

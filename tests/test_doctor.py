@@ -17,8 +17,8 @@ from harness import Api, Server, new_api
 EMAILS = ("ada@shop.example", "grace@shop.example")
 
 
-ODD_RUNS = [("active", ""), ("parked", ""), ("active", "the sequence is paused")]
-"""Statuses, and reasons."""
+ODD_RUNS = [("active", "FALSE"), ("parked", "FALSE"), ("active", "TRUE")]
+"""Statuses, and whether a pause holds them; none has a reason."""
 
 
 @pytest.fixture
@@ -67,14 +67,15 @@ def test_every_broken_promise_is_found(cartwheel: Cartwheel, patient: Api) -> No
             "UPDATE counters SET next = 1 WHERE name = 'leads'",
             *(
                 f"INSERT INTO enrolments SELECT account_id, lead_id, id + {number}, sequence_id, step, '{status}', 0, NULL, "
-                f"0 = 1, version, NULL, NULL, 0, '{reason}', '[]', -1 FROM enrolments WHERE latest"
-                for number, (status, reason) in enumerate(ODD_RUNS, 1)
+                f"0 = 1, version, NULL, NULL, 0, '', '[]', -1, {held} FROM enrolments WHERE latest"
+                for number, (status, held) in enumerate(ODD_RUNS, 1)
             ),
             f"DELETE FROM events WHERE {here} AND kind = 'mail_sent'",
             f"UPDATE mails SET state = 'handed over', next_at = 1 WHERE {here} AND box = '1'",
             f"UPDATE mails SET next_at = 1 WHERE {here} AND box = '2'",
             f"UPDATE mails SET run = 7 WHERE {here} AND address = 'grace@shop.example'",
-            f"INSERT INTO suppressions VALUES ({patient.account_id}, 'ada@shop.example', 'complaint', 0, '', 0)",
+            f"INSERT INTO suppressions VALUES ({patient.account_id}, 'ada@shop.example', 'complaint', 0, '', 0, 1)",
+            f"INSERT INTO events SELECT account_id, id, 1, 'lead_erased', '', '', 0 FROM leads WHERE {here}",
         ):
             connection.execute(sa.text(sql))
         for table in schema.metadata.tables.values():
@@ -110,7 +111,7 @@ def test_a_pause_that_is_just_over_and_a_mail_just_handed_over_are_no_findings(p
     moment = times.to_micros(at)
     with database.write() as connection:
         for sql in (
-            "UPDATE enrolments SET status = 'active', due_at = NULL, reason = 'the sequence is paused'",
+            "UPDATE enrolments SET status = 'active', due_at = NULL, reason = '', held = TRUE",
             f"UPDATE sequences SET resumed_at = {moment}",
             f"UPDATE mails SET state = 'handed over', next_at = {moment}",
         ):

@@ -1,5 +1,6 @@
 """The tables that the migrations make are the tables that the code speaks of, on both engines."""
 
+import importlib
 import sqlite3
 import stat
 import threading
@@ -11,7 +12,7 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy.engine.interfaces import ReflectedIndex
 
-from cartwheel.data import schema
+from cartwheel.data import db, migrations, schema
 from cartwheel.data.db import Database, migration_names
 from cartwheel.errors import BadSetting, Unavailable
 from conftest import Databases
@@ -127,6 +128,92 @@ def test_a_migration_takes_the_time_that_it_needs(
     database.migrate()
     with database.read() as connection:
         assert connection.execute(sa.text("SELECT * FROM patience")).all() == [("0", "30s")]
+    database.close()
+
+
+def test_erasure_finds_what_older_versions_wrote_of_a_lead(databases: Databases, engine: str) -> None:
+    database = Database(databases.new(engine))
+    if database.file:
+        database.file.create()
+    told = '{"status":"Success","lead_details":{"id":"7","email":"ada@shop.example"}}'
+    made = '{"status":"Success","actions":[{"create_lead":{"lead_details":{"id":"7"}}}]}'
+    with database.write() as connection:
+        for name in migration_names():
+            if name == "0006_erasure":
+                for sql in (
+                    f"INSERT INTO leads SELECT {', '.join(_filled(connection, 'leads', id=7, email=ADA))}",
+                    f"INSERT INTO mails SELECT {', '.join(_filled(connection, 'mails', lead_id=7, address=OLD))}",
+                    *(
+                        f"INSERT INTO suppressions VALUES (1, '{email}', '', 0, '', 0)"
+                        for email in (ADA, OLD, "x@x.example")
+                    ),
+                    f"INSERT INTO idempotent_calls VALUES (1, 'app', 'told', '', '{told}', 0)",
+                    f"INSERT INTO idempotent_calls VALUES (1, 'app', 'made', '', '{made}', 0)",
+                ):
+                    connection.exec_driver_sql(sql)
+            importlib.import_module(f"{migrations.__name__}.{name}").up(connection)
+        suppressions = connection.execute(sa.select(schema.suppressions.c.email, schema.suppressions.c.lead)).all()
+        answers = sa.select(schema.idempotent_calls.c.idempotency_key, schema.idempotent_calls.c.lead)
+        assert dict(map(tuple, suppressions)) == {ADA: 7, OLD: 7, "x@x.example": None}
+        assert dict(map(tuple, connection.execute(answers).all())) == {"told": 7, "made": None}
+    database.close()
+
+
+ADA, OLD = "ada@shop.example", "old@shop.example"
+
+
+def _filled(connection: sa.Connection, table: str, **values: object) -> list[str]:
+    """A row of account 1 in a table as it is now: these values, and something in the other columns."""
+    row = []
+    for column in sa.inspect(connection).get_columns(table):
+        kind, name = str(column["type"]), str(column["name"])
+        value = values.get(name, 1 if name == "account_id" else 0)
+        row.append(
+            f"CAST('{value}' AS {kind})" if kind == "TEXT" or name in values else f"CAST({int(bool(value))} AS {kind})"
+        )
+    return row
+
+
+def test_what_waited_by_its_words_waits_by_its_columns(
+    databases: Databases, engine: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    database = Database(databases.new(engine))
+    with monkeypatch.context() as before:
+        before.setattr(db, "migration_names", lambda: [name for name in migration_names() if name < "0007"])
+        database.migrate()
+    run = "(1, {0}, 1, 1, '1', '{1}', 5, NULL, TRUE, 1, NULL, {2}, 0, '{3}', '[]', -1)"
+    mail = "(1, 1, {0}, {0}, 0, 1, 1, '1', '{1}', 5, {2}, 1, {3}, '', '', '{4}', NULL, NULL, NULL, NULL, NULL)"
+    runs = [
+        (1, "active", "NULL", "the sequence is paused"),
+        (2, "active", "9", "its time"),
+        (3, "parked", "NULL", "the sequence is paused"),
+    ]
+    owner, own = "an owner has to see to it: no sender", "Cartwheel failed: ZeroDivisionError"
+    rows = [
+        (1, "queued", 9, 0, owner),
+        (2, "queued", 9, 0, own),
+        (3, "queued", 9, 2, "450 busy"),
+        (4, "queued", 9, 0, "waits for its turn"),
+        (5, "failed", "NULL", 3, owner),
+    ]
+    with database.write() as connection:
+        for table, values in (
+            ("enrolments", [run.format(*row) for row in runs]),
+            ("mails", [mail.format(*row) for row in rows]),
+        ):
+            connection.execute(sa.text(f"INSERT INTO {table} VALUES {', '.join(values)}"))
+    database.migrate()
+    with database.read() as connection:
+        held = connection.execute(sa.text("SELECT held, reason FROM enrolments ORDER BY lead_id")).all()
+        waits = connection.execute(sa.text("SELECT waits_for, reply, trouble_since FROM mails ORDER BY id")).all()
+    assert [(bool(on), why) for on, why in held] == [(True, ""), (False, "its time"), (False, "the sequence is paused")]
+    assert [tuple(row) for row in waits] == [
+        ("owner", "no sender", None),
+        ("", own, 5),
+        ("", "450 busy", 5),
+        ("", "waits for its turn", None),
+        ("", owner, None),
+    ]
     database.close()
 
 

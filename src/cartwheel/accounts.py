@@ -249,6 +249,11 @@ class Account:
         fields = {field.id: field.identifier for field in self.fields.values()}
         return Names(self.tag_names, self.list_names, self.sequence_names, fields)
 
+    def holds_mail_of(self, sequence_id: int) -> bool:
+        """Whether mails of the sequence that are queued have to wait."""
+        sequence = self.sequence_by_id.get(sequence_id)
+        return not self.active or (sequence is not None and sequence.paused)
+
     def field(self, identifier: str) -> CustomField | None:
         return self.fields.get(name_key(identifier))
 

@@ -28,7 +28,8 @@ from cartwheel.mail.composing import Composer
 from cartwheel.process import collector, observe, orphans
 from cartwheel.process.loops import Loop
 from cartwheel.sending.bouncereader import BounceReader
-from cartwheel.sending.sender import Posts, Sender
+from cartwheel.sending.posts import Posts
+from cartwheel.sending.sender import Sender
 from cartwheel.sending.servers import Post, Servers
 from cartwheel.work.batches import Batches
 from cartwheel.work.engine import Engine
@@ -62,7 +63,7 @@ class Worker:
             Loop("taking leads along", self.engine.round, PAUSE_S),
             Loop("letting paused leads go on", self.engine.release, 1.0),
             Loop("sending", self.sender.round, PAUSE_S),
-            Loop("looking at what waits for an owner", self.sender.release, 1.0),
+            Loop("letting held mails go on", self.sender.release, 1.0),
         ]
         self.bounces: BounceReader | None = None
         if settings.bounce_mailbox is not None:

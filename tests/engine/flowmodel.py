@@ -171,13 +171,24 @@ class World:
         if not by_itself:
             self.runs[sequence] = tuple(replace(run, unwanted=True) for run in self.runs[sequence])
 
-    def see(self, place: int, now: datetime, *, click: bool) -> None:
+    def stop_all(self, now: datetime) -> None:
+        """It leaves whatever it has not come to the end of, and none of its mails goes out any more."""
+        for sequence, runs in sorted(self.runs.items(), key=lambda entry: entry[1][-1].number):
+            if runs[-1].status in {"active", "parked"}:
+                self.stop(sequence, now)
+            self.runs[sequence] = tuple(replace(run, unwanted=True) for run in self.runs[sequence])
+        for place, letter in enumerate(self.letters):
+            if letter.state == "queued":
+                self.put_letter(place, replace(letter, state="suppressed"))
+
+    def see(self, place: int, at: datetime, now: datetime, *, click: bool) -> None:
+        """Somebody looks at a letter, and it is believed now that it was a person."""
         letter = self.letters[place]
         if click and letter.clicked is None:
-            self.put_letter(place, replace(letter, clicked=now))
+            self.put_letter(place, replace(letter, clicked=at))
             self.tell("mail_clicked", now, letter.sequence, letter.box)
         elif not click and letter.opened is None:
-            self.put_letter(place, replace(letter, opened=now))
+            self.put_letter(place, replace(letter, opened=at))
             self.tell("mail_opened", now, letter.sequence, letter.box)
 
     def latest(self, sequence: str) -> Run | None:

@@ -28,8 +28,9 @@ from cartwheel.mail.links import MailId
 from cartwheel.sending.tracking import ClickWork, OpenWork
 from cartwheel.sequences.steps import STEP_TYPES
 from cartwheel.times import from_micros, to_micros
+from cartwheel.work.batches import Work
 from cartwheel.work.housekeeping import Housekeeping
-from cartwheel.work.leadwork import DeletionWork
+from cartwheel.work.leadwork import ClicksWork, DeletionWork
 from conftest import Databases
 from harness import API_PASSWORD, Api, Server
 
@@ -193,10 +194,16 @@ class History:
         if from_micros(mails[place]["sent_at"]) + timedelta(seconds=2) > self.now:
             return  # the clock was set back
         mail = MailId(self.api.account_id, self.leads[email], mails[place]["id"])
-        work = ClickWork(mail, self.now, PERSON, in_a_row=False) if click else OpenWork(mail, self.now, PERSON)
-        self.server.run(lambda: self.server.application.batches.submit(work))
+        at = self.now
+        self.do(ClickWork(mail, 0, at, PERSON) if click else OpenWork(mail, at, PERSON))
+        if click:
+            self.server.clock.forward(seconds=2)  # so long another link might have been followed, too
+            self.do(ClicksWork(mail[:2]))
         self.told.append(f"{email} {'clicks in' if click else 'opens'} mail {place}")
-        self.all_of(email, lambda world: world.see(place, self.now, click=click))
+        self.all_of(email, lambda world: world.see(place, at, self.now, click=click))
+
+    def do(self, work: Work[None]) -> None:
+        self.server.run(lambda: self.server.application.batches.submit(work))
 
     def pause_or_resume(self) -> None:
         name = self.dice.choice(SEQUENCES)
@@ -222,6 +229,8 @@ class History:
         self.told.append(f"{email} is {'deleted' if deleted else 'restored'}")
         for world in self.worlds[email]:
             world.deleted = deleted
+            if deleted:
+                world.stop_all(self.now)
             world.tell("lead_deleted" if deleted else "lead_restored", self.now)
 
     # -- looking --

@@ -18,7 +18,7 @@ from cartwheel.accountfiles import accountfile
 from cartwheel.accounts import Account
 from cartwheel.data import mailbox, schema
 from cartwheel.leads.events import KINDS
-from cartwheel.leads.leadparts import RunStatus
+from cartwheel.leads.leadparts import Part, RunStatus
 from cartwheel.simulation import simulator, worlds
 from cartwheel.simulation.stories import Story, What
 from cartwheel.simulation.whatifs import WhatIf, act, read
@@ -55,7 +55,7 @@ class ActWork(OneLead):
     """What the world does to a lead."""
 
     def __init__(self, lead_id: tuple[int, int], what_if: WhatIf, sequence_id: int, mail: int) -> None:
-        super().__init__(lead_id, simulator.NEEDED, "tests")
+        super().__init__(lead_id, Part.WHOLE, "tests")
         self._what_if, self._sequence_id, self._mail = what_if, sequence_id, mail
 
     def decide(self, desk: Desk) -> None:

@@ -478,3 +478,13 @@ def test_the_tests_on_the_page_pass(example: Path) -> None:
     assert len(tests) == 3
     for test in tests:
         test()
+
+
+def test_a_gap_in_a_subject_is_noted(tmp_path: Path) -> None:
+    file = tmp_path / "account.toml"
+    steps = '[[sequences.steps]]\nbox = "1"\ntype = "email"\nsubject = "Hello {first_name}, {city|there}"\nhtml = "x"\n'
+    mail = '[account.mail]\nsender = "a@shop.example"\n'
+    file.write_text(f'[account]\nname = "Shop"\n{mail}[[sequences]]\nname = "Welcome"\n{steps}')
+    noted = "step 1: {first_name} in the subject is empty for this lead; {first_name|…} says what stands there instead"
+    assert simulate(file, "Welcome").notes == [noted]
+    assert simulate(file, "Welcome", fields={"first_name": "Ada"}).notes == []

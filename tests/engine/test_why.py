@@ -1,5 +1,6 @@
 """Why somebody got a mail or did not, in sentences that are true."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -11,6 +12,7 @@ from msgspec.structs import replace as changed
 from cartwheel.leads.events import Event, MailBounced, MailNotSent, SequenceLeft, SequenceParked
 from cartwheel.leads.lead import Lead
 from cartwheel.leads.leadparts import Consent, Gdpr, SuppressionReason
+from cartwheel.leads.leadparts import Entry as EntryRule
 from cartwheel.leads.mails import Mail, MailState
 from cartwheel.sequences.flows import advance
 from cartwheel.views.leadcard import Entry
@@ -20,6 +22,7 @@ from harness import Api
 
 WELCOME, OTHER = ACCOUNT.sequence_named("Welcome"), ACCOUNT.sequence_named("Other")
 DAY = timedelta(days=1)
+STARTED = "A call starts it, `subscribe_lead_to_sequence_at_step`, or a step of another sequence."
 
 
 class Case:
@@ -99,10 +102,10 @@ def test_a_lead_made_for_a_test_reaches_nobody() -> None:
 
 
 def test_who_never_started_got_nothing() -> None:
-    assert Case().told(About.SEQUENCE, sequence=OTHER) == ["It was never started in the sequence Other."]
+    assert Case().told(About.SEQUENCE, sequence=OTHER) == [f"It was never started in the sequence Other. {STARTED}"]
     case = Case()
     case.lead.runs.clear()
-    assert case.told(About.SEQUENCE) == ["It has never been in a sequence, so no mail was ever due."]
+    assert case.told(About.SEQUENCE) == [f"It has never been in a sequence, so no mail was ever due. {STARTED}"]
 
 
 def test_who_waits_knows_for_what() -> None:
@@ -129,7 +132,7 @@ def test_who_waits_for_a_condition_knows_which() -> None:
 def test_who_is_due_waits_for_a_server() -> None:
     case = Case({**MAIL, "delay": "1 day"})
     assert case.told(About.SEQUENCE, NOON + 2 * DAY)[1] == (
-        "It is at step 1 and due since Tue 2026-03-03 13:00: it goes on when a server runs."
+        "It is at step 1 and due since Tue 2026-03-03 13:00: it goes on when `cartwheel serve` or `cartwheel worker` runs."
     )
 
 
@@ -157,8 +160,11 @@ def test_who_completed_it_has_all_that_was_for_it() -> None:
     case.mail(MailState.ACCEPTED)
     assert case.told(About.SEQUENCE)[1] == "It completed it on Mon 2026-03-02 13:00, after step 3."
     assert case.told(About.STEP) == [
-        "No mail of step 2 (Hello): its way did not lead there, or it was not so that the lead has the tag Customer.",
-        "No mail of step 3 (Hello): the step is not active.",
+        (
+            "No mail of step 2 (Hello): its way did not lead there (a split, a jump or a goal went past it, or it began further on), "
+            "or it was not so that the lead has the tag Customer."
+        ),
+        "No mail of step 3 (Hello): the step is not active (`active = false`), so everybody is led past it.",
     ]
 
 
@@ -196,7 +202,11 @@ def test_steps_to_come_are_told() -> None:
 @pytest.mark.parametrize(
     ("state", "values", "told"),
     [
-        (MailState.QUEUED, {}, "is queued since Mon 2026-03-02 13:00 and goes out when a server runs."),
+        (
+            MailState.QUEUED,
+            {},
+            "is queued since Mon 2026-03-02 13:00 and goes out when `cartwheel serve` or `cartwheel worker` runs.",
+        ),
         (
             MailState.ACCEPTED,
             {"server": "smtp.example", "address": "ada@shop.example", "sent_at": NOON, "reply": "250 ok"},
@@ -216,7 +226,7 @@ def test_each_mail_says_what_became_of_it(state: MailState, values: dict[str, An
     case = Case()
     case.mail(state, **values)
     case.happened(MailNotSent(1, "1", ""), NOON + DAY)
-    [fact] = [fact for fact in case.facts() if fact.about is About.MAIL]
+    fact = next(fact for fact in case.facts() if fact.about is About.MAIL)
     assert fact.text == f"The mail of step 1 of Welcome (Hello) {told}"
     assert (fact.mail, fact.stops) == (7, state is not MailState.ACCEPTED)
 
@@ -252,6 +262,89 @@ def test_a_resumed_wait_is_told_anew() -> None:
     assert "waits until Thu 2026-03-05 13:00: 2 days" in case.told(About.SEQUENCE, NOON + DAY)[1]
 
 
+# -- what the lead reads, and what helps --
+
+
+def test_a_subject_is_told_as_the_lead_reads_it() -> None:
+    case = Case(
+        {**MAIL, "subject": "Welcome, {first_name|friend}"}, {**MAIL, "delay": "1 day", "subject": "{plan} {x}"}
+    )
+    case.mail(MailState.ACCEPTED, sent_at=NOON)
+    assert case.told(About.MAIL)[0].startswith("The mail of step 1 of Welcome (Welcome, friend) was taken")
+    case.lead.fill({"first_name": "Ada\nLovelace {x}"}, {1: (7,)})
+    assert "(Welcome, Ada Lovelace {x})" in case.told(About.MAIL)[0]
+    assert case.told(About.STEP)[0].startswith("No mail of step 2 (Gold {x}): it is there now.")
+
+
+def account_with(**values: Any) -> Any:
+    return replace(ACCOUNT, sequences={"welcome": replace(WELCOME, **values)})
+
+
+def left(case: Case) -> None:
+    case.lead.unenrol(1, NOON)
+
+
+HELPS: dict[str, tuple[Case, Callable[[Case], object], str]] = {
+    "deleted": (
+        Case(),
+        lambda case: case.lead.delete(NOON),
+        "`cartwheel lead restore ada@shop.example` brings it back.",
+    ),
+    "bounced": (
+        Case(),
+        lambda case: case.lead.suppress(SuppressionReason.HARD_BOUNCE, "", NOON),
+        "`cartwheel lead allow ada@shop.example` has it mailed again: once the address works again.",
+    ),
+    "complained": (
+        Case(),
+        lambda case: case.lead.suppress(SuppressionReason.COMPLAINT, "", NOON),
+        "`cartwheel lead allow ada@shop.example` has it mailed again: only if it asks for mails again.",
+    ),
+    "no consent": (
+        Case(account=replace(ACCOUNT, gdpr=True)),
+        lambda _: None,
+        "A call that sets `gdpr_lead_communications` to 1 says that it has agreed.",
+    ),
+    "test mode": (
+        Case(),
+        lambda case: setattr(case.lead, "test", True),
+        "`cartwheel mailbox list` shows them.",
+    ),
+    "left, once only": (
+        Case({**MAIL, "delay": "1 day"}, account=account_with(entry=EntryRule(again=False))),
+        left,
+        "It cannot be started again: the sequence takes each lead once (`again = false` in its entry).",
+    ),
+    "left, so often": (
+        Case({**MAIL, "delay": "1 day"}, account=account_with(entry=EntryRule(most=2, days=30))),
+        left,
+        "It can be started again, 2 times in 30 days at the most.",
+    ),
+    "left": (Case({**MAIL, "delay": "1 day"}), left, "It can be started again."),
+    "completed": (Case(), lambda _: None, "Who has completed a sequence is not started in it again."),
+    "in doubt": (
+        Case(),
+        lambda case: case.mail(MailState.IN_DOUBT),
+        "`cartwheel mail resend 7` sends it again, `cartwheel mail drop 7` leaves it at that.",
+    ),
+    "led elsewhere": (
+        Case({"type": "go_to", "to": "3"}, MAIL, {**MAIL, "delay": "1 day"}),
+        lambda _: None,
+        (
+            "No mail of step 2 (Hello): its way did not lead there (a split, a jump or a goal went past it, or it began "
+            "further on)."
+        ),
+    ),
+}
+
+
+@pytest.mark.parametrize("situation", HELPS)
+def test_what_helps_is_told(situation: str) -> None:
+    case, happens, told = HELPS[situation]
+    happens(case)
+    assert told in [fact.text for fact in case.facts()]
+
+
 # -- the command line --
 
 
@@ -267,8 +360,15 @@ def test_why_reads_all_of_it_from_the_database(api: Api, cartwheel: Cartwheel, m
     assert any("left it at step A2 on" in text and "by App Website" in text for text in texts)
     shown = cartwheel("why", "ada@shop.example", "welcome", "--account", account).out
     assert "by App Website: from then on nothing of it is sent." in shown
-    assert "has no mail 77, and there is no such sequence, but Welcome" in (
+    assert f"{account} has no sequence 77, and ada@shop.example no mail 77; there are: Welcome" in (
         cartwheel("why", "ada@shop.example", "77", "--account", account).trouble
     )
-    nobody = cartwheel("why", "nobody@shop.example", "--account", account).out
-    assert nobody == (f"{account} has no lead nobody@shop.example: it was never added, or has another address now.\n")
+    for more in ([], ["--json"]):
+        nobody = cartwheel("why", "nobody@shop.example", "--account", account, *more)
+        assert (nobody.code, nobody.out) == (1, "")
+        assert nobody.trouble == (
+            f"cartwheel: {account} has no lead nobody@shop.example: it was never added, or has another address now"
+        )
+    assert cartwheel("why", "987654", "--account", account).trouble.startswith(
+        f"cartwheel: {account} has no lead 987654"
+    )

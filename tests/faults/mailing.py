@@ -20,7 +20,7 @@ from cartwheel.leads.lead import Lead
 from cartwheel.leads.leadparts import Gdpr, Part
 from cartwheel.leads.mails import MailState
 from cartwheel.mail.smtpurl import Server as MailServer
-from cartwheel.sending.sender import lease
+from cartwheel.sending.handover import lease
 from cartwheel.work.batches import Desk, IdempotencyKey
 from harness import Server, new_api
 

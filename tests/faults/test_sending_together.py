@@ -4,12 +4,15 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
+import psycopg
 import pytest
-from mailing import Shop, do_all, office, working
+import sqlalchemy as sa
+from mailing import Shop, do_all, office, wait_for_messages, working
 from realserver import wait_until
 from sink import WAIT, Sink
 
 from cartwheel import times
+from cartwheel.data import schema
 from conftest import Databases
 from harness import Server
 
@@ -44,6 +47,42 @@ def test_two_workers_on_one_database(shop: Shop, tmp_path: Path) -> None:
         assert {entry.attempts for entry in shop.ledger} == {1}
         assert one.messages
         assert other.messages
+
+
+def test_two_workers_never_take_the_same_place_in_a_limit(databases: Databases, tmp_path: Path) -> None:
+    """Both come to the limit at the same moment, because somebody else has it just then. SQLite has one writer anyway."""
+    server = Server(databases.new("postgresql"))
+    server.clock.now = times.now()
+    shop = Shop(server)
+    with (
+        Sink() as sink,
+        working(shop.url, tmp_path, sink, per_hour=100),
+        working(shop.url, tmp_path, sink, per_hour=100),
+    ):
+        shop.subscribe(1)
+        wait_for_messages(sink, 1)  # now there is a row of the limit
+        with psycopg.connect(shop.url) as other:
+            other.execute("SELECT * FROM send_limits FOR UPDATE")
+            shop.subscribe(300)
+            wait_until(lambda: len(_waiting_for_locks(server)) == 2, "both workers wait for it")
+        wait_until(lambda: _all_looked_at(shop), "each mail is sent or put off")
+        assert 10 <= len(sink.messages) <= 11, "a tenth may leave at once, and one more in 40 s"
+        shop.check_once(sink)
+    server.stop()
+
+
+def _waiting_for_locks(server: Server) -> list[int]:
+    with server.database.read() as connection:
+        query = "SELECT pid FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
+        return list(connection.execute(sa.text(query)).scalars())
+
+
+def _all_looked_at(shop: Shop) -> bool:
+    now = times.to_micros(times.now())
+    rows = shop.api.rows(schema.mails)
+    return len(rows) == len(shop.emails) and all(
+        row["state"] == "accepted" or (row["state"] == "queued" and row["next_at"] > now) for row in rows
+    )
 
 
 def test_a_clock_set_back_by_an_hour(shop: Shop) -> None:

@@ -5,9 +5,12 @@ import threading
 from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
+import sqlalchemy as sa
+
 from cartwheel.config import Settings
-from cartwheel.data import mailstore
+from cartwheel.data import mailstore, schema
 from cartwheel.leads.mails import Mail, MailState
+from cartwheel.times import to_micros
 from cartwheel.worker import Worker
 from harness import Api, Server
 
@@ -50,8 +53,18 @@ class Office:
     async def _settle(self) -> None:
         await self._take_along()
         await self.worker.sender.release()
-        await self._hand_over()
-        await self.worker.sender.finish()
+        before: set[tuple[int, int]] | None = None
+        due: set[tuple[int, int]] | None = None
+        while due is None or (due and due != before):  # a mail that is settled makes the one due that waits for it
+            await self._hand_over()
+            await self.worker.sender.finish()
+            before, due = due, self._due_mails()
+
+    def _due_mails(self) -> set[tuple[int, int]]:
+        table = schema.mails
+        due = (table.c.state == MailState.QUEUED.value) & (table.c.next_at <= to_micros(self.server.clock()))
+        with self.server.database.read() as connection:
+            return {(row.lead_id, row.id) for row in connection.execute(sa.select(table).where(due))}
 
     def read_bounces(self) -> bool:
         """Visit the mailbox for bounces once."""

@@ -13,6 +13,7 @@ from cartwheel.data.signingkeys import link_signer
 from cartwheel.leads.mails import MailState
 from cartwheel.mail.links import Kind, MailId, Signer
 from cartwheel.times import to_micros
+from cartwheel.work.housekeeping import Housekeeping
 from harness import Api
 
 BROWSER = {"User-Agent": "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0"}
@@ -58,6 +59,12 @@ class SentMail:
 
     def settle(self) -> None:
         self.api.server.run(self.api.server.application.public.tracker.finish)
+
+    def judge(self) -> None:
+        """So much time passes that clicks count as a person's."""
+        self.api.server.clock.forward(seconds=2)
+        house = Housekeeping(self.api.server.database, self.api.server.application.batches, clock=self.api.server.clock)
+        self.api.server.run(house.round)
 
     @property
     def row(self) -> dict[str, Any]:

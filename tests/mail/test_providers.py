@@ -18,6 +18,7 @@ from cartwheel.bounces.reports import Kind
 
 quick = settings(max_examples=300, derandomize=True, deadline=None, database=None)
 GIVES_RETURN_PATH = {"ses", "mailgun", "sparkpost"}
+SENDERS = {**dict.fromkeys(GIVES_RETURN_PATH, VERP.lower()), "postmark": "news@shop.example"}
 REMOTE_IDS = {
     "ses": "0102019c-sesid-000000",
     "sendgrid": "Lli-03HcQ5-JLybO9fXsJg",
@@ -39,6 +40,7 @@ def test_what_a_provider_says_is_understood(provider: str, payload: Any, kind: K
     assert (report.original_message_id, report.at) == (MESSAGE_ID, SENT)
     assert report.remote_id == REMOTE_IDS.get(provider, "")
     assert report.return_paths == ((VERP,) if provider in GIVES_RETURN_PATH else ())
+    assert report.sender == SENDERS.get(provider, "")
 
 
 def test_every_provider_is_tested_here() -> None:

@@ -2,13 +2,14 @@
 
 import json
 import re
+from importlib.resources import files
 
 import pytest
 from sentmail import FORM, SentMail, send_mail
 
 from cartwheel.data import schema
-from cartwheel.leads.leadparts import Gdpr
 from cartwheel.mail.links import Kind
+from cartwheel.public.texts import Texts, preferred
 from harness import Api, new_api
 
 NASTY = "<script>alert('x')</script>\"{email}"
@@ -84,6 +85,7 @@ def test_only_the_leaving_of_the_page_is_undone(sent: SentMail) -> None:
 
 def test_a_mail_that_nobody_knows_any_more_stops_everything(sent: SentMail) -> None:
     token = sent.signer.token(Kind.UNSUBSCRIBE, sent.id._replace(mail_id=1))
+    assert "Stop all mails from Account" in sent.get(f"/u/{token}").text
     assert sent.press(f"/u/{token}", do="leave").status_code == 200
     assert sent.suppression == "do not contact"
 
@@ -147,6 +149,49 @@ def test_a_sequence_is_left_and_the_leaving_undone(sent: SentMail) -> None:
     assert sent.status == "active"
 
 
+def test_leaving_everything_can_be_undone_as_a_whole(sent: SentMail) -> None:
+    page = sent.press(sent.preferences, do="leave_all").text
+    assert (sent.status, sent.api.rows(schema.lead_lists)[0]["left_at"] is None) == ("unsubscribed", False)
+    assert "Unsubscribe from everything" not in page
+    left = {name: hidden(page, name) for name in ("sequence", "list", "left")}
+    assert "You get again what you got before." in sent.press(sent.preferences, do="undo", **left).text
+    assert (sent.status, sent.api.rows(schema.lead_lists)[0]["left_at"] is None) == ("active", True)
+    assert "cannot be taken back" in sent.press(sent.preferences, do="undo", **left).text
+
+
+def test_who_left_only_lists_can_undo_that(sent: SentMail) -> None:
+    sent.press(sent.stop, do="leave")
+    page = sent.press(sent.preferences, do="leave_all").text
+    left = {name: hidden(page, name) for name in ("list", "left")}
+    sent.press(sent.preferences, do="undo", **left)
+    assert (sent.status, sent.api.rows(schema.lead_lists)[0]["left_at"]) == ("unsubscribed", None)
+
+
+@pytest.mark.parametrize("button", ["never", "spam"])
+def test_who_said_never_does_not_come_back_by_an_undo(sent: SentMail, button: str) -> None:
+    page = sent.press(sent.preferences, do="leave_all").text
+    left = {name: hidden(page, name) for name in ("sequence", "list", "left")}
+    sent.press(sent.preferences, do=button)
+    assert "cannot be taken back" in sent.press(sent.preferences, do="undo", **left).text
+    assert sent.status == "unsubscribed"
+    assert sent.api.rows(schema.lead_lists)[0]["left_at"] is not None
+
+
+def test_what_was_said_is_not_offered_again(sent: SentMail) -> None:
+    page = sent.press(sent.preferences, do="never").text
+    assert ('value="never"' in page, 'value="spam"' in page, 'value="leave_all"' in page) == (False, True, False)
+    assert 'value="spam"' not in sent.press(sent.preferences, do="spam").text
+
+
+def test_who_has_left_is_not_asked_again(sent: SentMail) -> None:
+    sent.press(sent.stop, do="leave")
+    page = sent.get(sent.stop).text
+    assert "a***@shop.example gets no more mails from Welcome." in page
+    assert "<button" not in page
+    sent.press(sent.preferences, do="never")
+    assert "gets no more mails from us." in sent.get(sent.stop).text
+
+
 @pytest.mark.parametrize(("button", "reason"), [("leave_all", ""), ("never", "do not contact"), ("spam", "complaint")])
 def test_everything_is_left(sent: SentMail, button: str, reason: str) -> None:
     assert sent.press(sent.preferences, do=button).status_code == 200
@@ -192,21 +237,27 @@ def test_the_data_comes_whole_and_without_what_is_internal(sent: SentMail) -> No
 
 
 def test_deleting_asks_once_more(sent: SentMail) -> None:
-    assert "tick the box" in sent.press(sent.preferences, do="delete").text
-    assert sent.api.rows_of_leads()[0]["deleted_at"] is None
+    before = sent.kinds
+    page = sent.press(sent.preferences, do="delete").text
+    assert "Delete everything that we know about you?" in page
+    assert "a***@shop.example" in page
+    assert 'value="erase"' in page
+    assert (sent.kinds, sent.status) == (before, "active")
 
 
-def test_a_deleted_lead_is_gone_and_its_page_tells_nothing(sent: SentMail) -> None:
-    assert "You are removed" in sent.press(sent.preferences, do="delete", sure="yes").text
+def test_who_is_erased_is_gone_and_its_page_tells_nothing(sent: SentMail) -> None:
+    assert "Your data is deleted" in sent.press(sent.preferences, do="erase").text
     [row] = sent.api.rows_of_leads()
-    assert row["deleted_at"] is not None
-    assert (row["gdpr_status"], row["gdpr_communications"]) == (Gdpr.NOT_ACCEPTED.value, False)
-    assert (sent.suppression, sent.status) == ("do not contact", "unsubscribed")
+    assert row["email"] == f"erased:{sent.id.lead_id}"
+    assert (sent.suppression, sent.status) == ("", "unsubscribed")
+    assert "not among our contacts" in sent.press(sent.preferences, do="erase").text
     for path in (sent.preferences, sent.stop):
         assert "shop.example" not in sent.get(path).text
     assert sent.press(sent.preferences, do="data").headers["content-type"].startswith("text/html")
     assert sent.press(sent.preferences, do="save", shown_list="1", list="1").is_success
-    assert sent.kinds[-1] == "lead_deleted"
+    assert sent.get(sent.pixel).is_success
+    assert sent.api.server.http.post(sent.stop, content=b"List-Unsubscribe=One-Click", headers=FORM).is_success
+    assert sent.kinds[-1] == "lead_erased"
 
 
 def test_what_no_button_says_changes_nothing(sent: SentMail) -> None:
@@ -245,3 +296,47 @@ def test_the_account_shows_who_it_is(api: Api) -> None:
     sent = send_mail(new_api(api.server, account={"mail": {"address": "1 Long Road, Springfield"}}))
     for path in (sent.stop, sent.preferences):
         assert "1 Long Road, Springfield" in sent.get(path).text
+
+
+@pytest.mark.parametrize(
+    ("asked", "language"),
+    [
+        ("", "en"),
+        ("es", "es"),
+        ("es-MX,es;q=0.9,en;q=0.8", "es"),
+        ("ES", "es"),
+        ("fr, es;q=0.5, en;q=0.1", "es"),
+        ("en;q=0.1, es ; q=0.5", "es"),
+        ("en-US,en;q=0.9,es;q=0.8", "en"),
+        ("de,fr;q=0.5", "en"),
+        ("*", "en"),
+        ("es;q=0", "en"),
+        ("es;q=abc, en;q=0.9", "es"),
+        (",;=;q,es;;q=1", "es"),
+    ],
+)
+def test_readers_are_answered_in_their_language(asked: str, language: str) -> None:
+    assert preferred(asked, {"en", "es"}) == language
+
+
+def test_each_page_comes_in_the_language_of_its_reader(sent: SentMail) -> None:
+    page = sent.get(sent.stop, accept_language="es-AR, en;q=0.5").text
+    assert '<html lang="es">' in page
+    assert "¿Dejar de recibir los correos de Welcome?" in page
+    assert '<html lang="en">' in sent.get(sent.stop).text
+    assert "Este enlace no es válido" in sent.get("/u/x", accept_language="es").text
+
+
+def test_every_language_says_everything() -> None:
+    languages = Texts(files("cartwheel").joinpath("public", "templates")).by_language
+    assert set(languages) == {"en", "es"}
+    shapes = {
+        name: {(page, key, *sorted(re.findall(r"{\w+}", text))) for page in texts for key, text in texts[page].items()}
+        for name, texts in languages.items()
+    }
+    assert shapes["es"] == shapes["en"]
+
+
+def test_a_name_from_right_to_left_does_not_turn_the_sentence(api: Api) -> None:
+    sent = send_mail(new_api(api.server, account={"name": "متجر (1)"}))
+    assert "What \u2068متجر (1)\u2069 sends to" in sent.get(sent.preferences).text

@@ -113,7 +113,7 @@ def test_who_is_held_by_a_process_that_reads_late_of_the_end_of_a_pause_goes_on(
     flow.office.settle()
     with flow.api.server.database.write() as connection:  # what a batch commits that began before
         mine = schema.enrolments.c.account_id == flow.api.account_id
-        values = {"due_at": None, "reason": "the sequence is paused"}
+        values = {"due_at": None, "reason": "", "held": True}
         connection.execute(sa.update(schema.enrolments).where(mine).values(**values))
     flow.pass_time(seconds=31)
     assert flow.run["due_at"] is not None

@@ -18,10 +18,10 @@ from sink import DROP, TAKE_AND_DROP, WAIT, Act, Sink
 
 from cartwheel.accountfiles import accountfile
 from cartwheel.data import schema
-from cartwheel.leads.mails import MailState
+from cartwheel.leads.mails import MailState, WaitsFor
 from cartwheel.mail import dkim
 from cartwheel.mail.composing import Composer
-from cartwheel.sending.sender import HandOverWork
+from cartwheel.sending.handover import HandOverWork
 from cartwheel.sending.tracking import TrackWork
 from cartwheel.times import to_micros
 from commandline import name_of
@@ -183,7 +183,8 @@ def test_without_a_sender_the_mail_waits_and_says_why(api: Api, office: Office) 
     office.settle()
     [mail] = mails(api, "ada@shop.example")
     assert mail.state is MailState.QUEUED
-    assert mail.reply == "an owner has to see to it: the account has no sender: give `[account.mail] sender`"
+    assert mail.waits_for is WaitsFor.OWNER
+    assert mail.reply == "the account has no sender: give `[account.mail] sender`"
 
 
 def test_what_waits_for_an_owner_goes_as_soon_as_the_account_is_changed(api: Api, office: Office, sink: Sink) -> None:
@@ -205,6 +206,27 @@ def test_metrics_tell_what_waits_and_for_how_long(server: Server, api: Api, offi
     assert metric(server, "cartwheel_mails_late_seconds") == 2 * 3600
     assert metric(server, "cartwheel_mails_oldest_seconds") == 3 * 3600
     assert metric(server, "cartwheel_runs_late_seconds") == 0
+
+
+def test_a_mail_in_doubt_is_counted_and_told(
+    server: Server, shop: Api, office: Office, sink: Sink, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert metric(server, 'cartwheel_mails_waiting{state="in doubt"}') == 0
+    sink.script["dot"] = [TAKE_AND_DROP]
+    start(shop)
+    office.settle()
+    assert states(shop, "ada@shop.example") == [("1", MailState.IN_DOUBT)]
+    start(shop, "eve@shop.example")
+    forsaken = {"state": "handed over", "next_at": 1, "server": "smtp.example:25", "attempts": 1}
+    office.take_along()
+    with server.database.write() as connection:
+        connection.execute(sa.update(schema.mails).where(schema.mails.c.state == "queued").values(forsaken))
+    office.settle()
+    assert metric(server, 'cartwheel_mails_waiting{state="in doubt"}') == 2
+    told = [line for line in caplog.records if "in doubt" in line.getMessage()]
+    assert [line.levelname for line in told] == ["WARNING"] * 2
+    assert [line.fields["mail"] for line in told] == [row["id"] for row in shop.rows(schema.mails)]  # type: ignore[attr-defined] # given as `extra`
+    assert "@" not in str([vars(line) for line in told])
 
 
 @pytest.mark.parametrize(
@@ -359,6 +381,22 @@ def test_who_waited_for_long_before_the_trouble_is_not_given_up_for_it(
         server.clock.forward(minutes=10)
         office.settle()
     assert len(sink.messages) == 2
+
+
+def test_who_waited_for_long_before_a_refusal_is_tried_for_days_all_the_same(
+    server: Server, api: Api, office: Office, sink: Sink
+) -> None:
+    start(api)
+    trouble_for(server, office, days=6)  # the account has no sender
+    change(api, **SENDER)
+    sink.script["rcpt"] = ["450 4.2.0 greylisted"] * 1000
+    trouble_for(server, office, days=3)
+    assert states(api, "ada@shop.example")[0] == ("1", MailState.QUEUED)
+    trouble_for(server, office, days=2)
+    mail = mails(api, "ada@shop.example")[0]
+    assert (mail.state, mail.reply) == (MailState.FAILED, "given up after 4 days: 4.2.0 greylisted")
+    [suppression] = api.rows(schema.suppressions)
+    assert suppression["soft_bounces"] == 1
 
 
 def test_after_the_final_dot_without_an_answer_the_mail_is_in_doubt_and_held(

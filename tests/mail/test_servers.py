@@ -290,3 +290,25 @@ async def test_a_message_whose_turn_comes_too_late_is_not_begun() -> None:
         assert [outcome.fate for outcome in outcomes] == [Fate.ACCEPTED, Fate.SERVER_TROUBLE]
         assert len(sink.messages) == 1
         await servers.close()
+
+
+async def test_the_log_tells_once_when_a_server_is_parked_and_when_it_is_back(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
+    clock = Clock()
+    async with Sink() as sink:
+        sink.script["connect"] = ["421 4.7.0 too much mail for eve@shop.example"] * 2
+        [post] = servers_of(sink.url(), clock)
+        for _ in range(4):
+            await post.send(LETTER)
+            clock.forward(3)
+        assert post.breaker.parked_until is not None
+        clock.forward(3600)
+        outcome = await post.send(LETTER)
+        assert outcome.fate is Fate.ACCEPTED
+        await post.send(LETTER)
+        await post.transport.close()
+    told = [(line.levelname, line.getMessage()) for line in caplog.records if line.name == "cartwheel.sending.servers"]
+    assert [level for level, _ in told] == ["WARNING", "INFO"]
+    assert all(
+        post.name in text and "too much mail for (an address)" in text and "@" not in text for _, text in told
+    ), told

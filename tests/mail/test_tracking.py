@@ -1,5 +1,6 @@
 """Opens, clicks and bounces: each is counted once, people and machines apart, and nobody is led astray."""
 
+import itertools
 import json
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -8,16 +9,18 @@ from urllib.parse import quote
 
 import httpx
 import pytest
+import sqlalchemy as sa
 from sentmail import BROWSER, SentMail, send_mail
 
 from cartwheel import app
 from cartwheel.bounces.reports import Kind as Reported
 from cartwheel.bounces.reports import Report
 from cartwheel.config import Settings
-from cartwheel.data import schema
+from cartwheel.data import mailbox, schema
 from cartwheel.errors import BadSetting
 from cartwheel.mail.links import Kind
 from cartwheel.sending.tracking import is_machine, record
+from cartwheel.times import to_micros
 from conftest import Databases
 from harness import ENVIRONMENT, Api, Server, new_api
 
@@ -110,7 +113,7 @@ def test_a_click_leads_on_and_is_counted_once(sent: SentMail) -> None:
         answer = sent.get(sent.click(TARGET))
         assert answer.status_code == 302
         assert answer.headers["location"] == "https://shop.example/offer?a=1&b=%C3%BC%20#top"
-        sent.api.server.clock.forward(hours=1)
+        sent.judge()
     assert sent.kinds.count("mail_clicked") == 1
     assert sent.row["clicked_at"] is not None
 
@@ -146,14 +149,16 @@ def test_who_follows_every_link_at_once_is_a_machine(sent: SentMail) -> None:
         sent.get(sent.click(link=link))
         sent.api.server.clock.forward(seconds=0.1)
     assert (sent.row["clicked_at"], sent.row["machine_clicked_at"] is not None) == (None, True)
-    sent.api.server.clock.forward(minutes=10)
+    sent.judge()
     sent.get(sent.click())
+    sent.judge()
     assert sent.row["clicked_at"] is not None
 
 
 def test_a_double_click_is_one_by_a_person(sent: SentMail) -> None:
     for _ in range(2):
         sent.get(sent.click())
+    sent.judge()
     assert (sent.row["clicked_at"] is not None, sent.row["machine_clicked_at"]) == (True, None)
 
 
@@ -175,8 +180,9 @@ def test_a_click_leads_on_when_the_database_is_away(databases: Databases) -> Non
 def tell(sent: SentMail, kind: Reported, *, by_recipient: bool = False, **about: Any) -> int:
     application = sent.api.server.application
     report = Report(kind=kind, **about)
+    proved_at = sent.api.server.clock() if by_recipient else None
     return sent.api.server.run(
-        lambda: record(report, application.batches, sent.api.server.database, sent.signer, by_recipient=by_recipient)
+        lambda: record(report, application.batches, sent.api.server.database, sent.signer, proved_at=proved_at)
     )
 
 
@@ -233,6 +239,73 @@ def test_who_has_proved_nothing_has_to_name_the_mail(sent: SentMail) -> None:
     assert sent.suppression == ""
     assert tell(sent, Reported.HARD, by_recipient=True, **about) >= 1
     assert sent.suppression == "hard bounce"
+
+
+_NUMBERS = itertools.count(1)
+
+
+@pytest.fixture
+def others(server: Server) -> dict[str, SentMail]:
+    """Mails of several accounts to one address, which no other test has mailed."""
+    email = f"eve{next(_NUMBERS)}@elsewhere.example"
+    senders = {"acme": "Acme <hello@acme.example>", "shop": "Shop <hello@shop.example>", "nobody": ""}
+    return {
+        name: send_mail(new_api(server, account={"mail": {"sender": sender}}), email)
+        for name, sender in senders.items()
+    }
+
+
+def forget(sent: SentMail, **changes: Any) -> None:
+    """The mail was another."""
+    mine = {"account_id": sent.api.account_id, "id": sent.id.mail_id}
+    with sent.api.server.database.write() as connection:
+        connection.execute(sa.update(schema.mails).filter_by(**mine).values(changes))
+
+
+@pytest.mark.parametrize(
+    ("sender", "met"),
+    [
+        ("", {"acme", "shop", "nobody"}),
+        ("hello@acme.example", {"acme"}),
+        ("bounce+17@mg.shop.example", {"shop"}),
+        ("bounces@relay.example", {"acme", "shop", "nobody"}),
+        ("hello@notacme.example", {"acme", "shop", "nobody"}),
+    ],
+)
+def test_a_report_without_a_mail_is_about_those_whose_sender_it_names(
+    others: dict[str, SentMail], sender: str, met: set[str]
+) -> None:
+    acme = others["acme"]
+    assert tell(acme, Reported.COMPLAINT, by_recipient=True, recipient=acme.email, sender=sender) == len(met)
+    assert {name for name, sent in others.items() if sent.suppression} == met
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"address": "eve@before.example"},
+        {"attempts": 0, "state": "queued"},
+        {"server": mailbox.SERVER.name},
+        {"queued_at": 0},
+    ],
+)
+def test_a_report_without_a_mail_is_about_nobody_who_has_not_mailed_the_address_lately(
+    others: dict[str, SentMail], changes: dict[str, Any]
+) -> None:
+    acme = others["acme"]
+    forget(acme, **changes)
+    assert tell(acme, Reported.HARD, by_recipient=True, recipient=acme.email, sender="hello@acme.example") == 2
+    assert {name for name, sent in others.items() if sent.suppression} == {"shop", "nobody"}
+
+
+def test_a_report_without_a_mail_is_about_none_that_was_sent_after_it(others: dict[str, SentMail]) -> None:
+    shop = others["shop"]
+    at = shop.api.server.clock() - timedelta(minutes=10)
+    later = shop.another()
+    forget(shop, queued_at=to_micros(at))
+    assert tell(shop, Reported.HARD, by_recipient=True, recipient=shop.email, at=at) == 1
+    assert (shop.row["state"], later.row["state"]) == ("failed", "accepted")
+    assert {name for name, sent in others.items() if sent.suppression} == {"shop"}
 
 
 @pytest.mark.parametrize("kind", [Reported.NOTICE, Reported.AUTO_REPLY])

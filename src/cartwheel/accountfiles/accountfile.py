@@ -6,6 +6,7 @@ steps of a sequence are replaced as a whole, because their order is part of what
 
 import json
 import tomllib
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from itertools import count
 from pathlib import Path
@@ -234,8 +235,10 @@ def _check_app(app: AppPart) -> None:
 # -- applying --
 
 
-def apply(database: Database, wanted: AccountFile, now: datetime) -> dict[str, Any]:
-    """Make the account what the file says, in one transaction.
+def apply(
+    database: Database, wanted: AccountFile, now: datetime, *, tell: Callable[[Sequence[str]], None] | None = None
+) -> dict[str, Any]:
+    """Make the account what the file says, in one transaction; `tell` is told line by line what was done.
 
     Returns what a script needs to know: the account's name and id, whether anything changed, each App's `app_id`, and
     `api_key` and `api_password` if they were made just now (they are never told again).
@@ -246,15 +249,17 @@ def apply(database: Database, wanted: AccountFile, now: datetime) -> dict[str, A
             catalog.lock(connection)
             known = catalog.only(connection, wanted.account.name)
             if password.before == _password_hash(known):
-                told = _apply(connection, known, wanted, password, now)
+                changes = _Changes(connection, known, to_micros(now))
+                told = _apply(connection, changes, wanted, password)
                 break
+    if tell is not None:
+        tell(changes.done)
     return told
 
 
 def _apply(
-    connection: sa.Connection, known: Catalog, wanted: AccountFile, password: "_Password", now: datetime
+    connection: sa.Connection, changes: "_Changes", wanted: AccountFile, password: "_Password"
 ) -> dict[str, Any]:
-    changes = _Changes(connection, known, to_micros(now))
     account_id = changes.account(wanted.account)
     made = changes.key(account_id, wanted.account, password)
     apps = [{"name": app.name, "app_id": changes.app(account_id, app)} for app in wanted.apps]
@@ -270,12 +275,12 @@ def _apply(
     account = catalog.only(connection, wanted.account.name).accounts[account_id]
     warnings = [warning for sequence in wanted.sequences for warning in sequencefile.check(sequence, account)]
     warnings += sequencefile.missing_for_mail(wanted.sequences, account)
-    if changes.count:
+    if changes.done:
         _publish(connection, account_id, wanted.account.name)
     return {
         "account": wanted.account.name,
         "account_id": account_id,
-        "changed": bool(changes.count),
+        "changed": bool(changes.done),
         **made,
         "apps": apps,
         **({"warnings": warnings} if warnings else {}),
@@ -359,7 +364,7 @@ def _publish(connection: sa.Connection, account_id: int, name: str) -> None:
 
 
 class _Changes:
-    """Writes rows that differ from what is there, and counts them."""
+    """Writes rows that differ from what is there, and remembers which."""
 
     def __init__(self, connection: sa.Connection, known: Catalog, now: int) -> None:
         self._connection = connection
@@ -368,8 +373,9 @@ class _Changes:
         self._rows = Rows(connection, now)
 
     @property
-    def count(self) -> int:
-        return self._rows.count
+    def done(self) -> list[str]:
+        """A line for each kind of change."""
+        return self._rows.done
 
     def account(self, wanted: AccountPart) -> int:
         values = {
@@ -389,18 +395,19 @@ class _Changes:
         if current is None:
             api_key = wanted.api_key or new_secret()
             self._insert_key(account_id, key_digest(api_key), password.hash)
+            self._rows.note("API key and password made", wanted.name)
             return made if wanted.api_key else {"api_key": api_key, **made}
         digest = key_digest(wanted.api_key) if wanted.api_key else current.key_digest
         if (digest, password.hash) != (current.key_digest, current.password_hash):
             table = schema.api_keys
             self._connection.execute(sa.delete(table).where(table.c.account_id == account_id))
             self._insert_key(account_id, digest, password.hash)
+            self._rows.note("API key or password changed", wanted.name)
         return made
 
     def _insert_key(self, account_id: int, digest: str, password_hash: str) -> None:
         if self._holder(schema.api_keys, key_digest=digest) not in {None, account_id}:
             raise BadAccountFile("this api_key belongs to another account")
-        self._rows.count += 1
         row = {"account_id": account_id, "key_digest": digest, "password_hash": password_hash, "created_at": self._now}
         self._connection.execute(sa.insert(schema.api_keys).values(row))
 
@@ -470,10 +477,15 @@ class _Changes:
         row = self._rows.named(schema.sequences, account_id, name_key(wanted.name))
         was = row is not None and bool(row["paused"])
         pausing = sequencefile.pausing(was=was, wanted=wanted.paused, now=self._now)
-        return self.named(schema.sequences, account_id, wanted.name, sequencefile.row_of(wanted) | pausing)
+        number = self.named(schema.sequences, account_id, wanted.name, sequencefile.row_of(wanted) | pausing)
+        if was != wanted.paused:
+            self._rows.note("sequences paused" if wanted.paused else "sequences resumed", wanted.name)
+        return number
 
     def steps(self, account_id: int, sequence_id: int, wanted: SequencePart) -> None:
-        self._rows.count += sequencefile.publish(self._connection, account_id, sequence_id, wanted, self._now)
+        version = sequencefile.publish(self._connection, account_id, sequence_id, wanted, self._now)
+        if version is not None:
+            self._rows.note("steps of sequences changed", f"{wanted.name} (version {version})")
 
 
 def app_part(app: App) -> AppPart:

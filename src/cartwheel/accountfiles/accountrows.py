@@ -9,8 +9,21 @@ from cartwheel.data import catalog, schema
 Row = dict[str, Any]
 
 
+_KINDS = {
+    schema.apps: "apps",
+    schema.lists: "lists",
+    schema.tags: "tags",
+    schema.custom_fields: "custom fields",
+    schema.custom_field_options: "options of custom fields",
+    schema.sequences: "sequences",
+}
+
+MOST_NAMES = 10
+"""In a line; the others are counted."""
+
+
 class Rows:
-    """Inserts and updates rows, and counts them."""
+    """Inserts and updates rows, and remembers which."""
 
     def __init__(self, connection: sa.Connection, now: int) -> None:
         self._connection = connection
@@ -18,7 +31,16 @@ class Rows:
         self._tables: dict[sa.Table, dict[int, Row]] = {}
         self._numbers: dict[sa.Table, dict[str, int]] = {}
         self._next: dict[sa.Table, int] = {}
-        self.count = 0
+        self._done: dict[str, list[str]] = {}
+
+    def note(self, what: str, name: str) -> None:
+        """Something was done to what is called so."""
+        self._done.setdefault(what, []).append(name)
+
+    @property
+    def done(self) -> list[str]:
+        """What was done, a line each; empty if nothing was."""
+        return [f"{what}: {_listed(names)}" for what, names in self._done.items()]
 
     def of(self, table: sa.Table, account_id: int) -> dict[int, Row]:
         """The account's rows by id. All calls are about one account."""
@@ -56,12 +78,15 @@ class Rows:
             rows[number] = {"account_id": account_id, "id": number, **values, **(new or {})}
             self._connection.execute(sa.insert(table), rows[number])
             self._next[table] = max(self._next[table], number + 1)
-            self.count += 1
+            self._note_row(table, "made", values)
         elif any(row[name] != value for name, value in values.items()):
             row.update(values)
             here = (table.c.account_id == account_id) & (table.c.id == number)
             self._connection.execute(sa.update(table).where(here).values(**values))
-            self.count += 1
+            self._note_row(table, "changed", values)
+
+    def _note_row(self, table: sa.Table, what: str, values: Row) -> None:
+        self.note(f"{_KINDS[table]} {what}", values.get("name") or values["identifier"])
 
     def put_account(self, known: int | None, values: Row) -> int:
         """The account's own row; returns its id."""
@@ -69,10 +94,15 @@ class Rows:
             number = catalog.next_id(self._connection, schema.accounts)
             row = {"id": number, "created_at": self._now, "version": 0, **values}  # `touch` gives it the right one
             self._connection.execute(sa.insert(schema.accounts), row)
-            self.count += 1
+            self.note("account made", values["name"])
             return number
         row = self.of(schema.accounts, known)[known]
         if any(row[name] != value for name, value in values.items()):
             self._connection.execute(sa.update(schema.accounts).where(schema.accounts.c.id == known).values(**values))
-            self.count += 1
+            self.note("account changed", values["name"])
         return known
+
+
+def _listed(names: list[str]) -> str:
+    more = len(names) - MOST_NAMES
+    return ", ".join(names) if more <= 0 else f"{', '.join(names[:MOST_NAMES])} and {more:,} more"

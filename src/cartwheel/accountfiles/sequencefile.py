@@ -183,18 +183,18 @@ def pause(database: Database, account_id: int, sequence_id: int, now: datetime, 
     return True
 
 
-def publish(connection: sa.Connection, account_id: int, sequence_id: int, part: SequencePart, now: int) -> bool:
-    """Make the steps the newest version, unless they are; whether they were not."""
+def publish(connection: sa.Connection, account_id: int, sequence_id: int, part: SequencePart, now: int) -> int | None:
+    """Make the steps the newest version, unless they are; returns its number, or None if they were."""
     table = schema.sequences
     here = (table.c.account_id == account_id) & (table.c.id == sequence_id)
     version, hears = connection.execute(sa.select(table.c.version, table.c.hears).where(here)).one()
     flow = Flow(tuple(part.steps))
     if version and flowstore.read(connection, (account_id, sequence_id, version)) == flow:
-        return False
+        return None
     version = flowstore.publish(connection, account_id, sequence_id, flow, now)
     heard = sorted(flow.hears.union(json.loads(hears)))  # whoever keeps to an older version has to be woken, too
     connection.execute(sa.update(table).where(here).values(version=version, hears=json.dumps(heard)))
-    return True
+    return version
 
 
 # -- exporting --

@@ -103,6 +103,7 @@ def _report(
     message_id: str = "",
     remote_id: str = "",
     return_path: str = "",
+    sender: str = "",
     at: datetime | None = None,
 ) -> Report | None:
     """A report of this kind, or of a milder one if what the receiving server said is milder."""
@@ -117,6 +118,7 @@ def _report(
         original_message_id=bare_message_id(message_id),
         remote_id=one_line(remote_id),
         return_paths=(one_line(return_path),) if return_path else (),
+        sender=find_address(sender or return_path),
         status=status,
         diagnostic=one_line(said),
         at=at,
@@ -256,6 +258,7 @@ def _read_postmark(call: HookCall) -> Iterator[Report | None]:
         _text(event, "Details") or _text(event, "Description"),
         message_id=_text(event, "Metadata", "message_id"),
         remote_id=_text(event, "MessageID"),
+        sender=_text(event, "From"),
         at=iso_time(_text(event, "BouncedAt")),
     )
 

@@ -50,6 +50,9 @@ class Report:
     return_paths: tuple[str, ...] = ()
     """Where the report was sent, as it was written: one of them may be the address that was made for this message."""
 
+    sender: str = ""
+    """Whose message it was: an address, which somebody on the way may have replaced by one of the same domain."""
+
     status: str = ""
     """Like 5.1.1 (RFC 3463)."""
 
@@ -194,3 +197,8 @@ def one_line(text: str, longest: int = LONGEST_DIAGNOSTIC) -> str:
     """Fit for a log and a table: no control characters, bounded."""
     text = text[: 4 * longest]
     return " ".join("".join(sign if sign.isprintable() else " " for sign in text).split())[:longest]
+
+
+def without_addresses(text: str) -> str:
+    """Fit for a log that many read."""
+    return ADDRESS.sub("(an address)", text)

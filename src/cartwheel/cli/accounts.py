@@ -1,6 +1,7 @@
 """The verbs about accounts: the file of one, its Apps, its key."""
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -22,7 +23,7 @@ def apply(
 ) -> None:
     """Make an account what the file says. Doing it again changes nothing.
 
-    The answer is one JSON object: the account, whether anything changed, each App's `app_id`, and `api_key` and
+    What was done is told on stderr. The answer, on stdout, is one JSON object: the account, whether anything changed, each App's `app_id`, and `api_key` and
     `api_password` if they were made just now. These two are stored as hashes: they are never shown again.
     """
     from cartwheel import times
@@ -33,7 +34,13 @@ def apply(
     del as_json
     wanted = accountfile.read_file(file)
     with context.open_database(migrate=True) as database:
-        terminal.show_json(accountfile.apply(database, wanted, times.now()))
+        answer = accountfile.apply(database, wanted, times.now(), tell=_tell_changes)
+    terminal.show_json(answer)
+
+
+def _tell_changes(done: Sequence[str]) -> None:
+    for line in done or ["nothing changed"]:
+        typer.echo(line, err=True)
 
 
 def export_account(

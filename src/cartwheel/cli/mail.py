@@ -289,12 +289,45 @@ def drop(
     account: AccountName = None,
     lead: OfLead = None,
     reason: Reason = "given up by the command line",
+    sequence: Annotated[
+        str | None, typer.Option(metavar="NAME", help="With --queued: the sequence.", show_default=False)
+    ] = None,
     *,
     every: All = False,
+    queued: Annotated[
+        bool, typer.Option("--queued", help="Instead, all mails of --sequence that are queued, and not sent yet.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Give mails in doubt up: they count as failed. Whoever did not get one never does."""
-    _decide(numbers, account, lead, reason, every=every, again=False, as_json=as_json)
+    """Give mails in doubt up, or those that a sequence has queued: they count as failed. Whoever did not get one never does.
+
+    Who is in the sequence goes on in it, and gets its next mails: pause it first, if it is not to queue more.
+
+    cartwheel mail drop --queued --sequence Welcome --reason "the offer is over"
+    """
+    if queued != (sequence is not None) or (queued and (numbers or every or lead)):
+        raise typer.BadParameter("--queued and --sequence belong together, and stand alone")
+    if sequence is not None:
+        _drop_queued(sequence, account, reason, as_json=as_json)
+    else:
+        _decide(numbers, account, lead, reason, every=every, again=False, as_json=as_json)
+
+
+def _drop_queued(sequence: str, account: str | None, reason: str, *, as_json: bool) -> None:
+    import asyncio
+
+    from cartwheel import times
+    from cartwheel.cli import context
+    from cartwheel.views import terminal
+    from cartwheel.work import mailwork
+
+    with context.opened(account) as (database, owner):
+        place = (owner.id, context.find_sequence(owner, sequence).id)
+        dropped = asyncio.run(mailwork.drop_queued(database, place, reason=reason, origin=ORIGIN, clock=times.now))
+    if as_json:
+        terminal.show_json({"dropped": dropped})
+    else:
+        typer.echo(f"{dropped:,} {'mail is' if dropped == 1 else 'mails are'} given up.")
 
 
 def _decide(

@@ -9,10 +9,10 @@ import sqlalchemy as sa
 
 from cartwheel.data import schema
 from cartwheel.data.db import Database, migration_names
-from cartwheel.leads.events import LeadCreated, MailSent
-from cartwheel.leads.leadparts import RunStatus, SuppressionReason
-from cartwheel.leads.mails import MailState
-from cartwheel.sequences import flows
+from cartwheel.data.erasures import WATCHED
+from cartwheel.leads.events import LeadCreated, LeadErased, MailSent
+from cartwheel.leads.leadparts import ERASED, PROFILE_FIELDS, RunStatus, SuppressionReason
+from cartwheel.leads.mails import MailState, WaitsFor
 from cartwheel.times import to_micros
 
 MOST_EXAMPLES = 5
@@ -111,6 +111,7 @@ def checks(now: datetime) -> Iterator[Check]:
     yield from _of_leads()
     yield from _of_runs(now)
     yield from _of_mails(now)
+    yield Check("erased lead", "Nothing is left of an erased lead by which anybody could be known.", _rests_of_erased())
     for table in schema.metadata.sorted_tables:
         for column, holder in _HOLDERS.items():
             if column in table.c and not (column == "account_id" and "lead_id" in table.c):
@@ -141,6 +142,7 @@ def _of_mails(now: datetime) -> Iterator[Check]:
     states = f"{', '.join(list(MailState)[:-1])} or {list(MailState)[-1]}"
     yield Check("mail state", f"Every mail that was due is {states}.", _odd_states())
     yield Check("mail time", "A mail has a time to be looked at until it is settled, and no longer.", _mistimed_mails())
+    yield Check("waiting mail", "Only a mail that is queued waits for anything.", _odd_waits())
     yield Check("mail on its way", "Nobody forgets a mail that was handed over.", _forgotten_mails(now))
     yield Check("mail run", "Every mail belongs to a run that came to its step.", _mails_without_run())
     yield Check("mail event", "Every mail that a server has taken is told in its lead's feed.", _untold_mails())
@@ -245,7 +247,7 @@ def _not_latest_runs() -> sa.Select[Any]:
 def _stuck_runs() -> sa.Select[Any]:
     runs = schema.enrolments
     active = runs.c.status == RunStatus.ACTIVE.value
-    lost = active & runs.c.due_at.is_(None) & (runs.c.reason == "")
+    lost = active & runs.c.due_at.is_(None) & (runs.c.reason == "") & ~runs.c.held
     return sa.select(*_RUN).where(lost | (~active & runs.c.due_at.is_not(None)) | (active & ~runs.c.latest))
 
 
@@ -257,7 +259,7 @@ def _runs_parked_silently() -> sa.Select[Any]:
 def _forgotten_runs(now: datetime) -> sa.Select[Any]:
     runs, sequences = schema.enrolments, schema.sequences
     same = (sequences.c.account_id == runs.c.account_id) & (sequences.c.id == runs.c.sequence_id)
-    held = (runs.c.status == RunStatus.ACTIVE.value) & runs.c.due_at.is_(None) & (runs.c.reason == flows.HELD)
+    held = runs.c.held & runs.c.due_at.is_(None)
     over = ~sequences.c.paused & (sa.func.coalesce(sequences.c.resumed_at, 0) < to_micros(now - LATE))
     return sa.select(*_RUN).select_from(runs.join(sequences, same)).where(held, over)
 
@@ -280,6 +282,12 @@ def _mistimed_mails() -> sa.Select[Any]:
     mails = schema.mails
     settled = mails.c.state.in_([state.value for state in MailState if state.settled])
     return sa.select(*_MAIL).where(settled == mails.c.next_at.is_not(None))
+
+
+def _odd_waits() -> sa.Select[Any]:
+    mails = schema.mails
+    known = mails.c.waits_for.in_([cause.value for cause in WaitsFor]) & (mails.c.state == MailState.QUEUED.value)
+    return sa.select(*_MAIL, mails.c.waits_for).where(mails.c.waits_for != "", ~known)
 
 
 def _forgotten_mails(now: datetime) -> sa.Select[Any]:
@@ -334,3 +342,41 @@ def _mails_to_suppressed() -> sa.Select[Any]:
     handed_over = (mails.c.state == MailState.HANDED_OVER.value) & (mails.c.next_at > by_then)
     columns = (*_MAIL, mails.c.address, table.c.reason)
     return sa.select(*columns).select_from(mails.join(table, same)).where(table.c.reason != "", taken | handed_over)
+
+
+# -- what was erased --
+
+
+def _rests_of_erased() -> sa.Select[Any]:
+    """Rows in which something is still told of somebody, each with its table."""
+    found = [_rests(table, by, rest) for table, by, rest in _RESTS]
+    return sa.select(sa.union_all(*found).subquery())
+
+
+def _rests(table: sa.Table, by: str, rest: sa.ColumnElement[bool]) -> sa.Select[Any]:
+    proof = schema.events.alias()
+    same = (proof.c.account_id == table.c.account_id) & (proof.c.lead_id == table.c[by])
+    erased = sa.exists().where(same, proof.c.kind == LeadErased.kind)
+    lead = table.c[by].label("lead_id")
+    return sa.select(table.c.account_id, lead, sa.literal(table.name).label("rest_in")).where(erased, rest)
+
+
+_WORDS = ("notes", "ip_country", "gdpr_status_ip", *PROFILE_FIELDS)
+_SEEN = ("opened_at", "clicked_at", "machine_opened_at", "machine_clicked_at")
+
+_RESTS: Sequence[tuple[sa.Table, str, sa.ColumnElement[bool]]] = (
+    (schema.leads, "id", schema.leads.c.email.not_like(f"{ERASED}:%")),
+    (schema.leads, "id", sa.or_(*(schema.leads.c[name] != "" for name in _WORDS))),
+    (schema.lead_tags, "lead_id", sa.true()),
+    (schema.lead_lists, "lead_id", sa.true()),
+    (schema.lead_fields, "lead_id", sa.true()),
+    (schema.points, "lead_id", sa.true()),
+    (schema.test_mailbox, "lead_id", sa.true()),
+    (schema.suppressions, "lead", sa.true()),
+    (schema.idempotent_calls, "lead", schema.idempotent_calls.c.answer != ""),
+    (schema.enrolments, "lead_id", schema.enrolments.c.reason != ""),
+    (schema.mails, "lead_id", schema.mails.c.address != ""),
+    (schema.mails, "lead_id", sa.or_(*(schema.mails.c[name].is_not(None) for name in _SEEN))),
+    (schema.events, "lead_id", schema.events.c.kind.in_(sorted(WATCHED))),
+)
+"""Tables, their column with the lead, and which rows must not be there of one that was erased."""

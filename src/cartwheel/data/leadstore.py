@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import msgspec
 import sqlalchemy as sa
 
-from cartwheel.data import mailstore, schema
+from cartwheel.data import erasures, mailstore, schema
 from cartwheel.data.lanes import Delete, Insert, Lane, Row, Select, Update, Write
 from cartwheel.leads.events import KINDS, Event
 from cartwheel.leads.lead import Lead
@@ -87,7 +87,7 @@ _FIELDS = Select(schema.lead_fields, (*_OF_LEAD, "field_id", "value"), by=_OF_LE
 _RUN = ("id", "sequence_id", "step", "status", "started_at", "ended_at", "version", "arrived_at", "due_at", "moves")
 _RUNS = Select(
     schema.enrolments,
-    (*_OF_LEAD, *_RUN, "reason", "earlier", "left_run"),
+    (*_OF_LEAD, *_RUN, "reason", "earlier", "left_run", "held"),
     by=_OF_LEAD,
     where="t.latest AND t.sequence_id > 0",  # always so; without it SQLite reads every run of the lead
 )
@@ -114,7 +114,7 @@ _POINTS_REVERSED = Update(schema.points, ("reversed_at",))
 _RUN_STARTED = Insert(schema.enrolments)
 _RUN_CHANGED = Update(
     schema.enrolments,
-    ("step", "status", "ended_at", "version", "arrived_at", "due_at", "moves", "reason", "left_run", "latest"),
+    ("step", "status", "ended_at", "version", "arrived_at", "due_at", "moves", "reason", "left_run", "held", "latest"),
 )
 _EVENT = Insert(schema.events)
 
@@ -225,9 +225,8 @@ async def _load_runs(lane: Lane, leads: dict[LeadKey, Lead], keys: list[LeadKey]
 
 
 def _run(row: Sequence[Any]) -> Enrolment:
-    key, sequence_id, step, status, started_at, ended_at, version, arrived_at, due_at, moves, reason, earlier, left = (
-        row
-    )
+    key, sequence_id, step, status, started_at, ended_at, version, arrived_at, due_at, moves, reason, *rest = row
+    earlier, left_run, held = rest
     return Enrolment(
         key,
         sequence_id,
@@ -240,8 +239,9 @@ def _run(row: Sequence[Any]) -> Enrolment:
         moment_or_none(due_at),
         moves,
         reason,
+        bool(held),
         () if earlier == "[]" else tuple(from_micros(micros) for micros in json.loads(earlier)),
-        left,
+        left_run,
     )
 
 
@@ -262,6 +262,8 @@ _LOADERS = (
     (Part.QUEUE, mailstore.load_queue),
     (Part.MAILS, mailstore.load_mails),
     (Part.SUPPRESSION, mailstore.load_suppression),
+    (Part.ADDRESSES, erasures.load_addresses),
+    (Part.CLICKS, mailstore.load_clicks),
 )
 
 
@@ -337,6 +339,7 @@ class Flush:
             await lane.write(statement, self._rows.pop(statement, []))
         for statement, rows in self._rows.items():
             await lane.write(statement, rows)
+        await erasures.write(lane, self._leads)
 
     def _lead(self, lead: Lead) -> None:
         key = (lead.account_id, lead.id)
@@ -395,15 +398,15 @@ class Flush:
                 self._run(run, key, latest=True)
 
     def _run(self, run: Enrolment, key: LeadKey, *, latest: bool) -> None:
-        ended_at = micros_or_none(run.ended_at)
+        ended_at, stops = micros_or_none(run.ended_at), (run.left_run, run.held)
         times = (run.version, micros_or_none(run.arrived_at), micros_or_none(run.due_at), run.moves, run.reason)
         if run.key == NOT_STORED:
             row_id = self._row_ids.next(self._now)
             row = (row_id, run.sequence_id, run.step, run.status.value, to_micros(run.started_at), ended_at, latest)
             earlier = json.dumps([to_micros(start) for start in run.earlier])
-            self.add(_RUN_STARTED, (*key, *row, *times, earlier, run.left_run))
+            self.add(_RUN_STARTED, (*key, *row, *times, earlier, *stops))
         else:
-            self.add(_RUN_CHANGED, (run.step, run.status.value, ended_at, *times, run.left_run, latest, *key, run.key))
+            self.add(_RUN_CHANGED, (run.step, run.status.value, ended_at, *times, *stops, latest, *key, run.key))
 
 
 def _oldest_first(dirty: Dirty) -> int:

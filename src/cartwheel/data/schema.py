@@ -262,6 +262,7 @@ enrolments = _table(
     _text("reason"),
     _text("earlier"),
     _number("left_run"),
+    _flag("held"),
     Index(
         "enrolments_latest",
         "account_id",
@@ -298,16 +299,56 @@ mails = _table(
     _number("clicked_at", null=True),
     _number("machine_opened_at", null=True),
     _number("machine_clicked_at", null=True),
+    _text("waits_for"),
+    _number("trouble_since", null=True),
     Index("mails_once", "account_id", "lead_id", "run", "move", unique=True),
     key=("account_id", "lead_id", "id"),
 )
 """The ledger of mail: a row for each mail that was due, once for each visit of a run to its step."""
+
+clicks = _table(
+    "clicks",
+    _number("account_id"),
+    _number("lead_id"),
+    _number("mail"),
+    _number("link"),
+    _number("first_at"),
+    _number("last_at"),
+    _flag("several"),
+    _number("person_at", null=True),
+    _number("judge_at", null=True),
+    key=("account_id", "lead_id", "mail"),
+)
+"""The last clicks in each mail that was clicked in, as far as they came one right after the other."""
+
+Index(
+    "clicks_due",
+    clicks.c.judge_at,
+    sqlite_where=clicks.c.judge_at.is_not(None),
+    postgresql_where=clicks.c.judge_at.is_not(None),
+)
 
 Index(
     "mails_next",
     mails.c.next_at,
     sqlite_where=mails.c.next_at.is_not(None),
     postgresql_where=mails.c.next_at.is_not(None),
+)
+
+IN_DOUBT = text("state = 'in doubt'")
+"""In these words, so that SQLite sees that the index is meant."""
+
+Index("mails_in_doubt", mails.c.account_id, sqlite_where=IN_DOUBT, postgresql_where=IN_DOUBT)
+MAILS_HELD = text("waits_for <> ''")
+"""What the index asks for, as a query has to say it so that SQLite takes it; as is `RUNS_HELD`."""
+
+Index(
+    "mails_held",
+    mails.c.waits_for,
+    mails.c.account_id,
+    mails.c.sequence_id,
+    sqlite_where=MAILS_HELD,
+    postgresql_where=MAILS_HELD,
 )
 
 suppressions = _table(
@@ -318,9 +359,30 @@ suppressions = _table(
     _number("at"),
     _text("details"),
     _number("soft_bounces"),
+    _number("lead", null=True),
     key=("account_id", "email"),
 )
-"""Addresses that are not to be mailed; with an empty `reason` only the temporary failures are counted."""
+"""Addresses that are not to be mailed; with an empty `reason` only the temporary failures are counted. `lead` is who had
+the address when this was written."""
+
+Index(
+    "suppressions_lead",
+    suppressions.c.account_id,
+    suppressions.c.lead,
+    sqlite_where=suppressions.c.lead.is_not(None),
+    postgresql_where=suppressions.c.lead.is_not(None),
+)
+
+erased_addresses = _table(
+    "erased_addresses",
+    _number("account_id"),
+    _text("digest"),
+    _text("reason"),
+    _number("at"),
+    key=("account_id", "digest"),
+)
+"""Addresses of erased leads that are not to be mailed should they come back, as keyed hashes. A row of `suppressions`
+for an address is newer, and counts instead."""
 
 Index(
     "enrolments_due",
@@ -328,12 +390,14 @@ Index(
     sqlite_where=enrolments.c.due_at.is_not(None),
     postgresql_where=enrolments.c.due_at.is_not(None),
 )
+RUNS_HELD = text("held")
+
 Index(
     "enrolments_held",
     enrolments.c.account_id,
     enrolments.c.sequence_id,
-    sqlite_where=(enrolments.c.status == "active") & enrolments.c.due_at.is_(None),
-    postgresql_where=(enrolments.c.status == "active") & enrolments.c.due_at.is_(None),
+    sqlite_where=RUNS_HELD,
+    postgresql_where=RUNS_HELD,
 )
 
 events = _table(
@@ -359,8 +423,18 @@ idempotent_calls = _table(
     _text("body_digest"),
     _text("answer"),
     _number("at"),
+    _number("lead", null=True),
     Index("idempotent_calls_at", "at"),
     key=("account_id", "app_id", "idempotency_key"),
+)
+"""`lead` is the one whose data the answer tells, if it does; when that one is erased, the answer is empty."""
+
+Index(
+    "idempotent_calls_lead",
+    idempotent_calls.c.account_id,
+    idempotent_calls.c.lead,
+    sqlite_where=idempotent_calls.c.lead.is_not(None),
+    postgresql_where=idempotent_calls.c.lead.is_not(None),
 )
 
 rate_limits = _table(
@@ -408,7 +482,7 @@ test_mailbox = Table(
 """What would have been sent, whole."""
 
 secrets = _table("secrets", _text("name"), _text("value"), key=("name",))
-"""What this installation made for itself, such as the key that links in mails are signed with."""
+"""What this installation made for itself: the keys that links in mails are signed and erased addresses hashed with."""
 
 # -- people who sign in --
 

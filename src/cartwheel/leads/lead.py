@@ -23,6 +23,7 @@ from cartwheel.leads.leadparts import (
     SAID_BY_THE_PERSON,
     SCORE,
     STRENGTH,
+    Address,
     Consent,
     CustomValue,
     Dirty,
@@ -37,8 +38,9 @@ from cartwheel.leads.leadparts import (
     Source,
     Suppression,
     SuppressionReason,
+    nobody,
 )
-from cartwheel.leads.mails import Mail, MailState
+from cartwheel.leads.mails import Burst, Mail, MailState, WaitsFor
 
 
 @dataclass(kw_only=True)
@@ -79,7 +81,10 @@ class Lead:
     """By key, oldest first."""
     outgoing: list[Mail] = field(default_factory=list)
     """Mails that were queued just now."""
+    bursts: dict[int, Burst] = NOT_LOADED
+    """The last clicks, by the key of their mail."""
     suppression: Suppression = NOT_LOADED
+    addresses: dict[str, Address] = NOT_LOADED
 
     events: list[Event] = field(default_factory=list)
     dirty: set[Dirty] = field(default_factory=set)
@@ -98,7 +103,7 @@ class Lead:
             source=source,
             test=test,
             is_new=True,
-            loaded=Part.ALL | Part.MAILS | Part.SUPPRESSION,
+            loaded=Part.WHOLE,
             profile={},
             custom={},
             consent=Consent(gdpr),
@@ -134,11 +139,18 @@ class Lead:
         twin.outgoing = self.outgoing.copy()
         if loaded & (Part.QUEUE | Part.MAILS):
             twin.mails = self.mails.copy()
+        if loaded & Part.CLICKS:
+            twin.bursts = self.bursts.copy()
         return twin
 
     def has(self, parts: Parts) -> bool:
         """Whether all of these are loaded."""
         return self.loaded & parts == parts
+
+    @property
+    def erased(self) -> bool:
+        """Nothing is left of it but numbers."""
+        return self.email == nobody(self.id)
 
     # -- the row --
 
@@ -180,19 +192,15 @@ class Lead:
             self.blacklisted = False
 
     def delete(self, now: datetime) -> None:
-        """Mark the lead as deleted; nothing else changes, so that it can be restored."""
+        """Mark the lead as deleted; it leaves its sequences, and nothing else changes, so that it can be restored."""
         if self.deleted_at is None:
             self.deleted_at = now
+            self.stop(now, "the lead was deleted")
             self.dirty.add(ROW)
             self.events.append(events.LeadDeleted())
 
-    def withdraw_consent(self, now: datetime) -> None:
-        """It no longer agrees to the storing of its data, nor to being contacted."""
-        self.consent = Consent(Gdpr.NOT_ACCEPTED, now)
-        self.dirty.add(ROW)
-
     def restore(self) -> None:
-        """Bring a deleted lead back as it was."""
+        """Bring a deleted lead back; not into the sequences that it was in."""
         if self.deleted_at is not None:
             self.deleted_at = None
             self.dirty.add(ROW)
@@ -300,11 +308,11 @@ class Lead:
         """The run leaves its step for another."""
         return self._put_run(replace(run, step=step, arrived_at=now, due_at=now, moves=run.moves + 1, reason=""))
 
-    def wait(self, run: Enrolment, until: datetime | None, reason: str) -> Enrolment:
-        """Leave the run alone until then, or until an event wakes it; `reason` says what it waits for."""
-        if (run.due_at, run.reason) == (until, reason):
+    def wait(self, run: Enrolment, until: datetime | None, reason: str, *, held: bool = False) -> Enrolment:
+        """Leave the run alone until then, or until an event wakes it; `reason` says what for, unless a pause holds it."""
+        if (run.due_at, run.reason, run.held) == (until, reason, held):
             return run
-        return self._put_run(replace(run, due_at=until, reason=reason))
+        return self._put_run(replace(run, due_at=until, reason=reason), held=held)
 
     def complete(self, run: Enrolment, now: datetime) -> None:
         """The run has come to its end. The lead counts as in the sequence, and so does not start it again."""
@@ -326,7 +334,9 @@ class Lead:
         self._put_run(replace(run, version=version, step=step, due_at=now if run.runs else run.due_at))
         self.events.append(events.SequenceMoved(run.sequence_id, step, version))
 
-    def _put_run(self, run: Enrolment) -> Enrolment:
+    def _put_run(self, run: Enrolment, *, held: bool = False) -> Enrolment:
+        if run.held is not held:  # whatever else happens to a run that was held ends that
+            run = replace(run, held=held)
         self.runs[run.sequence_id] = run
         self.dirty.add((Part.SEQUENCES, run.sequence_id))
         return run
@@ -348,6 +358,18 @@ class Lead:
         """The key of the run, or of the one before it while it has none itself."""
         before = (past.key for past in self.past_runs if past.sequence_id == run.sequence_id)
         return run.key if run.key != NOT_STORED else max(before, default=run.left_run)
+
+    def stop(self, now: datetime, why: str) -> None:
+        """End the runs that have not ended, and send nothing of what waits to be sent."""
+        for sequence_id, run in list(self.runs.items()):
+            if run.status in {RunStatus.ACTIVE, RunStatus.PARKED}:
+                self.unenrol(sequence_id, now)
+            elif run.left_run != (newest := self._newest_stored(run)):
+                self._put_run(replace(run, left_run=newest))
+        for mail in [mail for mail in self.mails.values() if mail.state is MailState.QUEUED]:
+            self.not_sent(mail, MailState.SUPPRESSED, why)
+        unsent = MailState.SUPPRESSED
+        self.outgoing = [replace(mail, state=unsent, next_at=None, reply=why) for mail in self.outgoing]
 
     def rejoin(self, sequence_id: int, left_at: datetime, now: datetime) -> bool:
         """Take back the leaving of that moment: the run goes on where it stood. False if it has not left just then."""
@@ -375,6 +397,7 @@ class Lead:
             attempts=mail.attempts + 1,
             address=self.email,
             server=server,
+            waits_for=WaitsFor.NOTHING,
         )
         return self._put_mail(taken)
 
@@ -387,12 +410,26 @@ class Lead:
 
     def not_sent(self, mail: Mail, state: MailState, reason: str) -> None:
         """It is not sent (`FAILED` or `SUPPRESSED`), and will not be."""
-        self._put_mail(replace(mail, state=state, next_at=None, reply=reason))
+        self._put_mail(replace(mail, state=state, next_at=None, reply=reason, waits_for=WaitsFor.NOTHING))
         self.events.append(events.MailNotSent(mail.sequence_id, mail.box, reason))
 
-    def try_later(self, mail: Mail, at: datetime, reply: str, *, soft: bool) -> None:
-        """It was certainly not taken. `soft` when the recipient's server refused it for the time being."""
-        self._put_mail(replace(mail, state=MailState.QUEUED, next_at=at, reply=reply, soft=mail.soft + soft))
+    def try_later(
+        self,
+        mail: Mail,
+        at: datetime,
+        reply: str,
+        *,
+        waits_for: WaitsFor = WaitsFor.NOTHING,
+        tried_at: datetime | None = None,
+        soft: bool = False,
+    ) -> None:
+        """It was certainly not taken. `tried_at` when a try went wrong, `soft` if the recipient's server refused it then.
+
+        With `waits_for` it need not be tried at all until then: what went wrong before that is past.
+        """
+        since = None if waits_for else mail.trouble_since or tried_at
+        queued = replace(mail, state=MailState.QUEUED, next_at=at, reply=reply, waits_for=waits_for)
+        self._put_mail(replace(queued, soft=mail.soft + soft, trouble_since=since))
 
     def bounced(self, address: str, reason: str, now: datetime, *, hard: bool, most_soft: int) -> None:
         """A server says that the address does not work: for good, or once more for the time being.
@@ -431,6 +468,11 @@ class Lead:
         elif mail.clicked_at is None:
             self._put_mail(replace(mail, clicked_at=at))
             self.events.append(events.MailClicked(mail.sequence_id, mail.box))
+
+    def put_burst(self, key: int, burst: Burst) -> None:
+        """These are the last clicks in the mail."""
+        self.bursts[key] = burst
+        self.dirty.add((Part.CLICKS, key))
 
     def track(self, *, on: bool) -> None:
         """Whether what it opens and clicks is recorded from now on."""
@@ -474,7 +516,7 @@ class Lead:
 
     def doubt(self, mail: Mail, reason: str) -> None:
         """Nobody can tell whether it was taken."""
-        self._put_mail(replace(mail, state=MailState.IN_DOUBT, next_at=None, reply=reason))
+        self._put_mail(replace(mail, state=MailState.IN_DOUBT, next_at=None, reply=reason, trouble_since=None))
 
     def _put_mail(self, mail: Mail) -> Mail:
         self.mails[mail.key] = mail

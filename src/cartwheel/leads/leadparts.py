@@ -53,10 +53,16 @@ class Part:
     """Every mail of the lead in the ledger."""
     SUPPRESSION = 128
     """Why its address is not to be mailed, if so."""
+    ADDRESSES = 256
+    """Every address by which something is kept of it, for erasing it."""
+    CLICKS = 512
+    """The last clicks in each of its mails."""
 
     NONE = 0
     ALL = PROFILE | TAGS | LISTS | SEQUENCES | POINTS
     """What the API and people look at."""
+    WHOLE = ALL | MAILS | SUPPRESSION
+    """What steps and mails may ask about."""
 
 
 Parts = int
@@ -75,6 +81,16 @@ Dirty = tuple[int, int]
 
 ROW: Dirty = (Part.NONE, 0)
 SCORE: Dirty = (Part.NONE, 1)
+ERASURE: Dirty = (Part.NONE, 2)
+"""Whatever is stored of the lead beside its row is wiped, last of all."""
+
+ERASED = "erased"
+"""What stands where a text was that an erased lead can be known by."""
+
+
+def nobody(lead_id: int) -> str:
+    """What an erased lead has for an address; nobody can write to it, or ask for it."""
+    return f"{ERASED}:{lead_id}"
 
 
 class Source(StrEnum):
@@ -170,6 +186,8 @@ class Enrolment(msgspec.Struct, frozen=True):
     """How many steps it has come through."""
     reason: str = ""
     """Why it is parked, what it waits for, or that a step of its own ended it, in words."""
+    held: bool = False
+    """The sequence was paused when it was looked at: it waits for the end of the pause."""
     earlier: tuple[datetime, ...] = ()
     """When the runs before it started: the latest ones, oldest first."""
     left_run: int = NO_RUN
@@ -214,6 +232,13 @@ class Suppression(msgspec.Struct, frozen=True):
     details: str = ""
     soft_bounces: int = 0
     """Temporary failures since the last mail that came through."""
+
+
+class Address(msgspec.Struct, frozen=True):
+    """One that a lead has or had, by its hash."""
+
+    digest: str
+    suppression: Suppression = Suppression()
 
 
 class Consent(msgspec.Struct, frozen=True):

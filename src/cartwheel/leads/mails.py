@@ -8,6 +8,7 @@ A row is made in the transaction that decides to send, and is handed over in a t
 byte goes to a mail server. So after a crash only rows that were handed over can have been sent without our knowing.
 """
 
+from collections.abc import Iterable
 from datetime import datetime
 from enum import StrEnum
 
@@ -28,6 +29,18 @@ class MailState(StrEnum):
     def settled(self) -> bool:
         """Nothing more happens to it by itself."""
         return self not in {MailState.QUEUED, MailState.HANDED_OVER}
+
+
+class WaitsFor(StrEnum):
+    """What a queued mail waits for, beside its time."""
+
+    NOTHING = ""
+    OWNER = "owner"
+    """The account has to be changed before it can be sent; its `reply` says how."""
+    PAUSE = "pause"
+    """Its sequence is paused, or its account not active."""
+    EARLIER_MAIL = "earlier mail"
+    """One of the same run that is not settled: they arrive in the order of their steps."""
 
 
 class Mail(msgspec.Struct, frozen=True):
@@ -53,8 +66,42 @@ class Mail(msgspec.Struct, frozen=True):
     server: str = ""
     reply: str = ""
     """What the mail server said last, or why it was not sent."""
+    waits_for: WaitsFor = WaitsFor.NOTHING
+    trouble_since: datetime | None = None
+    """When a try went wrong first: so long it has been tried in vain."""
     sent_at: datetime | None = None
     opened_at: datetime | None = None
     clicked_at: datetime | None = None
     machine_opened_at: datetime | None = None
     machine_clicked_at: datetime | None = None
+
+
+class Burst(msgspec.Struct, frozen=True):
+    """The last clicks in a mail that came one right after the other."""
+
+    link: int
+    first_at: datetime
+    last_at: datetime
+    several: bool = False
+    """Whether they are clicks on different links."""
+    person_at: datetime | None = None
+    """When the first of them came that nothing but another link can show to be a machine's."""
+    judge_at: datetime | None = None
+    """When it is to be told whose they are; None once that is known."""
+
+
+def before(mail: Mail, mails: Iterable[Mail]) -> list[Mail]:
+    """Those of the same run that have to be settled before it is sent.
+
+    One in doubt is settled: it may stay so for days, and if it is sent again in the end, it comes late.
+    """
+    return [
+        other for other in mails if other.run_key == mail.run_key and other.key < mail.key and not other.state.settled
+    ]
+
+
+def waiting_after(mail: Mail, mails: Iterable[Mail]) -> Mail | None:
+    """The next one of the same run that waits for an earlier one."""
+    return next(
+        (other for other in mails if other.run_key == mail.run_key and other.waits_for is WaitsFor.EARLIER_MAIL), None
+    )

@@ -15,9 +15,10 @@ from cartwheel.leads.lead import Lead
 from cartwheel.leads.leadparts import PROFILE_FIELDS
 from cartwheel.leads.mails import Mail
 from cartwheel.mail import dkim
+from cartwheel.mail.inert import one_line
 from cartwheel.mail.links import Kind, MailId, Signer
 from cartwheel.mail.mailhtml import Kind as Language
-from cartwheel.mail.merge import MERGE_NAMES, BadContent
+from cartwheel.mail.merge import MERGE_NAMES, BadContent, Template, clean_text
 from cartwheel.mail.mime import Attachment, address, ascii_domain, media_type_of
 from cartwheel.mail.outgoing import Outgoing
 from cartwheel.mail.render import Built, CompiledMail, Content, compile_mail
@@ -92,6 +93,20 @@ def values_of(lead: Lead, account: Account) -> dict[str, str]:
             chosen = ", ".join(option.name for option in field.options if option.id in chosen)
         values[field.identifier] = chosen
     return values
+
+
+def subject_of(step: EmailStep, lead: Lead, account: Account) -> str:
+    """What the lead reads in its list of mails."""
+    return one_line(Template.parse(clean_text(step.subject)).fill(values_of(lead, account), one_line)).strip()
+
+
+def gaps(step: EmailStep, lead: Lead, account: Account) -> Iterator[str]:
+    """What its subject says nothing for, because it is not known of the lead and has no fallback."""
+    values = values_of(lead, account)
+    for field in Template.parse(step.subject).fields:
+        if field.value(values) == "":
+            text = f"step {step.box}: {field.typed} in the subject is empty for this lead"
+            yield f"{text}; {{{field.name}|…}} says what stands there instead"
 
 
 @lru_cache(maxsize=1000)

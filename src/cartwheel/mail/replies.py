@@ -26,11 +26,14 @@ class Fate(StrEnum):
     """The server, or the way to it, is at fault. It says nothing about the message, which waits as it is."""
     IN_DOUBT = "in doubt"
     """The final dot left, and what the server thinks of it was not heard."""
+    FOR_AN_OWNER = "for an owner"
+    """It cannot be made before the account is changed."""
 
 
 class Phase(StrEnum):
     """How far things had come."""
 
+    MAKING = "the making of the message"
     CONNECT = "the connection"
     GREETING = "the greeting"
     HELLO = "EHLO"

@@ -139,7 +139,9 @@ class BacklogMetrics(Collector):
         self._oldest_mail_s = oldest_mail_s
 
     def collect(self) -> Iterator[Metric]:
-        waiting = GaugeMetricFamily("cartwheel_mails_waiting", "Mails that are not settled", labels=["state"])
+        waiting = GaugeMetricFamily(
+            "cartwheel_mails_waiting", "Mails that are not settled, or in doubt", labels=["state"]
+        )
         for state, number in self._mails.items():
             waiting.add_metric([state], number)
         yield waiting

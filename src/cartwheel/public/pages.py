@@ -7,14 +7,12 @@ import asyncio
 import base64
 import hashlib
 import logging
-import tomllib
 import urllib.request
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime
 from functools import cached_property, partial
 from importlib.resources import files
-from types import SimpleNamespace
 from typing import Any, NamedTuple
 from urllib.parse import parse_qs, urlsplit
 
@@ -35,6 +33,7 @@ from cartwheel.leads.leadparts import Part, SuppressionReason
 from cartwheel.mail.links import Kind, MailId, Payload, Signer
 from cartwheel.public import publicdata
 from cartwheel.public.publicdata import public_name
+from cartwheel.public.texts import Texts, isolated
 from cartwheel.sending.tracking import (
     Choice,
     ChoiceWork,
@@ -45,12 +44,14 @@ from cartwheel.sending.tracking import (
     RejoinWork,
     Tracker,
     TrackWork,
+    has_left,
     is_in,
     record,
     said_never,
 )
 from cartwheel.times import from_micros, to_micros
 from cartwheel.work.batches import Batches
+from cartwheel.work.leadwork import BY_LEAD, EraseWork
 
 log = logging.getLogger(__name__)
 
@@ -65,8 +66,7 @@ MOST_RECORDED_AT_ONCE = 50
 _FOLDER = files("cartwheel").joinpath("public", "templates")
 _STYLE = _FOLDER.joinpath("style.css").read_text()
 _STYLE_DIGEST = base64.b64encode(hashlib.sha256(_STYLE.encode()).digest()).decode()
-_TEXTS: Mapping[str, Mapping[str, str]] = tomllib.loads(_FOLDER.joinpath("en.toml").read_text())
-"""By page and place: another language is another such file."""
+_TEXTS = Texts(_FOLDER)
 
 _PIXEL = base64.b64decode("R0lGODlhAQABAIAAAAAAAP///yH5BAEAAAAALAAAAAABAAEAAAIBRAA7")
 
@@ -77,6 +77,7 @@ _PAGE = _UNCACHED | {
     "X-Content-Type-Options": "nosniff",
 }
 
+_STOP_PAGE = Part.SEQUENCES | Part.SUPPRESSION | Part.MAILS
 _PROFILE_PAGE = Part.LISTS | Part.SEQUENCES | Part.SUPPRESSION | Part.MAILS
 
 Form = Mapping[str, list[str]]
@@ -94,7 +95,7 @@ class Notice(NamedTuple):
     """What a page says about the last click on it."""
 
     text: str
-    undo: Left | None = None
+    undo: Sequence[Left] = ()
 
 
 def _environment() -> Environment:
@@ -106,7 +107,7 @@ def _environment() -> Environment:
     )
     environment.globals |= {
         "style": Markup(_STYLE),  # noqa: S704 - our own file
-        "texts": SimpleNamespace(**{name: SimpleNamespace(**page) for name, page in _TEXTS.items()}),
+        "texts": _TEXTS,
         "micros": to_micros,
     }
     return environment
@@ -140,13 +141,14 @@ class Public:
         return {
             "save": self._save,
             "undo": self._take_back,
-            "leave_all": partial(self._farewell, told="left_all"),
+            "leave_all": self._leave_all,
             "never": partial(self._farewell, reason=SuppressionReason.DO_NOT_CONTACT, told="never_done"),
             "spam": partial(self._farewell, reason=SuppressionReason.COMPLAINT, told="spam_done"),
             "untrack": partial(self._track, on=False, told="untracked_done"),
             "track": partial(self._track, on=True, told="tracked_done"),
             "data": self._download,
-            "delete": self._delete,
+            "delete": self._ask_to_erase,
+            "erase": self._erase,
         }
 
     def open(self, batches: Batches, database: Database, signer: Signer) -> None:
@@ -192,7 +194,9 @@ class Public:
         told = _TEXTS["stopped"]["told" if left else "told_all"]
         return self._message(
             "stopped",
-            told=told.format(email=_masked(lead.email), sequence=self._sequence(mail, left and left.sequence_id)),
+            told=told.format(
+                email=_masked(lead.email), sequence=self._sequence(mail, *(left.sequences if left else ()))
+            ),
             account=self._account(mail),
             undo=left if left and left.at else None,
             preferences=self._preferences_link(mail),
@@ -204,15 +208,23 @@ class Public:
         return PlainTextResponse("Unsubscribed\n", headers=_UNCACHED)
 
     async def _ask(self, mail: MailId) -> Response:
-        lead = await self._batches.submit(LookWork(mail[:2], Part.MAILS))
+        lead = await self._batches.submit(LookWork(mail[:2], _STOP_PAGE))
+        account = self._account(mail)
         if lead.deleted_at is not None:
-            return self._message("deleted", account=self._account(mail))
+            return self._message("deleted", account=account)
         known = lead.mails.get(mail.mail_id)
-        sequence = self._sequence(mail, known.sequence_id if known else None)
+        told = {
+            "email": _masked(lead.email),
+            "account": isolated(account.name),
+            "sequence": self._sequence(mail, known.sequence_id if known else None),
+        }
+        if said_never(lead) or (known and has_left(lead, known.sequence_id)):
+            text = _TEXTS["stopped"]["told_all" if said_never(lead) else "told"].format(**told)
+            return self._message("stopped", told=text, account=account, preferences=self._preferences_link(mail))
         return self._page(
             "stop.html",
-            account=self._account(mail),
-            question=_TEXTS["stop"]["question"].format(sequence=sequence),
+            account=account,
+            question=_TEXTS["stop"]["question" if known else "question_all"].format(**told),
             whom=_TEXTS["stop"]["whom"].format(email=_masked(lead.email)),
             preferences=self._preferences_link(mail),
         )
@@ -220,7 +232,7 @@ class Public:
     async def _undo(self, mail: MailId, left: Left) -> Response:
         _, undone = await self._batches.submit(RejoinWork(mail[:2], left))
         texts = _TEXTS["undone"]
-        told = texts["told"].format(sequence=self._sequence(mail, left.sequence_id))
+        told = texts["told"].format(sequence=self._sequence(mail, *left.sequences))
         return self._message(
             "undone",
             title=texts["title" if undone else "too_late_title"],
@@ -243,18 +255,21 @@ class Public:
         choice = Choice(*(_numbers(form, name) for name in ("shown_list", "list", "shown_sequence", "sequence")))
         lefts = await self._batches.submit(ChoiceWork(mail[:2], choice))
         told = _TEXTS["preferences"]["left"]
-        gone = [Notice(told.format(sequence=self._sequence(mail, left.sequence_id)), left) for left in lefts]
+        gone = [Notice(told.format(sequence=self._sequence(mail, *left.sequences)), [left]) for left in lefts]
         return await self._profile(mail, Notice(_TEXTS["preferences"]["saved"]), *gone)
 
     async def _take_back(self, mail: MailId, form: Form) -> Response:
         left = _left(form)
         _, undone = await self._batches.submit(RejoinWork(mail[:2], left))
-        told = _TEXTS["undone"]["told" if undone else "too_late"]
-        return await self._profile(mail, Notice(told.format(sequence=self._sequence(mail, left.sequence_id))))
+        several = left.lists or len(left.sequences) > 1
+        told = _TEXTS["undone"][("told_all" if several else "told") if undone else "too_late"]
+        return await self._profile(mail, Notice(told.format(sequence=self._sequence(mail, *left.sequences[:1]))))
 
-    async def _farewell(
-        self, mail: MailId, _form: Form, *, reason: SuppressionReason | None = None, told: str
-    ) -> Response:
+    async def _leave_all(self, mail: MailId, _form: Form) -> Response:
+        left = await self._batches.submit(FarewellWork(mail[:2], None))
+        return await self._profile(mail, Notice(_TEXTS["preferences"]["left_all"], [left]))
+
+    async def _farewell(self, mail: MailId, _form: Form, *, reason: SuppressionReason, told: str) -> Response:
         await self._batches.submit(FarewellWork(mail[:2], reason))
         return await self._profile(mail, Notice(_TEXTS["preferences"][told]))
 
@@ -262,11 +277,18 @@ class Public:
         await self._batches.submit(TrackWork(mail[:2], on=on))
         return await self._profile(mail, Notice(_TEXTS["preferences"][told]))
 
-    async def _delete(self, mail: MailId, form: Form) -> Response:
-        if _first(form, "sure") != "yes":
-            return await self._profile(mail, Notice(_TEXTS["preferences"]["delete_unsure"]), unsure=True)
-        await self._batches.submit(FarewellWork(mail[:2], SuppressionReason.DO_NOT_CONTACT, delete=True))
-        return self._message("deleted", account=self._account(mail))
+    async def _ask_to_erase(self, mail: MailId, _form: Form) -> Response:
+        lead = await self._batches.submit(LookWork(mail[:2], Part.NONE))
+        account = self._account(mail)
+        whom = _TEXTS["erase"]["whom"].format(account=isolated(account.name), email=_masked(lead.email))
+        return self._page("erase.html", account=account, whom=whom, preferences=self._preferences_link(mail))
+
+    async def _erase(self, mail: MailId, _form: Form) -> Response:
+        await self._batches.submit(EraseWork(mail[:2], BY_LEAD))
+        account = self._account(mail)
+        return self._message(
+            "erased", told=_TEXTS["erased"]["told"].format(account=isolated(account.name)), account=account
+        )
 
     async def _download(self, mail: MailId, _form: Form) -> Response:
         lead = await self._batches.submit(LookWork(mail[:2], Part.ALL | Part.SUPPRESSION))
@@ -276,12 +298,12 @@ class Public:
         headers = _UNCACHED | {"Content-Disposition": 'attachment; filename="my-data.json"'}
         return Response(data, media_type="application/json", headers=headers)
 
-    async def _profile(self, mail: MailId, *notices: Notice, unsure: bool = False) -> Response:
+    async def _profile(self, mail: MailId, *notices: Notice) -> Response:
         lead = await self._batches.submit(LookWork(mail[:2], _PROFILE_PAGE))
         account = self._account(mail)
         if lead.deleted_at is not None:
             return self._message("deleted", account=account)
-        whom = _TEXTS["preferences"]["whom"].format(account=account.name, email=_masked(lead.email))
+        whom = _TEXTS["preferences"]["state_never" if said_never(lead) else "whom"]
         lists = [
             {"id": entry.id, "name": public_name(entry), "on": lead.lists[entry.id].active}
             for entry in account.lists.values()
@@ -295,13 +317,13 @@ class Public:
         return self._page(
             "preferences.html",
             account=account,
-            whom=whom,
+            whom=whom.format(account=isolated(account.name), email=_masked(lead.email)),
             lists=lists,
             sequences=sequences,
             never=said_never(lead),
+            complained=lead.suppression.reason == SuppressionReason.COMPLAINT,
             untracked=lead.untracked,
             notices=notices,
-            unsure=unsure,
         )
 
     # -- reports of providers --
@@ -323,7 +345,7 @@ class Public:
                 fetch=_fetch,
             )
             record_one = partial(
-                record, batches=self._batches, database=self._database, signer=self._signer, by_recipient=True
+                record, batches=self._batches, database=self._database, signer=self._signer, proved_at=self._clock()
             )
             for start in range(0, len(reports), MOST_RECORDED_AT_ONCE):
                 await asyncio.gather(*map(record_one, reports[start : start + MOST_RECORDED_AT_ONCE]))
@@ -343,6 +365,7 @@ class Public:
         """The handler; what it raises is told to people."""
 
         async def endpoint(request: Request) -> Response:
+            _TEXTS.speak(request.headers.get("accept-language", ""))
             try:
                 return await handler(request)
             except NotValid:
@@ -370,9 +393,9 @@ class Public:
     def _account(self, mail: MailId) -> Account:
         return self._batches.catalog.accounts[mail.account_id]
 
-    def _sequence(self, mail: MailId, sequence_id: int | None) -> str:
+    def _sequence(self, mail: MailId, sequence_id: int | None = None) -> str:
         found = self._account(mail).sequence_by_id.get(sequence_id or 0)
-        return public_name(found) if found else _TEXTS["common"]["these_mails"]
+        return isolated(public_name(found)) if found else _TEXTS["common"]["some_sequence"]
 
     def _preferences_link(self, mail: MailId) -> str:
         return f"../p/{self._signer.token(Kind.PREFERENCES, mail)}"
@@ -457,11 +480,12 @@ def _numbers(form: Form, name: str) -> set[int]:
 
 
 def _left(form: Form) -> Left:
-    sequence, at = _numbers(form, "sequence"), _numbers(form, "left")
+    at = _numbers(form, "left")
+    sequences, lists = (tuple(sorted(_numbers(form, name))) for name in ("sequence", "list"))
     try:
-        return Left(min(sequence, default=0), from_micros(min(at)) if at else None)
+        return Left(from_micros(min(at)) if at else None, sequences, lists)
     except OverflowError:
-        return Left(0, None)
+        return Left(None, ())
 
 
 class _NoRedirect(urllib.request.HTTPRedirectHandler):

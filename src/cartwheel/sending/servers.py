@@ -4,13 +4,17 @@ What is known of a server's health is this process's own: another may reach it b
 """
 
 import asyncio
+import logging
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 
+from cartwheel.bounces.reports import without_addresses
 from cartwheel.mail.outgoing import Outgoing
 from cartwheel.mail.replies import Fate, Outcome, Phase
 from cartwheel.mail.smtpurl import Route, Server
 from cartwheel.sending.smtp import Pool, Transport
+
+log = logging.getLogger(__name__)
 
 FIRST_PAUSE = timedelta(seconds=5)
 LONGEST_PAUSE = timedelta(minutes=15)
@@ -190,8 +194,17 @@ class Post:
         except BaseException:
             self.breaker.give_back(ticket)
             raise
-        self.breaker.report(outcome, ticket, self._clock(), to=message.to)
+        self._report(outcome, ticket, to=message.to)
         return outcome
+
+    def _report(self, outcome: Outcome, ticket: int, *, to: str) -> None:
+        """Tell the breaker, and the log if that opens or closes it."""
+        before = self.breaker.parked_until
+        self.breaker.report(outcome, ticket, self._clock(), to=to)
+        if before is None and self.breaker.parked_until is not None:
+            log.warning("%s is left alone for now: %s", self.name, without_addresses(self.breaker.last_error))
+        elif before is not None and self.breaker.parked_until is None:
+            log.info("%s is in use again after: %s", self.name, without_addresses(self.breaker.last_error))
 
 
 class Servers:

@@ -5,36 +5,35 @@ bounces. Each is a piece of work on the lead of the mail.
 import asyncio
 import logging
 import re
-from collections import OrderedDict
-from collections.abc import Callable, Collection, Coroutine, Iterator, Sequence
+from collections.abc import Callable, Collection, Coroutine, Mapping
 from datetime import datetime, timedelta
+from email.utils import parseaddr
 from typing import Any, NamedTuple
 
+from cartwheel.accounts import Account
 from cartwheel.bounces.reports import Kind, Report, one_line
-from cartwheel.data import leadstore
+from cartwheel.data import mailbox, mailstore
 from cartwheel.data.db import Database
 from cartwheel.data.leadstore import LeadKey
 from cartwheel.errors import LeadNotFound, Overloaded, Unavailable
+from cartwheel.leads import clicks
 from cartwheel.leads.lead import Lead
 from cartwheel.leads.leadparts import Part, Parts, RunStatus, SuppressionReason
 from cartwheel.leads.mails import Mail, MailState
 from cartwheel.mail.links import MailId, Signer
+from cartwheel.sending.servers import domain_of
 from cartwheel.work.batches import Batches, Desk, Work
-from cartwheel.work.leadwork import OneLead
+from cartwheel.work.leadwork import BY_LEAD, OneLead
 
 log = logging.getLogger(__name__)
 
-BY_LEAD = "lead"
 BY_REPORT = "report"
-"""The origins of the events that come of this."""
+"""The origin of the events that come of what servers say."""
 
 # -- people and machines --
 
 TOO_QUICK = timedelta(seconds=2)
 """Nobody reads a mail so soon after it was sent."""
-
-AT_A_TIME = timedelta(seconds=1)
-"""Nobody follows two links of a mail in less."""
 
 _PROXIES = re.compile(r"GoogleImageProxy|YahooMailProxy", re.IGNORECASE)
 """They fetch pictures when somebody opens the mail."""
@@ -87,24 +86,22 @@ class OpenWork(OneLead):
 
 
 class ClickWork(OneLead):
-    """A link of a mail was followed; `in_a_row` when another one was just before."""
+    """A link of a mail was followed."""
 
-    def __init__(self, mail: MailId, at: datetime, user_agent: str, *, in_a_row: bool) -> None:
-        super().__init__((mail.account_id, mail.lead_id), Part.MAILS, BY_LEAD)
+    def __init__(self, mail: MailId, link: int, at: datetime, user_agent: str) -> None:
+        super().__init__((mail.account_id, mail.lead_id), Part.MAILS | Part.CLICKS, BY_LEAD)
         self._mail_key = mail.mail_id
+        self._link = link
         self._at = at
         self._user_agent = user_agent
-        self._in_a_row = in_a_row
 
     def decide(self, desk: Desk) -> None:
         lead = self.lead(desk)
         mail = lead.mails.get(self._mail_key)
         if mail is None or lead.deleted_at is not None or lead.untracked:
             return
-        if self._in_a_row and mail.clicked_at is not None and self._at - mail.clicked_at < AT_A_TIME:
-            mail = lead.retract_click(mail)
-        by_machine = self._in_a_row or is_machine(self._user_agent, self._at, _sent(mail))
-        lead.clicked(mail, self._at, by_machine=by_machine)
+        by_machine = is_machine(self._user_agent, self._at, _sent(mail))
+        clicks.followed(lead, mail, self._link, self._at, desk.now, by_machine=by_machine)
 
 
 class Tracker:
@@ -113,24 +110,16 @@ class Tracker:
     MOST_WAITING = 500
     """What comes beyond that is not counted: calls to the API need the room."""
 
-    MOST_REMEMBERED = 10_000
-
     def __init__(self, batches: Batches, clock: Callable[[], datetime]) -> None:
         self._batches = batches
         self._clock = clock
-        self._last_clicks: OrderedDict[MailId, tuple[int, datetime]] = OrderedDict()
         self._under_way: set[asyncio.Task[None]] = set()
 
     def opened(self, mail: MailId, user_agent: str) -> None:
         self._start(OpenWork(mail, self._clock(), user_agent))
 
     def clicked(self, mail: MailId, link: int, user_agent: str) -> None:
-        at = self._clock()
-        before, when = self._last_clicks.pop(mail, (link, at))
-        self._last_clicks[mail] = (link, at)
-        if len(self._last_clicks) > self.MOST_REMEMBERED:
-            self._last_clicks.popitem(last=False)
-        self._start(ClickWork(mail, at, user_agent, in_a_row=before != link and at - when < AT_A_TIME))
+        self._start(ClickWork(mail, link, self._clock(), user_agent))
 
     async def finish(self) -> None:
         """Wait for what is under way."""
@@ -163,16 +152,17 @@ UNDONE_WITHIN = timedelta(days=1)
 
 
 class Left(NamedTuple):
-    """A sequence that was left just now; `at` is when, if that can be taken back."""
+    """What was left at one time; `at` is when, if that can be taken back."""
 
-    sequence_id: int
     at: datetime | None
+    sequences: tuple[int, ...]
+    lists: tuple[int, ...] = ()
 
 
 def _leave(lead: Lead, sequence_id: int, now: datetime) -> Left:
     run = lead.runs.get(sequence_id)
     lead.unenrol(sequence_id, now)
-    return Left(sequence_id, now if run is not None and run.runs else None)
+    return Left(now if run is not None and run.runs else None, (sequence_id,))
 
 
 class LookWork(OneLead):
@@ -206,18 +196,23 @@ class LeaveWork(OneLead):
 
 
 class RejoinWork(OneLead):
-    """The lead takes back that it left a sequence."""
+    """The lead takes back that it left something."""
 
     def __init__(self, key: LeadKey, left: Left) -> None:
-        super().__init__(key, Part.SEQUENCES | Part.MAILS, BY_LEAD)
+        super().__init__(key, Part.LISTS | Part.SEQUENCES | Part.MAILS | Part.SUPPRESSION, BY_LEAD)
         self._left = left
 
     def decide(self, desk: Desk) -> tuple[Lead, bool]:
-        """Whether it is in the sequence again."""
-        lead, (sequence_id, left_at) = self.lead(desk), self._left
-        if left_at is None or desk.now - left_at > UNDONE_WITHIN or lead.deleted_at is not None:
+        """Whether it is in any of it again."""
+        lead, now, (at, sequences, lists) = self.lead(desk), desk.now, self._left
+        if at is None or now - at > UNDONE_WITHIN or lead.deleted_at is not None or said_never(lead):
             return lead, False
-        return lead, lead.rejoin(sequence_id, left_at, desk.now)
+        back = [lead.rejoin(number, at, now) for number in sequences]
+        for number in lists:
+            if number in lead.lists and lead.lists[number].left_at == at:
+                lead.join(number, now)
+                back.append(True)
+        return lead, any(back)
 
 
 class TrackWork(OneLead):
@@ -268,36 +263,44 @@ def is_in(lead: Lead, sequence_id: int) -> bool:
     return run is not None and run.status in {RunStatus.ACTIVE, RunStatus.PARKED}
 
 
+def has_left(lead: Lead, sequence_id: int) -> bool:
+    """Whether no mail of this sequence comes any more because somebody left it: not if a step of its own ended it."""
+    run = lead.runs.get(sequence_id)
+    return run is not None and run.ended_by_leaving and run.mails_are_stopped(run.key)
+
+
 def said_never(lead: Lead) -> bool:
     """Whether the lead itself does not want to be mailed."""
     return lead.suppression.reason in {SuppressionReason.COMPLAINT, SuppressionReason.DO_NOT_CONTACT}
 
 
 class FarewellWork(OneLead):
-    """The lead leaves everything; with a reason it is not mailed again, and perhaps it wants to be deleted."""
+    """The lead leaves everything; with a reason it is not mailed again."""
 
-    def __init__(self, key: LeadKey, reason: SuppressionReason | None, *, delete: bool = False) -> None:
+    def __init__(self, key: LeadKey, reason: SuppressionReason | None) -> None:
         super().__init__(key, Part.PROFILE | Part.LISTS | Part.SEQUENCES | Part.SUPPRESSION, BY_LEAD)
         self._reason = reason
-        self._delete = delete
 
-    def decide(self, desk: Desk) -> None:
+    def decide(self, desk: Desk) -> Left:
         lead, now = self.lead(desk), desk.now
-        for list_id in list(lead.lists):
+        lists = tuple(number for number, place in lead.lists.items() if place.active)
+        sequences = tuple(number for number, run in lead.runs.items() if run.runs)
+        for list_id in lists:
             lead.leave(list_id, now)
         for sequence_id in list(lead.runs):
             lead.unenrol(sequence_id, now)
         if self._reason is not None:
             lead.suppress(self._reason, "said so on the page for its mails", now)
-        if self._delete and lead.deleted_at is None:
-            lead.withdraw_consent(now)
-            lead.delete(now)
+        return Left(now if lists or sequences else None, sequences, lists)
 
 
 # -- what servers report --
 
 LATEST_REPORT = timedelta(days=30)
 """A report that names no mail is about one that was sent since."""
+
+CLOCKS_DIFFER = timedelta(minutes=5)
+"""A report that names no mail is about none that was made so long after what it tells of."""
 
 _FAILURES = {Kind.HARD, Kind.SOFT, Kind.BLOCKED}
 _TAKEN = {MailState.HANDED_OVER, MailState.ACCEPTED, MailState.IN_DOUBT}
@@ -334,8 +337,13 @@ class BounceWork(OneLead):
     def _find(self, lead: Lead, now: datetime) -> Mail | None:
         if self._mail_key is not None:
             return lead.mails.get(self._mail_key)
-        sent = (mail for mail in lead.mails.values() if mail.address == self._report.recipient and mail.attempts)
-        return max((mail for mail in sent if now - mail.queued_at < LATEST_REPORT), key=_age, default=None)
+        end = now if self._report.at is None else self._report.at + CLOCKS_DIFFER
+        sent = (mail for mail in lead.mails.values() if mail.address == self._report.recipient and _has_left(mail))
+        return max((mail for mail in sent if now - LATEST_REPORT < mail.queued_at <= end), key=_age, default=None)
+
+
+def _has_left(mail: Mail) -> bool:
+    return bool(mail.attempts) and mail.server != mailbox.SERVER.name
 
 
 def _age(mail: Mail) -> int:
@@ -349,19 +357,20 @@ def reported_mail(report: Report, signer: Signer) -> MailId | None:
 
 
 async def record(
-    report: Report, batches: Batches, database: Database, signer: Signer, *, by_recipient: bool = False
+    report: Report, batches: Batches, database: Database, signer: Signer, *, proved_at: datetime | None = None
 ) -> int:
     """Store what a report says of mails that were sent; returns of how many. Raises `Overloaded` or `Unavailable`.
 
-    `by_recipient` when whoever reports has proved who it is: then it need not name the mail. Anybody can write a mail.
+    `proved_at` when whoever reports has proved who it is: then it need not name the mail. Anybody can write a mail.
     """
     if report.kind not in _FAILURES | {Kind.COMPLAINT}:
         return 0
     mail = reported_mail(report, signer)
     if mail is not None:
         works = [BounceWork((mail.account_id, mail.lead_id), mail.mail_id, report)]
-    elif by_recipient and report.recipient:
-        keys = await asyncio.to_thread(_leads_of, database, list(batches.catalog.accounts), report.recipient)
+    elif proved_at is not None and report.recipient:
+        known = await batches.refresh()  # a report may come to a process that has not heard of the account
+        keys = await asyncio.to_thread(_whom, report, known.accounts, database, proved_at)
         works = [BounceWork(key, None, report) for key in keys]
     else:
         return 0
@@ -375,12 +384,20 @@ async def _submit(batches: Batches, work: BounceWork) -> bool:
         return False
 
 
-def _leads_of(database: Database, accounts: Sequence[int], email: str) -> list[LeadKey]:
-    def found() -> Iterator[LeadKey]:
-        for account_id in accounts:
-            lead_id = leadstore.find_lead(connection, account_id, email)
-            if lead_id is not None:
-                yield account_id, lead_id
+def _whom(report: Report, accounts: Mapping[int, Account], database: Database, now: datetime) -> list[LeadKey]:
+    """The leads that a report without a mail can be about.
 
+    Accounts have mailed the address not long before it; if one sends from the domain that the report names, only such.
+    """
     with database.read() as connection:
-        return list(found())
+        keys = mailstore.leads_mailed(
+            connection, list(accounts), report.recipient, since=now - LATEST_REPORT, but_by=mailbox.SERVER.name
+        )
+    named = [key for key in keys if _sends_from(accounts[key[0]], domain_of(report.sender))]
+    return named or keys
+
+
+def _sends_from(account: Account, domain: str) -> bool:
+    """Whether it is the domain of the account's sender, or one below or above."""
+    own = domain_of(parseaddr(account.mail.sender)[1])
+    return bool(own and domain) and (f".{own}".endswith(f".{domain}") or f".{domain}".endswith(f".{own}"))

@@ -28,8 +28,6 @@ from cartwheel.sequences.steps import (
 MOST_MOVES_AT_ONCE = 100
 """A run that comes through more steps than that without a pause goes in a circle, unless the sequence is that long."""
 
-HELD = "the sequence is paused"
-
 
 @dataclass(frozen=True)
 class Flow:
@@ -141,7 +139,7 @@ def advance(lead: Lead, sequence_id: int, flow: Flow, account: Account, now: dat
         return
     sequence = account.sequence_by_id[sequence_id]
     if sequence.paused:
-        lead.wait(run, None, HELD)
+        lead.wait(run, None, "", held=True)
         return
     if run.arrived_at is None:
         run = lead.arrive(run, now)

@@ -10,8 +10,8 @@ from msgspec.structs import replace
 from cartwheel.accounts import Account
 from cartwheel.leads.lead import Lead
 from cartwheel.leads.leadparts import Enrolment
+from cartwheel.leads.mails import Mail, WaitsFor
 from cartwheel.sequences import schedule
-from cartwheel.sequences.flows import HELD
 from cartwheel.sequences.stepparts import WindowPart
 from cartwheel.sequences.steps import GoalStep, Step, WaitUntilStep
 
@@ -52,7 +52,7 @@ def _days(part: WindowPart) -> str:
 
 def waits_for(run: Enrolment, step: Step | None, lead: Lead, account: Account) -> str:
     """What a run that has come to a halt at the step waits for, as what follows `waits`."""
-    if run.reason == HELD:
+    if run.held:
         return "because the sequence is paused"
     due = clock(run.due_at, account.zone, lead_zone(lead)) if run.due_at else ""
     if isinstance(step, WaitUntilStep | GoalStep) and run.reason == f"until {step.condition.told()}":
@@ -63,6 +63,17 @@ def waits_for(run: Enrolment, step: Step | None, lead: Lead, account: Account) -
     if run.due_at and _offset(run.arrived_at, account) != _offset(run.due_at, account):
         parts += " (the clocks change meanwhile)"
     return f"until {due}: {parts}" if parts else f"until {due}"
+
+
+def mail_waits(mail: Mail, account: Account) -> str:
+    """Why a mail that is queued was not sent yet."""
+    if mail.waits_for is WaitsFor.OWNER:
+        return f"an owner has to see to it: {mail.reply}"
+    if mail.waits_for is WaitsFor.PAUSE:
+        return "the sequence is paused" if account.active else "the account is not active"
+    if mail.waits_for is WaitsFor.EARLIER_MAIL:
+        return "an earlier mail of the sequence comes first"
+    return mail.reply
 
 
 def _offset(at: datetime, account: Account) -> timedelta | None:

@@ -23,12 +23,12 @@ from cartwheel.leads.events import (
     SequenceParked,
 )
 from cartwheel.leads.lead import Lead
-from cartwheel.leads.leadparts import Consent, Enrolment, Entry, Gdpr, Part, RunStatus, Source
+from cartwheel.leads.leadparts import Consent, Enrolment, Entry, Gdpr, RunStatus, Source
 from cartwheel.leads.mails import Mail, MailState
-from cartwheel.mail.composing import SENDER_MISSING, content_of, doubts, values_of
+from cartwheel.mail.composing import SENDER_MISSING, content_of, doubts, gaps, values_of
 from cartwheel.mail.merge import BadContent
 from cartwheel.mail.render import CompiledMail, Filled, compile_mail
-from cartwheel.sending.sender import why_not_mailed
+from cartwheel.sending.handover import why_not_mailed
 from cartwheel.sequences import flows, telling
 from cartwheel.sequences.flows import Flow
 from cartwheel.sequences.steps import (
@@ -43,9 +43,6 @@ from cartwheel.sequences.steps import (
 )
 from cartwheel.simulation.stories import BadSimulation, Ended, Happening, Story, StoryMail, What
 from cartwheel.simulation.whatifs import BadWhatIf, WhatIf, act, fill
-
-NEEDED = Part.ALL | Part.MAILS | Part.SUPPRESSION
-"""What of a lead has to be loaded to simulate it."""
 
 MOST_MOMENTS = 20_000
 """A story with more of them ends, however much time is left."""
@@ -194,8 +191,8 @@ class Tracked(Lead):
         self.watcher.leaves(run, None)
         super().complete(run, now)
 
-    def wait(self, run: Enrolment, until: datetime | None, reason: str) -> Enrolment:
-        run = super().wait(run, until, reason)
+    def wait(self, run: Enrolment, until: datetime | None, reason: str, *, held: bool = False) -> Enrolment:
+        run = super().wait(run, until, reason, held=held)
         self.watcher.waits(run)
         return run
 
@@ -247,7 +244,7 @@ class Simulation:
             act(entry, self.lead.fork(), self.account, self._main, 0, self.now)
         self._settle()
         for run in self._under_way():
-            if run.reason:
+            if run.reason or run.held:
                 self.waits(run)
         for _ in range(MOST_MOMENTS):
             at = min(self._moments(), default=None)
@@ -321,9 +318,8 @@ class Simulation:
             return
         try:
             read = self.world.mail(mail.sequence_id, step, lead)
-            self.story.notes += [
-                doubt for doubt in self.world.doubts(mail.sequence_id, step) if doubt not in self.story.notes
-            ]
+            notes = [*self.world.doubts(mail.sequence_id, step), *gaps(step, lead, self.account)]
+            self.story.notes += [note for note in notes if note not in self.story.notes]
         except BadContent as error:
             self._tell_fate(place, What.NO_MAIL, f"it cannot be made: {error}")
             return

@@ -15,10 +15,10 @@ from cartwheel.data.db import Database
 from cartwheel.data.leadstore import LeadKey, Wanted
 from cartwheel.errors import LeadNotFound
 from cartwheel.leads.lead import Lead
+from cartwheel.leads.leadparts import Part
 from cartwheel.sequences.flows import Flow
 from cartwheel.sequences.schedule import At
 from cartwheel.sequences.steps import StartSequenceStep
-from cartwheel.simulation import simulator
 from cartwheel.simulation.simulator import World
 from cartwheel.simulation.stories import BadSimulation
 
@@ -68,7 +68,7 @@ def stored(
 async def _load(database: Database, key: LeadKey) -> Lead:
     lane = database.lane()
     try:
-        loaded = await leadstore.load(lane, [Wanted(*key, None, simulator.NEEDED)], times.now)
+        loaded = await leadstore.load(lane, [Wanted(*key, None, Part.WHOLE)], times.now)
     finally:
         await lane.close()
     if key not in loaded.leads:

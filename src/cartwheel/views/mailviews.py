@@ -127,7 +127,7 @@ def _mail(entry: Listed, account: Account) -> list[Text]:
         Text(mail.state, _STYLES.get(mail.state, "")),
         terminal.plain(mail.address or entry.email),
         terminal.plain(f"{_sequence(entry, account)} {mail.box}"),
-        terminal.plain(mail.reply, "dim"),
+        terminal.plain(telling.mail_waits(mail, account), "dim"),
     ]
 
 
@@ -145,6 +145,7 @@ def mail_data(entry: Listed, account: Account) -> dict[str, Any]:
         "address": mail.address,
         "server": mail.server,
         "reply": mail.reply,
+        "waits_for": mail.waits_for or None,
         **{name: at.isoformat() if (at := getattr(mail, name)) else None for name in times},
     }
 

@@ -9,28 +9,32 @@ from typing import Any, NamedTuple
 
 from cartwheel import accounts
 from cartwheel.accounts import Account
-from cartwheel.data import flowstore
+from cartwheel.data import erasures, flowstore
 from cartwheel.data.catalog import Catalog
 from cartwheel.data.db import Database
 from cartwheel.data.flowstore import FlowKey
 from cartwheel.data.leadstore import LeadKey
-from cartwheel.errors import NoSuchName
+from cartwheel.emails import read_email
+from cartwheel.errors import LeadNotFound, NoSuchName
 from cartwheel.leads.events import (
     LeadDeleted,
+    LeadErased,
     MailBounced,
     MailNotSent,
     SequenceLeft,
     SequenceParked,
 )
 from cartwheel.leads.lead import Lead
-from cartwheel.leads.leadparts import Enrolment, RunStatus
+from cartwheel.leads.leadparts import SAID_BY_THE_PERSON, Enrolment, Part, RunStatus
 from cartwheel.leads.mails import Mail, MailState
+from cartwheel.mail import composing
 from cartwheel.sequences import telling
 from cartwheel.sequences.flows import Flow
 from cartwheel.sequences.steps import EmailStep, Step
-from cartwheel.simulation import simulator
 from cartwheel.views import leadcard
 from cartwheel.views.leadcard import Entry
+
+_SERVER = "`cartwheel serve` or `cartwheel worker`"
 
 MOST_EVENTS = 2000
 """How far back in the feed is looked for who did something."""
@@ -69,6 +73,10 @@ class Known:
     def clock(self, at: datetime | None) -> str:
         return telling.clock(at, self.account.zone, telling.lead_zone(self.lead)) if at else "an unknown time"
 
+    def subject(self, step: Step | None) -> str:
+        """` (…)` as the lead reads it, of a step that has a mail."""
+        return f" ({composing.subject_of(step, self.lead, self.account)})" if isinstance(step, EmailStep) else ""
+
     def last(self, kind: str, **details: object) -> Entry | None:
         """The newest event of this kind with these details."""
         return next(
@@ -96,8 +104,12 @@ def explain(
         asked = [entry for number, entry in account.sequence_by_id.items() if number in ran]
     facts = [*_of_lead(known), *(fact for entry in asked for fact in _of_sequence(known, entry, now))]
     if not asked:
-        facts.append(Fact(About.SEQUENCE, "It has never been in a sequence, so no mail was ever due.", stops=True))
+        text = f"It has never been in a sequence, so no mail was ever due. {_STARTED}"
+        facts.append(Fact(About.SEQUENCE, text, stops=True))
     return facts
+
+
+_STARTED = "A call starts it, `subscribe_lead_to_sequence_at_step`, or a step of another sequence."
 
 
 # -- the lead --
@@ -106,14 +118,23 @@ def explain(
 def _of_lead(known: Known) -> Iterator[Fact]:
     lead, account = known.lead, known.account
     yield Fact(About.LEAD, f"{lead.email} is a lead of {account.name} since {known.clock(lead.created_at)}.")
-    if lead.deleted_at is not None:
+    if lead.erased:
+        done = known.done(known.last(LeadErased.kind))
+        yield Fact(About.LEAD, f"It was erased{done}: nothing is left of it but numbers.", stops=True)
+    elif lead.deleted_at is not None:
         done = known.done(known.last(LeadDeleted.kind)) or f" on {known.clock(lead.deleted_at)}"
         yield Fact(About.LEAD, f"It was deleted{done}: nothing is sent to it.", stops=True)
+        yield Fact(About.LEAD, f"{telling.command('lead', 'restore', lead.email)} brings it back.")
     told = lead.suppression
     if told.reason:
         details = f" ({told.details})" if told.details else ""
         since = f" since {known.clock(told.at)}" if told.at else ""
         yield Fact(About.LEAD, f"Its address is not mailed{since}: {told.reason}{details}.", stops=True)
+        allow = telling.command("lead", "allow", lead.email)
+        when = (
+            "only if it asks for mails again" if told.reason in SAID_BY_THE_PERSON else "once the address works again"
+        )
+        yield Fact(About.LEAD, f"{allow} has it mailed again: {when}.")
     elif told.soft_bounces:
         most = account.mail.soft_bounces
         text = f"Its address failed for the time being, {told.soft_bounces} of {most} times in a row: {told.details}."
@@ -122,10 +143,11 @@ def _of_lead(known: Known) -> Iterator[Fact]:
         status = lead.consent.status.name.lower().replace("_", " ")
         text = f"It has not agreed to commercial mail (consent: {status}), and the account is under the GDPR."
         yield Fact(About.LEAD, text, stops=True)
+        yield Fact(About.LEAD, "A call that sets `gdpr_lead_communications` to 1 says that it has agreed.")
     if lead.test:
-        yield Fact(
-            About.LEAD, "An App in test mode made it: its mails go to the test mailbox, and to nobody.", stops=True
-        )
+        text = "An App in test mode made it: its mails go to the test mailbox, and to nobody."
+        yield Fact(About.LEAD, text, stops=True)
+        yield Fact(About.LEAD, f"{telling.command('mailbox', 'list')} shows them.")
 
 
 # -- a sequence --
@@ -139,9 +161,10 @@ def _of_sequence(known: Known, sequence: accounts.Sequence, now: datetime) -> It
         return Fact(About.SEQUENCE, text, stops=stops, sequence=sequence.name, box=box)
 
     if run is None:
-        yield fact(f"It was never started in the sequence {sequence.name}.", stops=True)
+        yield fact(f"It was never started in the sequence {sequence.name}. {_STARTED}", stops=True)
     else:
-        earlier = f", after {len(run.earlier)} earlier times" if run.earlier else ""
+        times = len(run.earlier)
+        earlier = f", after {times} earlier {'time' if times == 1 else 'times'}" if times else ""
         yield fact(f"It started the sequence {sequence.name} on {known.clock(run.started_at)}{earlier}.")
         yield fact(_standing(known, sequence, run, now), stops=run.status is not RunStatus.COMPLETED and not run.runs)
         yield from map(fact, _helps(known, sequence, run))
@@ -166,7 +189,7 @@ def _standing(known: Known, sequence: accounts.Sequence, run: Enrolment, now: da
     if sequence.paused:
         return f"It waits at step {run.step} because the sequence is paused; what it waits for there begins anew then."
     if run.due_at is not None and run.due_at <= now:
-        return f"It is at step {run.step} and due since {known.clock(run.due_at)}: it goes on when a server runs."
+        return f"It is at step {run.step} and due since {known.clock(run.due_at)}: it goes on when {_SERVER} runs."
     flow = known.flow(sequence.id, run.version)
     step = flow.by_box.get(run.step) if flow else None
     since = f" since {known.clock(run.arrived_at)}" if run.arrived_at else ""
@@ -182,6 +205,16 @@ def _helps(known: Known, sequence: accounts.Sequence, run: Enrolment) -> Iterato
         yield f"When the cause is mended, {unpark} has it try again where it stands."
     elif run.runs and sequence.paused:
         yield f"{telling.command('sequence', 'resume', name)} lets everybody in it go on."
+    elif run.status is RunStatus.COMPLETED:
+        yield "Who has completed a sequence is not started in it again."
+    elif run.status is RunStatus.UNSUBSCRIBED:
+        entry = sequence.entry
+        if not entry.again:
+            yield "It cannot be started again: the sequence takes each lead once (`again = false` in its entry)."
+        elif entry.most:
+            yield f"It can be started again, {entry.most} times in {entry.days} days at the most."
+        else:
+            yield "It can be started again."
     if run.status in {RunStatus.ACTIVE, RunStatus.PARKED} and run.version != sequence.version:
         move = telling.command("sequence", "move", name, "--from", str(run.version))
         yield (
@@ -199,19 +232,19 @@ def _unmailed(known: Known, sequence: accounts.Sequence, run: Enrolment, mailed:
     here = boxes.index(run.step) if run.step in boxes else len(boxes)
     for number, step in enumerate(flow.steps):
         if isinstance(step, EmailStep) and step.box not in mailed:
-            text = f"No mail of step {step.box} ({step.subject}): {_missing(step, number - here, run)}."
+            text = f"No mail of step {step.box}{known.subject(step)}: {_missing(step, number - here, run)}."
             yield Fact(About.STEP, text, sequence=sequence.name, box=step.box)
 
 
 def _missing(step: EmailStep, ahead: int, run: Enrolment) -> str:
     if not step.active:
-        return "the step is not active"
+        return "the step is not active (`active = false`), so everybody is led past it"
     if ahead >= 0 and run.runs:
         return "it has not been there yet" if ahead else "it is there now"
     if ahead > 0 or (ahead == 0 and run.status is not RunStatus.COMPLETED):
         return "it did not come so far"
     only = f", or it was not so that {step.only_if.told()}" if step.only_if else ""
-    return f"its way did not lead there{only}"
+    return f"its way did not lead there (a split, a jump or a goal went past it, or it began further on){only}"
 
 
 # -- a mail --
@@ -221,9 +254,11 @@ def _of_mail(known: Known, mail: Mail, now: datetime) -> Iterator[Fact]:
     name = known.account.sequence_names.get(mail.sequence_id, f"no. {mail.sequence_id}")
     flow = known.flow(mail.sequence_id, mail.version)
     step: Step | None = flow.by_box.get(mail.box) if flow else None
-    subject = f" ({step.subject})" if isinstance(step, EmailStep) else ""
-    text = f"The mail of step {mail.box} of {name}{subject} {_fate(known, mail, now)}."
+    text = f"The mail of step {mail.box} of {name}{known.subject(step)} {_fate(known, mail, now)}."
     yield Fact(About.MAIL, text, mail.state is not MailState.ACCEPTED, name, mail.box, mail.key)
+    if mail.state is MailState.IN_DOUBT:
+        resend, drop = (telling.command("mail", verb, str(mail.key)) for verb in ("resend", "drop"))
+        yield Fact(About.MAIL, f"{resend} sends it again, {drop} leaves it at that.", False, name, mail.box, mail.key)
     seen = [f"{told} on {known.clock(at)}" for told, at in _seen(mail) if at is not None]
     if seen:
         yield Fact(About.MAIL, f"It was {', and '.join(seen)}.", False, name, mail.box, mail.key)
@@ -234,7 +269,8 @@ def _of_mail(known: Known, mail: Mail, now: datetime) -> Iterator[Fact]:
 
 
 def _fate(known: Known, mail: Mail, now: datetime) -> str:
-    why = f": {mail.reply.removesuffix('.')}" if mail.reply else ""
+    said = telling.mail_waits(mail, known.account) if mail.state is MailState.QUEUED else mail.reply
+    why = f": {said.removesuffix('.')}" if said else ""
     server = mail.server or "a mail server"
     if mail.state is MailState.ACCEPTED:
         return f"was taken by {server} for {mail.address} on {known.clock(mail.sent_at)}{why}"
@@ -245,9 +281,11 @@ def _fate(known: Known, mail: Mail, now: datetime) -> str:
         return f"may have been sent by {server} or not, nobody can tell{why}"
     if mail.state is MailState.QUEUED:
         tried = f" after {mail.attempts} {'try' if mail.attempts == 1 else 'tries'}" if mail.attempts else ""
+        if mail.waits_for:
+            return f"waits{tried}{why}"
         if mail.next_at is not None and mail.next_at > now:
             return f"waits{tried} until {known.clock(mail.next_at)}{why}"
-        return f"is queued since {known.clock(mail.queued_at)}{tried} and goes out when a server runs{why}"
+        return f"is queued since {known.clock(mail.queued_at)}{tried} and goes out when {_SERVER} runs{why}"
     if mail.state is MailState.FAILED and mail.sent_at is not None:
         return f"was taken by {server} for {mail.address} on {known.clock(mail.sent_at)}, and came back{why}"
     event = known.last(MailNotSent.kind, sequence_id=mail.sequence_id, step=mail.box)
@@ -284,11 +322,26 @@ class Answer:
 
 async def read(database: Database, catalog: Catalog, key: LeadKey) -> Known:
     """Raises `LeadNotFound`."""
-    card = await leadcard.read_card(database, catalog, key, most_events=MOST_EVENTS, parts=simulator.NEEDED)
+    card = await leadcard.read_card(database, catalog, key, most_events=MOST_EVENTS, parts=Part.WHOLE)
     lead = card.lead
     keys = {(key[0], run.sequence_id, run.version) for run in lead.runs.values()}
     keys |= {(key[0], mail.sequence_id, mail.version) for mail in lead.mails.values()}
     return Known(card.account, lead, card.feed, await asyncio.to_thread(_flows, database, keys))
+
+
+def _of_erased(database: Database, account: Account, email: str) -> Fact | None:
+    """Of an address that no lead has any more."""
+    with database.read() as connection:
+        erased_at = erasures.erased_at(connection, account.id, read_email(email))
+    if erased_at is None:
+        return None
+    on = telling.clock(erased_at, account.zone, None)
+    allow = telling.command("lead", "allow", email)
+    text = (
+        f"{account.name} has no lead {email} any more. The address is not to be mailed since {on}: {erasures.DETAILS}, "
+        f"and a hash of it was kept. If it comes back, {allow} has it mailed."
+    )
+    return Fact(About.LEAD, text, stops=True)
 
 
 def _flows(database: Database, keys: set[FlowKey]) -> dict[FlowKey, Flow]:
@@ -298,17 +351,22 @@ def _flows(database: Database, keys: set[FlowKey]) -> dict[FlowKey, Flow]:
 
 
 def ask(database: Database, catalog: Catalog, account: Account, who: str, about: str | None, now: datetime) -> Answer:
-    """`who` is an address or a lead's id; `about` a sequence's name or a mail's number. Raises `NoSuchName`."""
+    """`who` is an address or a lead's id; `about` a sequence's name or a mail's number. Raises `NoSuchName` for any of them."""
     key = leadcard.find(database, account, who)
-    if key is None:
-        text = f"{account.name} has no lead {who}: it was never added, or has another address now."
-        return Answer(account, who, [Fact(About.LEAD, text, stops=True)])
-    known = asyncio.run(read(database, catalog, key))
+    try:
+        known = asyncio.run(read(database, catalog, key)) if key else None
+    except LeadNotFound:
+        known = None
+    if known is None:
+        gone = _of_erased(database, account, who) if key is None else None
+        if gone is None:
+            raise NoSuchName(f"{account.name} has no lead {who}: it was never added, or has another address now")
+        return Answer(account, who, [gone])
     sequence = account.sequences.get(accounts.name_key(about)) if about else None
     mail = int(about) if about and about.isascii() and about.isdigit() and sequence is None else None
     if about and sequence is None and mail not in known.lead.mails:
-        there = ", ".join(account.sequence_names.values())
+        there = ", ".join(account.sequence_names.values()) or "none"
         raise NoSuchName(
-            f"{known.lead.email} has no mail {about}, and there is no such sequence, but {there or 'none'}"
+            f"{account.name} has no sequence {about}, and {known.lead.email} no mail {about}; there are: {there}"
         )
     return Answer(account, known.lead.email, explain(known, now, sequence=sequence, mail=mail))

@@ -4,10 +4,9 @@ Finding and deciding are one transaction, so nobody has to be told who works on 
 locked is passed by, and whatever a process that dies has not committed is due as before.
 """
 
-import asyncio
 import logging
 from collections.abc import Callable, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 
 import sqlalchemy as sa
 
@@ -24,15 +23,13 @@ from cartwheel.sequences import flows
 from cartwheel.sequences.flows import Flow
 from cartwheel.times import to_micros
 from cartwheel.work.batches import Batches, Desk
+from cartwheel.work.changes import OnChange
 from cartwheel.work.leadwork import OneLead
 
 log = logging.getLogger(__name__)
 
 MOST_AT_ONCE = 200
 """Runs in one transaction: the lock of SQLite's one writer is held no longer than for some 50 ms."""
-
-SLOWEST_BATCH = timedelta(seconds=30)
-"""So long after a sequence goes on again, another process may still hold a lead, because it read of the pause before."""
 
 DUE_RUNS = DueLeads(schema.enrolments, ("account_id", "lead_id", "sequence_id", "version"), "due_at", most=MOST_AT_ONCE)
 
@@ -47,7 +44,7 @@ class StepWork(OneLead):
 
     def decide(self, desk: Desk) -> bool:
         """Whether the run was due."""
-        lead = self.lead(desk)
+        lead = self.remains(desk)
         run = lead.runs.get(self.sequence_id)
         if run is None or run.due_at is None or run.due_at > desk.now or run.version != self._version:
             return False  # somebody was here since it was found
@@ -69,7 +66,7 @@ class ParkWork(OneLead):
         self._reason = reason
 
     def decide(self, desk: Desk) -> None:
-        lead: Lead = self.lead(desk)
+        lead: Lead = self.remains(desk)
         run = lead.runs.get(self._sequence_id)
         if run is not None and run.runs:
             lead.park(run, self._reason)
@@ -83,8 +80,7 @@ class Engine:
         self._flows = flows
         self._database = database
         self._clock = clock
-        self._released_at_version = -1
-        self._release_again_at: datetime | None = None
+        self._changes = OnChange(self._release, batches, clock)
         self.taken = 0
         """How many runs this process has looked at."""
 
@@ -112,16 +108,7 @@ class Engine:
 
     async def release(self) -> bool:
         """Wake those whom a pause held, where the sequence goes on again."""
-        known = await self._batches.refresh()
-        now = self._clock()
-        if known.version != self._released_at_version:
-            self._release_again_at = now + SLOWEST_BATCH
-        elif self._release_again_at is None or now < self._release_again_at:
-            return False
-        else:
-            self._release_again_at = None
-        await asyncio.to_thread(self._release, known)
-        self._released_at_version = known.version
+        await self._changes.look()
         return False
 
     def _release(self, known: Catalog) -> None:
@@ -130,6 +117,6 @@ class Engine:
             for account in known.accounts.values():
                 running = [sequence.id for sequence in account.sequences.values() if sequence.goes_on_again]
                 if running:
-                    held = (table.c.account_id == account.id) & table.c.sequence_id.in_(running)
-                    waits = (table.c.status == "active") & table.c.due_at.is_(None) & (table.c.reason == flows.HELD)
-                    connection.execute(sa.update(table).where(held & waits).values(due_at=to_micros(self._clock())))
+                    here = (table.c.account_id == account.id) & table.c.sequence_id.in_(running)
+                    held = sa.update(table).where(here, schema.RUNS_HELD, table.c.due_at.is_(None))
+                    connection.execute(held.values(due_at=to_micros(self._clock())))

@@ -1,4 +1,4 @@
-"""What happens without a call: points that expire, and what is kept no longer.
+"""What happens without a call: points that expire, clicks that turn out to be a person's, and what is kept no longer.
 
 The loop runs in every server process and needs no leader: it only finds leads for which something is due, and submits
 them as work like any other. The lead decides under its lock, so that a grant is taken back once, whoever finds it.
@@ -12,11 +12,12 @@ import sqlalchemy as sa
 
 from cartwheel.data import schema
 from cartwheel.data.db import Database
-from cartwheel.data.leadstore import LeadKey, leads_with_points_due
+from cartwheel.data.leadstore import leads_with_points_due
+from cartwheel.data.mailstore import leads_with_clicks_due
 from cartwheel.process.loops import Loop
 from cartwheel.times import to_micros
-from cartwheel.work.batches import MOST_IN_BATCH, Batches
-from cartwheel.work.leadwork import ExpiryWork
+from cartwheel.work.batches import MOST_IN_BATCH, Batches, Work
+from cartwheel.work.leadwork import ClicksWork, ExpiryWork
 
 ROUND_S = 1.0
 """Time between two looks at what is due."""
@@ -51,7 +52,7 @@ class Housekeeping:
         due = await asyncio.to_thread(self._due, now)
         failures: list[BaseException] = []
         for start in range(0, len(due), MOST_IN_BATCH):  # no more at once, so that calls find room in the queue
-            works = [self._batches.submit(ExpiryWork(key)) for key in due[start : start + MOST_IN_BATCH]]
+            works = [self._batches.submit(work) for work in due[start : start + MOST_IN_BATCH]]
             results = await asyncio.gather(*works, return_exceptions=True)
             failures += [result for result in results if isinstance(result, BaseException)]
         forgotten = await asyncio.to_thread(self._forget, now)
@@ -59,9 +60,11 @@ class Housekeeping:
             raise failures[0]
         return bool(due) or forgotten == MOST_FORGOTTEN
 
-    def _due(self, now: datetime) -> list[LeadKey]:
+    def _due(self, now: datetime) -> list[Work[None]]:
         with self._database.read() as connection:
-            return leads_with_points_due(connection, now, MOST_IN_ROUND)
+            expiring = leads_with_points_due(connection, now, MOST_IN_ROUND)
+            clicking = leads_with_clicks_due(connection, now, MOST_IN_ROUND)
+        return [*map(ExpiryWork, expiring), *map(ClicksWork, clicking)]
 
     def _forget(self, now: datetime) -> int:
         """Away with old answers, so few at a time that no call has to wait long for them; returns how many."""

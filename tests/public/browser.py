@@ -1,0 +1,77 @@
+"""A real Chromium, and what it finds wrong with a page. It comes from the npm registry, so that nobody has to be root."""
+
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser, ConsoleMessage, Page, sync_playwright
+
+import npm
+
+SOURCE = Path(__file__).parent / "browser"
+STANDARDS = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
+
+
+@contextmanager
+def chromium(config: pytest.Config) -> Iterator[Browser]:
+    """While it is open, this thread has an event loop that runs: `asyncio.run` has to wait."""
+    packages = npm.packages(SOURCE, config)
+    unpacked = npm.once(packages / "unpacked", lambda folder: _unpack(packages, folder))
+    libraries = {"LD_LIBRARY_PATH": str(unpacked / "al2023" / "lib")}
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=unpacked / "chromium", env={**os.environ, **libraries})
+        yield browser
+        browser.close()
+
+
+def _unpack(packages: Path, folder: Path) -> None:
+    node = shutil.which("node")
+    if node is None:
+        pytest.skip("node is not installed: it unpacks the browser")
+    script = shutil.copy(SOURCE / "unpack.mjs", packages)
+    environment = {**os.environ, "TMPDIR": str(folder)}
+    subprocess.run([node, script], env=environment, check=True, capture_output=True, timeout=120)
+
+
+class Watched:
+    """A page of the browser, and what it complained of."""
+
+    def __init__(self, page: Page, config: pytest.Config) -> None:
+        self.page = page
+        page.set_default_timeout(10_000)
+        self.complaints: list[str] = []
+        self._axe = _axe(npm.packages(SOURCE, config))
+        page.on("console", self._hear)
+        page.on("pageerror", lambda error: self.complaints.append(str(error)))
+
+    def _hear(self, message: ConsoleMessage) -> None:
+        if (
+            message.type in {"error", "warning"} and message.location["url"] != self.page.url
+        ):  # it tells its status, too
+            self.complaints.append(message.text)
+
+    def faults(self) -> list[str]:
+        """What is wrong with the page as it is now."""
+        page = self.page
+        wide = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
+        page.evaluate(self._axe)
+        found: dict[str, Any] = page.evaluate(
+            "tags => axe.run({runOnly: tags, resultTypes: ['violations']})", STANDARDS
+        )
+        against = [
+            f"{rule['id']}: {node['html']} {node['failureSummary']}"
+            for rule in found["violations"]
+            for node in rule["nodes"]
+        ]
+        return [*self.complaints, *against, *([f"{wide} pixels too wide"] if wide else [])]
+
+
+@cache
+def _axe(packages: Path) -> str:
+    return (packages / "node_modules" / "axe-core" / "axe.min.js").read_text()
