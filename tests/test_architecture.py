@@ -12,21 +12,21 @@ TREES = [SOURCE, SOURCE.parent.parent / "tests", SOURCE.parent.parent / "bench"]
 
 ORDER = """
 pure |               | errors times network readers emails
-pure | leads         | leadparts events mails lead clicks erasing
+pure | leads         | leadparts events mails lead mailing clicks erasing
 pure |               | accounts people
 pure | sequences     | schedule conditions stepparts steps flows moving telling
 pure | bounces       | reports mailparts reading proofs providers boxurl
 pure | mail          | replies outgoing plaintext merge inert splice mailhtml mime render smtpurl links dkim composing
 pure | simulation    | stories whatifs
 edge |               | config
-data | data          | schema arrays lanes checkpoints db catalog erasures mailstore leadstore due flowstore runstore signingkeys
+data | data          | schema arrays lanes checkpoints db catalog erasures mailstore leadstore leadfeed due flowstore runstore signingkeys
 data | data          | mailbox ratelimits doctor catalogchanges userstore
 edge | process       | observe orphans collector loops
 edge | work          | batches changes leadwork mailwork moveplans runwork engine housekeeping
 edge | bounces       | bouncebox
 edge | sending       | conversations smtp servers sendlimits posts settling handover sender tracking bouncereader
 edge | api           | bodies wire registry commands credentials gate calls dispatch
-edge | accountfiles  | sequencefile accountrows accountfile accountexport
+edge | accountfiles  | fileparts sequencefile accountrows accountfile accountexport
 edge | views         | terminal
 edge | reference     | examples openapi tables sequencepages pages
 edge | simulation    | simulator worlds

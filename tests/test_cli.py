@@ -111,11 +111,13 @@ def test_an_exported_file_begins_with_the_account_and_has_a_table_an_entry(cartw
     heads = [line for line in cartwheel("export-account").out.splitlines() if line.startswith("[")]
     assert heads == [
         "[account]",
+        "[account.mail]",
         *["[[apps]]"] * 2,
         *["[[lists]]"] * 2,
         *["[[tags]]"] * 2,
         *["[[custom_fields]]"] * 3,
         "[[sequences]]",
+        "[sequences.entry]",
         *["[[sequences.steps]]"] * 2,
         "[sequences.steps.window]",
         "[[sequences.steps]]",

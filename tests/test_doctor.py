@@ -52,7 +52,7 @@ def test_the_doctor_finds_nothing_where_all_is_well(cartwheel: Cartwheel) -> Non
     assert "4 due = 0 queued + 0 handed over + 4 accepted + 0 failed + 0 suppressed + 0 in doubt" in ran.out
     found = cartwheel("doctor", "--json").json
     assert found["healthy"] is True
-    assert found["mails"]["accepted"] == found["counts"]["mails"] == 4
+    assert found["mails"]["accepted"] == found["counts"]["mails"] == found["mails_due"] == 4
     assert len(found["checks"]) == len(list(doctor.checks(times.now())))
 
 
@@ -67,7 +67,7 @@ def test_every_broken_promise_is_found(cartwheel: Cartwheel, patient: Api) -> No
             "UPDATE counters SET next = 1 WHERE name = 'leads'",
             *(
                 f"INSERT INTO enrolments SELECT account_id, lead_id, id + {number}, sequence_id, step, '{status}', 0, NULL, "
-                f"0 = 1, version, NULL, NULL, 0, '', '[]', -1, {held} FROM enrolments WHERE latest"
+                f"0 = 1, version, NULL, NULL, 0, '', '[]', -1, {held}, 0 FROM enrolments WHERE latest"
                 for number, (status, held) in enumerate(ODD_RUNS, 1)
             ),
             f"DELETE FROM events WHERE {here} AND kind = 'mail_sent'",
@@ -86,6 +86,7 @@ def test_every_broken_promise_is_found(cartwheel: Cartwheel, patient: Api) -> No
     assert [name for name, result in results.items() if not result["found"]] == []
     assert results["score"]["found"] == 3
     assert results["first event"]["found"] == 3
+    assert results["mails due"]["found"] == 2
     assert results["mail time"]["found"] == 2
     assert results["mail on its way"]["found"] == 2
     assert results["mail run"]["found"] == 3
@@ -104,6 +105,38 @@ def _odd(column: sa.Column[Any]) -> object:
     if column.name in {"lead_id", "tag_id", "list_id", "sequence_id", "field_id"}:
         return 1
     return {int: 987_654_321, bool: False, str: "odd", bytes: b"odd"}[column.type.python_type]
+
+
+def test_a_mail_that_is_lost_and_one_that_is_too_many_are_missed(cartwheel: Cartwheel, patient: Api) -> None:
+    mails = schema.mails
+    ada, grace = patient.rows(mails)[0]["lead_id"], patient.rows(mails)[-1]["lead_id"]
+    [kept] = patient.rows(mails, lead_id=grace, box="1")
+    with patient.server.database.write() as connection:
+        connection.execute(sa.delete(mails).where(mails.c.lead_id == ada, mails.c.box == "1"))
+    ran = cartwheel("doctor")
+    assert ran.code == 1
+    assert "4 due ≠ 0 queued + 0 handed over + 3 accepted + 0 failed + 0 suppressed + 0 in doubt" in ran.out
+    assert "1 FOUND  Every mail that a run has counted is in the ledger, and no other." in ran.out
+    assert "mails_due 2, kept 1" in ran.out
+    with patient.server.database.write() as connection:
+        connection.execute(sa.insert(mails).values(kept | {"id": kept["id"] + 1000, "move": 1000}))
+    found = cartwheel("doctor", "--json").json  # one lost and one too many hide from a sum
+    assert found["mails_due"] == found["counts"]["mails"] == 4
+    [check] = [check for check in found["checks"] if check["name"] == "mails due"]
+    assert [(row["lead_id"], row["mails_due"], row["kept"]) for row in check["examples"]] == [
+        (ada, 2, 1),
+        (grace, 2, 3),
+    ]
+
+
+def test_an_older_databases_mails_are_counted_when_it_is_migrated(patient: Api) -> None:
+    database = patient.server.database
+    with database.write() as connection:
+        connection.execute(sa.text("ALTER TABLE enrolments DROP COLUMN mails_due"))
+        connection.execute(sa.text("DELETE FROM migrations WHERE name = '0011_mails_due'"))
+    assert database.migrate() == ["0011_mails_due"]
+    report = doctor.examine(database, patient.server.clock())
+    assert (report.mails_due, report.healthy) == (4, True)
 
 
 def test_a_pause_that_is_just_over_and_a_mail_just_handed_over_are_no_findings(patient: Api) -> None:

@@ -8,7 +8,7 @@ import psycopg
 import pytest
 import sqlalchemy as sa
 
-from cartwheel.data import schema
+from cartwheel.data import flowstore, mailbox, schema
 from cartwheel.errors import LeadNotFound
 from cartwheel.times import to_micros
 from cartwheel.work.batches import MOST_IN_BATCH
@@ -131,3 +131,60 @@ def test_two_processes_do_not_wait_for_each_other_to_forget(quiet: Api, engine: 
         assert worker(quiet.server)._forget(quiet.server.clock()) == 9
         other.commit()
     assert kept(quiet) == 0
+
+
+# -- the test mailbox --
+
+
+def keep_mails(api: Api, count: int) -> None:
+    at = to_micros(api.server.clock())
+    texts = {"sender": "a@b.example", "recipient": "c@d.example", "subject": "Hello", "message": b"Hello"}
+    rows = [{"lead_id": number, "mail": at, "at": at, **texts} for number in range(count)]
+    with api.server.database.write() as connection:
+        connection.execute(sa.insert(schema.test_mailbox).values(account_id=api.account_id), rows)
+
+
+def test_old_mails_of_the_test_mailbox_are_thrown_away_a_portion_at_a_time(quiet: Api) -> None:
+    other = new_api(quiet.server)
+    keep_mails(quiet, 2 * mailbox.MOST_FORGOTTEN + 1)
+    keep_mails(other, 2)
+    quiet.server.clock.now += mailbox.KEPT_FOR
+    keep_mails(quiet, 3)
+    assert mailbox.forget(quiet.server.database, quiet.server.clock()) == 0, "its time is not over before it is over"
+    quiet.server.clock.forward(microseconds=1)
+    own = worker(quiet.server)
+    assert [asyncio.run(own.round()) for _ in range(5)] == [True, True, False, False, False]
+    assert (len(quiet.rows(schema.test_mailbox)), len(other.rows(schema.test_mailbox))) == (3, 0)
+
+
+# -- versions of sequences --
+
+
+def publish(api: Api) -> int:
+    """One more version of the sequence Welcome."""
+    flow = flowstore.decode('[{"type": "complete", "box": "1"}]')
+    with api.server.database.write() as connection:
+        return flowstore.publish(connection, api.account_id, 1, flow, to_micros(api.server.clock()))
+
+
+def test_versions_that_nobody_uses_are_forgotten_but_never_the_newest(quiet: Api) -> None:
+    database, clock = quiet.server.database, quiet.server.clock
+    assert [publish(quiet) for _ in range(4)] == [2, 3, 4, 5]
+    run = dict.fromkeys((column.name for column in schema.enrolments.columns), 0) | {"account_id": quiet.account_id}
+    mail = dict.fromkeys((column.name for column in schema.mails.columns), 0) | {"account_id": quiet.account_id}
+    no_texts = {"step": "1", "status": "completed", "reason": "", "earlier": "[]", "latest": True, "due_at": None}
+    with database.write() as connection:
+        connection.execute(sa.insert(schema.enrolments).values(run | no_texts | {"sequence_id": 1, "version": 2}))
+        of_mail = {"box": "1", "state": "accepted", "address": "", "server": "", "reply": "", "next_at": None}
+        connection.execute(sa.insert(schema.mails).values(mail | of_mail | {"sequence_id": 1, "version": 4}))
+    own = worker(quiet.server)
+    clock.now += flowstore.KEPT_FOR
+    asyncio.run(own.round())
+    assert len(quiet.rows(schema.flows, sequence_id=1)) == 5, "they have been replaced for too short a time"
+    clock.forward(seconds=1)
+    asyncio.run(own.round())
+    assert len(quiet.rows(schema.flows, sequence_id=1)) == 5, "this is looked at once in a day"
+    clock.forward(days=1)
+    asyncio.run(own.round())
+    assert [row["version"] for row in quiet.rows(schema.flows, sequence_id=1)] == [2, 4, 5]
+    assert publish(quiet) == 6

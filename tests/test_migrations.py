@@ -84,6 +84,30 @@ def tables_in_pool(database: Database) -> set[str]:
     return set(sa.inspect(database.engine).get_table_names())
 
 
+def test_who_had_left_by_themselves_is_known_after_the_migration(databases: Databases, engine: str) -> None:
+    database = Database(databases.new(engine))
+    database.migrate()
+    of = {"account_id": 1, "sequence_id": 1, "step": "1", "started_at": 1, "latest": True, "version": 1, "moves": 0}
+    of |= {"status": "unsubscribed", "reason": "", "earlier": "[]", "left_run": 1}
+    who = enumerate(["lead", "report", "app:1/1"], 1)
+    with database.write() as connection:
+        for lead_id, origin in who:
+            at = {"account_id": 1, "lead_id": lead_id, "at": 5, "origin": origin, "details": "{}"}
+            kinds = [{**at, "id": number, "kind": kind} for number, kind in enumerate(("sequence_left", "list_left"))]
+            connection.execute(sa.insert(schema.events), kinds)
+            run = {**of, "lead_id": lead_id, "id": 1, "ended_at": 5, "left_by_lead": False}
+            connection.execute(sa.insert(schema.enrolments).values(run))
+            place = {"account_id": 1, "lead_id": lead_id, "list_id": 1, "joined_at": 1, "left_at": 5}
+            connection.execute(sa.insert(schema.lead_lists).values(**place, left_by_lead=False))
+        for name in ("enrolments", "lead_lists"):
+            connection.execute(sa.text(f"ALTER TABLE {name} DROP COLUMN left_by_lead"))
+        importlib.import_module("cartwheel.data.migrations.0010_left_by_lead").up(connection)
+        for table in (schema.enrolments, schema.lead_lists):
+            rows = connection.execute(sa.select(table.c.left_by_lead).order_by(table.c.lead_id))
+            assert list(rows.scalars()) == [True, True, False]
+    database.close()
+
+
 def test_a_sqlite_database_is_copied_before_it_is_changed(
     databases: Databases, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

@@ -32,6 +32,7 @@ from rich.text import Text
 
 from cartwheel import serving, times
 from cartwheel.accountfiles import accountfile
+from cartwheel.accountfiles.fileparts import AccountFile
 from cartwheel.app import Application
 from cartwheel.cli import context
 from cartwheel.config import Settings
@@ -151,7 +152,7 @@ def _environment(folder: Path, port: int | None) -> dict[str, str]:
     return usual
 
 
-def _account() -> accountfile.AccountFile:
+def _account() -> AccountFile:
     """The account of the examples, and the sequence that the story shows."""
     read, month = (
         tomllib.loads(files("cartwheel").joinpath(name).read_text()) for name in ("demo.toml", "demo_month.toml")

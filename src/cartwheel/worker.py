@@ -33,6 +33,7 @@ from cartwheel.sending.sender import Sender
 from cartwheel.sending.servers import Post, Servers
 from cartwheel.work.batches import Batches
 from cartwheel.work.engine import Engine
+from cartwheel.work.housekeeping import Housekeeping
 
 log = logging.getLogger(__name__)
 
@@ -65,6 +66,7 @@ class Worker:
             Loop("sending", self.sender.round, PAUSE_S),
             Loop("letting held mails go on", self.sender.release, 1.0),
         ]
+        self._housekeeping = Housekeeping(database, self.batches, clock=clock)
         self.bounces: BounceReader | None = None
         if settings.bounce_mailbox is not None:
             self.bounces = BounceReader(settings.bounce_mailbox, self.batches, database, signer)
@@ -74,10 +76,11 @@ class Worker:
         await self.batches.start()
         for loop in self._loops:
             loop.start()
+        self._housekeeping.start()
 
     async def stop(self) -> None:
         """Begin nothing more, let the mails that are on the wire arrive, and store what became of all."""
-        await asyncio.gather(*(loop.stop() for loop in self._loops))
+        await asyncio.gather(self._housekeeping.stop(), *(loop.stop() for loop in self._loops))
         self.posts.stop()
         await self.sender.finish()
         await self.batches.stop()

@@ -45,7 +45,7 @@ def test_a_change_of_the_account_is_seen_by_the_very_next_call(api: Api) -> None
     assert api.call(TAGS)["account_tags"] == ["Trial user", "Customer", "Brand new"]
     reapply(api, apps=[{"name": "Website", "active": False}])
     assert api.call(TAGS)["type"] == "239"
-    reapply(api, apps=[{"name": "Website", "rate_limit": 0}])
+    reapply(api, apps=[{"name": "Website", "active": True}])
     assert api.call(TAGS)["status"] == "Success"
 
 

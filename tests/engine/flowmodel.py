@@ -154,7 +154,10 @@ class World:
         if before:
             recent = [at for at in starts if at > now - timedelta(days=rule.get("days", 30))]
             too_often = rule.get("most") and len(recent) >= rule["most"]
-            if before[-1].status != "unsubscribed" or not rule.get("again", True) or too_often:
+            if before[-1].status != "unsubscribed":
+                return
+            if not rule.get("again", True) or too_often:
+                self.tell("sequence_refused", now, sequence, box)
                 return
         number = 1 + sum(map(len, self.runs.values()))
         self.runs[sequence] = (*before, Run(number, len(plan.versions), box, now))
@@ -314,8 +317,10 @@ def zone_of(world: World) -> ZoneInfo:
 
 
 def ready(world: World, sequence: str, now: datetime) -> datetime:
-    """Who comes too late for the window waits until it opens again."""
+    """Who comes too late for the window waits until it opens again; whose waiting began in it waits at any hour."""
     begun = begins(world, sequence)
+    if step_of(world, sequence)["type"] == "wait_until":
+        return begun
     return opening(world, step_of(world, sequence), now) if begun <= now else begun
 
 
@@ -339,8 +344,9 @@ def complete(world: World, sequence: str, now: datetime) -> list[str]:
 def take(world: World, sequence: str, now: datetime) -> list[str]:
     """Take the run's step: the boxes that it may go to; none when it stays, or has ended."""
     step, steps, run = step_of(world, sequence), steps_of(world, sequence), world.runs[sequence][-1]
-    for goal in steps[steps.index(step) + 1 :]:
-        if goal["type"] == "goal" and goal.get("active", True) and holds(world, goal["condition"], run):
+    for goal in steps:
+        wanted = goal["type"] == "goal" and goal.get("active", True) and is_ahead(steps, step, goal)
+        if wanted and holds(world, goal["condition"], run):
             return [goal["box"]]
     if not step.get("active", True):
         return follower(world, sequence, now)
@@ -354,6 +360,33 @@ def take(world: World, sequence: str, now: datetime) -> list[str]:
     if boxes or world.runs[sequence][-1].status != "active":
         world.taken |= {step["type"]}
     return boxes
+
+
+def is_ahead(steps: Sequence[Step], step: Step, goal: Step) -> bool:
+    """Whether the goal is one that those at the step jump to."""
+    ways = closure(steps)
+    here, there = step["box"], goal["box"]
+    in_order, back = steps.index(step) < steps.index(goal), here in ways[there] | {there}
+    if there in ways[steps[0]["box"]] | {steps[0]["box"]}:
+        return there in ways[here] and (in_order or not back)
+    return in_order and not back
+
+
+def closure(steps: Sequence[Step]) -> dict[str, set[str]]:
+    """By box, wherever the connections lead from there."""
+    ways = {step["box"]: set(next_to(steps, number)) for number, step in enumerate(steps)}
+    for _ in steps:
+        ways = {box: ahead.union(*(ways[other] for other in ahead)) for box, ahead in ways.items()}
+    return ways
+
+
+def next_to(steps: Sequence[Step], number: int) -> Iterator[str]:
+    step = steps[number]
+    if not step.get("ends"):
+        yield from [step["next"]] if "next" in step else [after["box"] for after in steps[number + 1 : number + 2]]
+    if step.get("active", True):
+        yield from (step[name] for name in ("to", "then", "otherwise", "on_timeout") if name in step)
+        yield from (branch["to"] for branch in step.get("branches", ()))
 
 
 def act(world: World, sequence: str, step: Step, now: datetime) -> None:

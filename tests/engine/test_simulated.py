@@ -66,15 +66,15 @@ class ActWork(OneLead):
 class Reality:
     """An account with random flows, and one lead that really goes through them."""
 
-    def __init__(self, server: Server, office: Office, number: int) -> None:
+    def __init__(self, server: Server, office: Office, number: int, flows: dict[str, list[Step]] | None = None) -> None:
         self.server, self.office = server, office
         dice = OddDice(f"simulation {number}")
         server.clock.now = datetime(2026, dice.choice([3, 10]), 24, dice.randrange(24), dice.randrange(60), tzinfo=UTC)
         server.forgive()  # by a clock that was set back, the gate would have callers wait
-        self.flows = {name: dice.flow(server.clock.now) for name in SEQUENCES}
+        self.flows = flows or {name: dice.flow(server.clock.now) for name in SEQUENCES}
         for step in (step for flow in self.flows.values() for step in flow if step["type"] == "email"):
             step["subject"] = SUBJECT
-        self.what_ifs = [read(text) for text in dice.what_ifs(self.flows["One"])]
+        self.what_ifs = [] if flows else [read(text) for text in dice.what_ifs(self.flows["One"])]
         account = {"name": f"Simulated {number}", "timezone": "Europe/Madrid", "api_password": API_PASSWORD}
         file = {
             "account": account | {"api_key": f"simulated-key-{number}"},
@@ -200,13 +200,15 @@ def of_story(story: Story) -> dict[str, Any]:
     events = [event for event in story.events if event.what in {What.STARTS, What.DOES, What.ENDS}]
     runs = {story.account.sequence_names[number]: run for number, run in story.lead.runs.items()}
     return {
-        "mails": [(mail.at, mail.sequence, mail.box, mail.subject) for mail in story.mails],
+        "mails": [(mail.at.astimezone(UTC), mail.sequence, mail.box, mail.subject) for mail in story.mails],
         "not mailed": Counter(
             (event.sequence, event.box, event.text)
             for event in story.events
             if event.what is What.NO_MAIL and not event.text.startswith("only if")
         ),
-        "events": sorted((event.at, event.text) for event in events if not event.text.startswith("nothing ")),
+        "events": sorted(
+            (event.at.astimezone(UTC), event.text) for event in events if not event.text.startswith("nothing ")
+        ),
         "visits": dict(Counter(sequence for sequence, _ in story.visits)),
         "ended": {name: (run.status.value, run.step) for name, run in runs.items()},
         "score": story.lead.score,
@@ -230,3 +232,27 @@ def test_the_worker_does_what_the_simulator_tells(engine: str, databases: Databa
                 assert reality.tied or story[what] == is_so, f"{what} in simulation {number}: {reality.what_ifs}"
     server.stop()
     assert compared >= 0.9 * HISTORIES
+
+
+def test_points_are_over_when_a_step_comes_that_moment(engine: str, databases: Databases) -> None:
+    """Nobody has expired them yet: the worker may come first."""
+    server = Server(databases.new(engine))
+    mail = {"type": "email", "subject": SUBJECT, "html": "<p>Hello</p>"}
+    flow: list[Step] = [
+        {"box": "1", "type": "points", "points": 5, "days": 1},
+        {"box": "2", "type": "split", "delay": "1 day", "condition": {"type": "score", "at_least": 5}, "then": "4"},
+        {"box": "3", **mail, "ends": True},
+        {"box": "4", **mail},
+    ]
+    with closing(Office(server)) as office:
+        reality = Reality(server, office, 0, {"One": flow})
+        story = of_story(reality.simulated())
+        assert [box for _, _, box, _ in story["mails"]] == ["3"]
+        office.settle()
+        reality.api.on(EMAIL, "subscribe_lead_to_sequence_at_step", sequence_name="One", step="1")
+        office.settle()
+        server.clock.forward(days=1)
+        office.take_along()
+        office.settle()
+        assert reality.told() == story
+    server.stop()

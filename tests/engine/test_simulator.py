@@ -1,8 +1,7 @@
 """What a simulated lead goes through is what a real one would."""
 
 import json
-import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -93,6 +92,22 @@ def test_a_window_in_the_leads_zone_is_told_in_both(shop: Shop) -> None:
     assert wait == (
         "until Tue 2027-01-05 01:00 (09:00 for the lead): its window (every day 09:00-10:00, the lead's time)"
     )
+
+
+@pytest.mark.parametrize(
+    ("start", "begins"),
+    [
+        ("2026-12-01", "2026-12-01 00:00:00+01:00"),
+        ("2026-12-01 09:30", "2026-12-01 09:30:00+01:00"),
+        ("2026-12-01T09:30", "2026-12-01 09:30:00+01:00"),
+        ("2026-12-01T09:30:15", "2026-12-01 09:30:15+01:00"),
+        ("2026-12-01T09:30Z", "2026-12-01 10:30:00+01:00"),
+        ("2026-07-01T09:30-04:00", "2026-07-01 15:30:00+02:00"),
+        ("2027-03-28 02:30", "2027-03-28 03:00:00+02:00"),
+    ],
+)
+def test_it_starts_at_a_date_or_a_time(shop: Shop, start: str, begins: str) -> None:
+    assert str(shop.story(MAIL, start=start).start) == begins
 
 
 def test_a_day_has_24_hours_when_the_clocks_change(shop: Shop) -> None:
@@ -363,9 +378,13 @@ def test_leads_of_different_numbers_go_different_ways(shop: Shop) -> None:
         ({"what_if": ["opened:1@11y"]}, BadWhatIf, "what if 'opened:1@11y': give a time like"),
         ({"what_if": ["opened:1@999999w"]}, BadWhatIf, "what if 'opened:1@999999w': a lead waits ten years"),
         ({"what_if": ["opened:17"]}, BadWhatIf, "what if 'opened:17': no step 17 sends a mail, but 1"),
-        ({"what_if": ["points:many"]}, BadWhatIf, "what if 'points:many': invalid literal"),
+        ({"what_if": ["points:many"]}, BadWhatIf, "what if 'points:many': points are a whole number"),
+        ({"what_if": ["points:1_0"]}, BadWhatIf, "what if 'points:1_0': points are a whole number"),
+        ({"fields": {"email": "bad"}}, BadSimulation, "'bad' is no e-mail address"),
         ({"what_if": ["!"]}, BadWhatIf, "what if '!': give something like opened:2"),
-        ({"start": "tomorrow"}, CartwheelError, "at 'tomorrow': give a date and a time"),
+        ({"start": "tomorrow"}, CartwheelError, "time 'tomorrow': give a date, or a date and a time"),
+        ({"start": "0001-01-01"}, CartwheelError, "time '0001-01-01': give a date, or a date and a time"),
+        ({"start": "2026-13-01"}, CartwheelError, "time '2026-13-01': give a date, or a date and a time"),
         ({"length": "long"}, CartwheelError, "time 'long': give a time like 30m, 3h, 2d"),
     ],
     ids=lambda value: str(value) if isinstance(value, dict) else "",
@@ -441,43 +460,6 @@ def test_a_file_is_asked_alone(shop: Shop, cartwheel: Cartwheel, more: tuple[str
     ran = cartwheel("simulate", "Welcome", "--file", shop.write(MAIL), *more)
     assert ran.code == 2
     assert "with --file there is no --account and no --lead" in ran.trouble
-
-
-# -- the page about it --
-
-PAGE = Path(__file__).parent.parent.parent / "docs" / "how-to" / "test-a-sequence.md"
-
-
-def blocks(language: str) -> Iterator[str]:
-    return (
-        match[1] for match in re.finditer(rf"^```{language}\n(.*?)^```", PAGE.read_text(), re.MULTILINE | re.DOTALL)
-    )
-
-
-@pytest.fixture
-def example(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder with the page's account file."""
-    [file] = blocks("toml")
-    (tmp_path / "account.toml").write_text(file)
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
-
-
-@pytest.mark.usefixtures("example")
-def test_the_page_shows_what_the_command_prints(cartwheel: Cartwheel) -> None:
-    [shown] = blocks("console")
-    command, _, printed = shown.partition("\n")
-    assert cartwheel(*command.removeprefix("$ cartwheel ").split()).out == printed
-
-
-def test_the_tests_on_the_page_pass(example: Path) -> None:
-    [code] = blocks("python")
-    names: dict[str, Any] = {"__file__": str(example / "test_welcome.py")}
-    exec(compile(code, "test_welcome.py", "exec"), names)
-    tests = [test for name, test in names.items() if name.startswith("test_")]
-    assert len(tests) == 3
-    for test in tests:
-        test()
 
 
 def test_a_gap_in_a_subject_is_noted(tmp_path: Path) -> None:

@@ -11,7 +11,9 @@ import pytest
 from flowworld import ACCOUNT, MAIL, NOON, Walk, flow
 
 from cartwheel.accounts import Account
-from cartwheel.leads.leadparts import RunStatus
+from cartwheel.leads.events import SequenceJoined, SequenceRefused
+from cartwheel.leads.leadparts import Entry, Part, RunStatus
+from cartwheel.sequences import telling
 from cartwheel.sequences.steps import STEP_TYPES, AnyStep
 
 HAS_TAG = {"type": "has_tag", "tag": "Customer"}
@@ -111,6 +113,93 @@ def test_a_goal_draws_leads_from_any_step_before_it() -> None:
     walk = Walk(MAIL, MAIL | {"delay": "5 days"}, {"type": "goal", "condition": HAS_TAG}, MAIL)
     walk.lead.tag(1)
     assert walk.wake().mailed == ["1", "4"]
+
+
+GOAL = {"type": "goal", "condition": HAS_TAG}
+SUB_SEQUENCE = (
+    {"type": "go_to", "to": "A1"},
+    MAIL | {"box": "2", "delay": "1 day"},
+    GOAL | {"box": "3"},
+    MAIL | {"box": "4", "ends": True},
+    MAIL | {"box": "A1"},
+    MAIL | {"box": "A2", "delay": "5 days"},
+    {"box": "A3", "type": "go_to", "to": "2"},
+)
+BRANCHES = (
+    {"type": "split", "condition": HAS_TAG, "then": "B1"},
+    MAIL | {"box": "A1", "delay": "5 days", "ends": True},
+    MAIL | {"box": "B1", "delay": "5 days"},
+    GOAL | {"box": "B2"},
+    MAIL | {"box": "B3"},
+)
+ISLAND = (MAIL, MAIL | {"delay": "5 days", "ends": True}, GOAL | {"box": "G"}, MAIL | {"box": "G1"})
+CIRCLE = (
+    MAIL | {"delay": "1 day"},
+    GOAL | {"box": "2"},
+    MAIL | {"box": "3", "delay": "1 day"},
+    {"box": "4", "type": "go_to", "to": "1"},
+)
+SEVERAL = (
+    {"type": "go_to", "to": "A1"},
+    GOAL | {"box": "2"},
+    MAIL | {"box": "3", "ends": True},
+    MAIL | {"box": "A1", "delay": "5 days"},
+    GOAL | {"box": "A2"},
+    MAIL | {"box": "A3"},
+    {"box": "A4", "type": "go_to", "to": "2"},
+)
+
+
+@pytest.mark.parametrize(
+    ("steps", "at", "days", "boxes"),
+    [
+        pytest.param(SUB_SEQUENCE, "1", 0, ["4"], id="from a sub-sequence that leads to it"),
+        pytest.param(BRANCHES, "A1", 0, [], id="not from a branch that does not lead to it"),
+        pytest.param(BRANCHES, "B1", 0, ["B3"], id="from the branch that does"),
+        pytest.param(ISLAND, "1", 0, ["G1"], id="from everything before it if nothing leads to it"),
+        pytest.param(CIRCLE, "1", 0, [], id="in a circle: forwards"),
+        pytest.param(CIRCLE, "3", 3, ["3", "3", "3"], id="in a circle: not backwards"),
+        pytest.param(SEVERAL, "1", 0, ["3"], id="of several, to the last on the way"),
+    ],
+)
+def test_before_a_goal_is_what_leads_to_it(steps: Any, at: str, days: int, boxes: list[str]) -> None:
+    walk = Walk(*steps)
+    if at not in {walk.run.step, "1"}:
+        walk.lead.go_to(walk.run, at, walk.now)
+        walk.go()
+    before = len(walk.mailed)
+    walk.lead.tag(1)
+    assert walk.wake().go(days=days).mailed[before:] == boxes
+    assert walk.run.status is not RunStatus.PARKED
+
+
+def test_an_inactive_step_leads_only_to_what_follows() -> None:
+    walk = Walk(
+        {"type": "go_to", "to": "G", "active": False},
+        MAIL | {"delay": "5 days", "ends": True},
+        MAIL | {"box": "3", "next": "G"},
+        GOAL | {"box": "G"},
+        MAIL | {"box": "G1", "ends": True},
+        {"box": "X", "type": "go_to", "to": "2"},
+    )
+    walk.lead.tag(1)
+    assert walk.wake().mailed == ["G1"], "it is written before a goal that nothing leads to"
+
+
+def test_waiting_ends_at_any_hour_though_it_began_in_a_window() -> None:
+    """What came first counts: nobody is kept until the window opens again, when both have happened."""
+    wait = {"type": "wait_until", "condition": HAS_TAG, "timeout": "3 hours", "on_timeout": "L"}
+    steps = (wait | {"window": {"from": "14:00", "to": "15:00"}}, MAIL | {"ends": True}, MAIL | {"box": "L"})
+    walk = Walk(*steps)  # it is 13:00 in Madrid
+    assert (walk.mailed, walk.run.reason) == ([], "its time")
+    walk.go(hours=3)
+    assert str(walk.run.due_at) == "2026-03-02 16:00:00+00:00"
+    told = telling.waits_for(walk.run, walk.flow.steps[0], walk.lead, ACCOUNT)
+    assert told == "until the lead has the tag Customer, at the latest until Mon 2026-03-02 17:00"
+    walk.lead.tag(1)
+    assert walk.wake().mailed == ["2"]
+    late = Walk(*steps).go(hours=4)
+    assert (late.mailed, late.run.status) == (["L"], RunStatus.COMPLETED)
 
 
 @pytest.mark.parametrize(("unmet", "mailed"), [("go on", ["2"]), ("wait", []), ("end", [])])
@@ -240,6 +329,45 @@ def test_conditions(condition: dict[str, Any], *, holds: bool) -> None:
     walk.lead.grant(5, 0, NOON)
     walk.lead.edit({"city": "Madrid"}, {1: (7,)})
     assert walk.go(days=1).mailed[-1] == ("Y" if holds else "N")
+
+
+def test_within_counts_from_the_sending_of_the_mail() -> None:
+    """A mail may wait for days until it is sent: a limit, a server that is away."""
+    for hours, box in ((1, "Y"), (3, "N")):
+        walk = Walk(
+            MAIL,
+            MAIL | {"box": "W", "delay": "5 days", "active": True},
+            {"box": "S", "type": "split", "condition": {"type": "opened", "within": "2 hours"}, "then": "Y"},
+            MAIL | {"box": "N", "ends": True},
+            MAIL | {"box": "Y"},
+        )
+        sent = NOON + timedelta(days=3)
+        opened = sent + timedelta(hours=hours)
+        mail = msgspec.structs.replace(walk.lead.outgoing[0], key=1, sent_at=sent, opened_at=opened)
+        walk.lead.mails[1] = mail
+        assert walk.go(days=5).mailed[-1] == box
+
+
+@pytest.mark.parametrize(("entry", "starts"), [({}, 4), ({"most": 2, "days": 1}, 2), ({"again": False}, 1)])
+def test_a_step_starts_nobody_again_and_again(entry: dict[str, Any], starts: int) -> None:
+    other = replace(ACCOUNT.sequences["other"], entry=Entry(**entry))
+    account = replace(ACCOUNT, sequences={**ACCOUNT.sequences, "other": other})
+    steps = [
+        {"type": "start_sequence", "sequence": "Other"},
+        {"type": "stop_sequence", "sequence": "Other"},
+        {"type": "go_to", "to": "1", "delay": "1 hour"},
+    ]
+    walk = Walk(*steps, account=account).go(hours=9)
+    joined = [event for event in walk.lead.events if isinstance(event, SequenceJoined) and event.sequence_id == 2]
+    refused = [event for event in walk.lead.events if isinstance(event, SequenceRefused)]
+    assert (len(joined), len(refused)) == (starts, 10 - starts)
+
+
+def test_a_flow_that_asks_for_the_score_needs_what_is_due_to_expire() -> None:
+    score = {"type": "score", "at_least": 5}
+    for step in (MAIL | {"only_if": score}, GOAL | {"condition": {"type": "not", "condition": score}}):
+        assert flow(step).parts & Part.POINTS
+    assert not flow(MAIL, GOAL).parts & Part.POINTS
 
 
 def test_every_problem_names_its_box() -> None:

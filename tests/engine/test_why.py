@@ -9,7 +9,16 @@ import pytest
 from flowworld import ACCOUNT, MAIL, NOON, Walk
 from msgspec.structs import replace as changed
 
-from cartwheel.leads.events import Event, MailBounced, MailNotSent, SequenceLeft, SequenceParked
+from cartwheel.leads import mailing
+from cartwheel.leads.events import (
+    Event,
+    ListRefused,
+    MailBounced,
+    MailNotSent,
+    SequenceLeft,
+    SequenceParked,
+    SequenceRefused,
+)
 from cartwheel.leads.lead import Lead
 from cartwheel.leads.leadparts import Consent, Gdpr, SuppressionReason
 from cartwheel.leads.leadparts import Entry as EntryRule
@@ -145,6 +154,7 @@ def test_a_paused_sequence_is_the_reason() -> None:
 
 def test_who_left_was_taken_out_by_somebody() -> None:
     case = Case({**MAIL, "delay": "1 day"})
+    case.lead.runs[1] = changed(case.walk.run, key=7)
     case.lead.unenrol(1, NOON)
     case.happened(SequenceLeft(1, "1"), NOON)
     case.happened(SequenceLeft(2, "1"), NOON + DAY)
@@ -152,6 +162,45 @@ def test_who_left_was_taken_out_by_somebody() -> None:
         "It left it at step 1 on Mon 2026-03-02 13:00, by App Website: from then on nothing of it is sent."
     )
     assert case.told(About.STEP) == ["No mail of step 1 (Hello): it did not come so far."]
+
+
+def test_who_was_taken_out_by_a_step_still_gets_what_was_sent_before() -> None:
+    case = Case(MAIL, {"type": "unsubscribe"})
+    case.lead.runs[1] = changed(case.walk.run, key=7)
+    case.mail(MailState.QUEUED)
+    case.happened(SequenceLeft(1, "2"), NOON)
+    assert case.told(About.SEQUENCE)[1] == (
+        "Step 2 of it took it out on Mon 2026-03-02 13:00, by App Website: no step follows, and what the steps before"
+        " sent still goes out."
+    )
+
+
+def test_earlier_times_are_counted_as_people_do() -> None:
+    case = Case({**MAIL, "delay": "1 day"})
+    for times, told in ((1, ", after 1 earlier time."), (2, ", after 2 earlier times.")):
+        case.lead.runs[1] = changed(case.walk.run, earlier=(NOON,) * times)
+        assert case.told(About.SEQUENCE)[0].endswith(told)
+
+
+def test_who_was_not_let_in_again_knows_why() -> None:
+    case = Case({**MAIL, "delay": "1 day"})
+    case.lead.unenrol(1, NOON)
+    case.happened(SequenceRefused(1, "1", "so it is"), NOON - DAY)
+    assert not any("not let in" in text for text in case.told(About.SEQUENCE))
+    case.happened(SequenceRefused(1, "1", "so it is"), NOON + DAY)
+    assert case.told(About.SEQUENCE)[2] == (
+        "It was not let in again on Tue 2026-03-03 13:00, by App Website: so it is."
+    )
+
+
+def test_a_list_that_it_was_not_put_on_is_told() -> None:
+    case = Case()
+    case.lead.join(1, NOON)
+    case.lead.leave(1, NOON, by_lead=True)
+    case.happened(ListRefused(1, "so it is"), NOON)
+    assert (
+        case.told(About.LEAD)[1] == "It was not put on the list News on Mon 2026-03-02 13:00, by App Website: so it is."
+    )
 
 
 def test_who_completed_it_has_all_that_was_for_it() -> None:
@@ -233,9 +282,9 @@ def test_each_mail_says_what_became_of_it(state: MailState, values: dict[str, An
 
 def test_a_mail_that_is_tried_again_says_when_and_why() -> None:
     case = Case()
-    mail = case.lead.hand_over(case.mail(MailState.QUEUED), "smtp.example", until=NOON + DAY)
+    mail = mailing.hand_over(case.lead, case.mail(MailState.QUEUED), "smtp.example", until=NOON + DAY)
     assert "is on its way to smtp.example (try 1); if nothing is heard by Tue" in case.told(About.MAIL)[0]
-    case.lead.try_later(mail, NOON + DAY, "450 busy", soft=True)
+    mailing.try_later(case.lead, mail, NOON + DAY, "450 busy", soft=True)
     assert case.told(About.MAIL)[0].endswith("waits after 1 try until Tue 2026-03-03 13:00: 450 busy.")
 
 
@@ -303,7 +352,7 @@ HELPS: dict[str, tuple[Case, Callable[[Case], object], str]] = {
     "no consent": (
         Case(account=replace(ACCOUNT, gdpr=True)),
         lambda _: None,
-        "A call that sets `gdpr_lead_communications` to 1 says that it has agreed.",
+        "If it has, and you can prove it: `cartwheel lead agree ada@shop.example`.",
     ),
     "test mode": (
         Case(),

@@ -84,7 +84,7 @@ def test_a_reader_sees_what_the_lead_wrote(value: str) -> None:
 @given(VALUES)
 def test_every_address_leads_where_its_author_wanted(value: str) -> None:
     links = [node.attributes["href"] or "" for node in LexborHTMLParser(filled(value)).css("a")]
-    whole, part, mail, phone, start, unknown, relative, script, _ = links
+    whole, part, mail, phone, start, unknown, relative, script, *_ = links
     assert urlsplit(whole).scheme in {"", "http", "https", "mailto"}
     assert whole in {"", clean_value(value).strip()}
     assert start in {"/more", f"{clean_value(value).strip()}/more"}
@@ -152,13 +152,11 @@ def test_each_place_has_its_own_way(markup: str, value: str, written: str) -> No
 @quick
 @given(VALUES, st.sampled_from(["Dear {x},", "https://a.example/?a={x}&b=1 {x}"]))
 def test_in_the_text_part_a_value_is_text_and_in_a_url_a_part_of_it(value: str, text: str) -> None:
-    mail = compile_mail(Content(subject="x", kind=Kind.HTML, source="x", text=f"{text} {{unsubscribe_link}}"))
+    mail = compile_mail(Content(subject="x", kind=Kind.HTML, source="x", text=text))
     written = shown(value)
-    assert (
-        mail.fill({"x": value, **LINKS}).text
-        == text.replace("?a={x}", f"?a={quote(in_one_line(written), safe='')}").replace("{x}", written)
-        + " https://mail.example/u\n"
-    )
+    assert mail.fill({"x": value}).text.partition("\n\n----")[0] == text.replace(
+        "?a={x}", f"?a={quote(in_one_line(written), safe='')}"
+    ).replace("{x}", written)
 
 
 @quick

@@ -136,11 +136,3 @@ def test_a_broken_line_leaves_doubt_only_after_the_final_dot(phase: Phase) -> No
     opening = {Phase.CONNECT, Phase.GREETING, Phase.HELLO, Phase.STARTTLS, Phase.AUTH}
     expected = Fate.IN_DOUBT if phase is DOT else TROUBLE if phase in opening else LATER
     assert (outcome.fate, outcome.text) == (expected, f"at {phase}: the connection was lost")
-
-
-@pytest.mark.parametrize(
-    ("text", "queue_id"),
-    [("2.0.0 Ok: queued as 4ZkQ1x2Yz", "4ZkQ1x2Yz"), ("OK id=1tXyZ-0001-AB", "1tXyZ-0001-AB"), ("2.0.0 Ok", "")],
-)
-def test_the_servers_own_name_for_a_message_is_found(text: str, queue_id: str) -> None:
-    assert classify(DOT, Reply(250, text)).queue_id == queue_id

@@ -96,7 +96,7 @@ def test_a_pause_holds_everybody_and_delays_begin_anew(shop: NewShop, by: str) -
     if by == "verb":
         assert flow("resume") == "Flow is running now.\n"
     else:
-        flow.edit(MAIL, LATER)
+        flow.edit(MAIL, LATER, paused=False)
     flow.office.settle()
     assert [mail.box for mail in mails(flow.api, "grace@shop.example")] == ["1"]
     flow.pass_time(days=2, minutes=-1)

@@ -4,15 +4,18 @@ import itertools
 import json
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 import httpx
 import pytest
 import sqlalchemy as sa
+import tomli_w
 from sentmail import BROWSER, SentMail, send_mail
 
 from cartwheel import app
+from cartwheel.accountfiles import accountfile
 from cartwheel.bounces.reports import Kind as Reported
 from cartwheel.bounces.reports import Report
 from cartwheel.config import Settings
@@ -21,6 +24,7 @@ from cartwheel.errors import BadSetting
 from cartwheel.mail.links import Kind
 from cartwheel.sending.tracking import is_machine, record
 from cartwheel.times import to_micros
+from commandline import name_of
 from conftest import Databases
 from harness import ENVIRONMENT, Api, Server, new_api
 
@@ -103,6 +107,50 @@ def test_who_does_not_look_has_not_opened(sent: SentMail) -> None:
     for token in ("x", sent.token(Kind.OPEN)[:-1], sent.token(Kind.UNSUBSCRIBE)):
         assert sent.get(f"/o/{token}").headers["content-type"] == "image/gif"
     assert sent.row == before
+
+
+# -- switches --
+
+STEP = {"box": "1", "type": "email", "subject": "Hello", "html": "<p>Hello</p>"}
+
+
+def change(sent: SentMail, account: dict[str, Any], step: dict[str, Any]) -> None:
+    """The account's file is applied again."""
+    file = {
+        "account": {"name": name_of(sent.api), **account},
+        "sequences": [{"name": "Welcome", "steps": [STEP | step]}],
+    }
+    server = sent.api.server
+    accountfile.apply(server.database, accountfile.read_text(tomli_w.dumps(file), Path()), server.clock())
+
+
+@pytest.mark.parametrize("of_account", [True, False], ids=["of the account", "of the step"])
+@pytest.mark.parametrize(
+    ("off", "seen"),
+    [
+        ({"track_opens": False}, {"clicked_at"}),
+        ({"track_clicks": False}, {"opened_at"}),
+        ({"track_opens": False, "track_clicks": False}, set()),
+        ({}, {"opened_at", "clicked_at"}),
+    ],
+)
+def test_a_switch_holds_for_mails_that_were_sent_before_it(
+    sent: SentMail, off: dict[str, Any], seen: set[str], *, of_account: bool
+) -> None:
+    change(sent, {"mail": off} if of_account else {}, {} if of_account else off)
+    for agent in (BROWSER["User-Agent"], "curl/8"):
+        sent.get(sent.pixel, User_Agent=agent)
+        answer = sent.get(sent.click(), User_Agent=agent)
+        assert (answer.status_code, answer.headers["location"]) == (302, "https://shop.example/")
+        sent.api.server.clock.forward(minutes=1)
+    recorded = {
+        name for name, value in sent.row.items() if value is not None and name.endswith(("opened_at", "clicked_at"))
+    }
+    assert recorded == seen | {f"machine_{name}" for name in seen}
+    change(sent, {"mail": {"track_opens": True, "track_clicks": True}}, {})
+    sent.get(sent.pixel)
+    sent.get(sent.click(TARGET))
+    assert (sent.row["opened_at"] is not None, sent.row["clicked_at"] is not None) == (True, True)
 
 
 # -- clicks --

@@ -1,17 +1,24 @@
 """`cartwheel serve` sends by itself: its worker is a process beside it, and comes and goes with it."""
 
+import asyncio
 import os
 import signal
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 
 import httpx
 import pytest
+import sqlalchemy as sa
 from sink import Sink
 
 from cartwheel.accountfiles import accountfile
+from cartwheel.data import schema
 from cartwheel.data.db import Database
+from cartwheel.leads.lead import Lead
+from cartwheel.leads.leadparts import Gdpr
 from cartwheel.times import now
+from cartwheel.work.batches import Batches, Desk
 from conftest import Databases
 from test_serving import Cartwheel, until
 
@@ -67,6 +74,50 @@ def subscribe(url: str, email: str) -> None:
 
 def children(pid: int) -> list[int]:
     return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+def test_a_worker_by_itself_has_points_expire(shop: str) -> None:
+    """No server is there to do it."""
+    database = Database(shop)
+    with database.write() as connection:
+        account = connection.execute(sa.select(schema.accounts.c.id)).scalar_one()
+    batches = Batches(database, clock=lambda: now() - timedelta(days=2), most_waiting=1)
+
+    async def lend() -> None:
+        await batches.start()
+        await batches.submit(LentPoints(account))
+        await batches.stop()
+
+    asyncio.run(lend())
+
+    def score() -> int:
+        with database.read() as connection:
+            return int(connection.execute(sa.select(schema.leads.c.score)).scalar_one())
+
+    assert score() == 5
+    with Cartwheel("worker", database=shop, public_url="https://mail.shop.example") as worker:
+        worker.wait_for("ready")
+        until(lambda: score() == 0)
+    database.close()
+
+
+class LentPoints:
+    """A lead with five points for a day."""
+
+    wanted = ()
+    idempotency = None
+    origin = "tests"
+    may_make_lead = True
+
+    def __init__(self, account_id: int) -> None:
+        self._account_id = account_id
+
+    def decide(self, desk: Desk) -> None:
+        lead = Lead.create(
+            self._account_id, desk.new_lead_id(), "ada@shop.example", desk.now, source="api", test=False, gdpr=Gdpr.OFF
+        )
+        lead.grant(5, 1, desk.now)
+        desk.add(lead)
 
 
 @pytest.mark.skipif(not Path(f"/proc/self/task/{os.getpid()}/children").exists(), reason="needs /proc")

@@ -7,16 +7,16 @@ from typing import Any
 import msgspec
 import tomli_w
 
-from cartwheel.accountfiles.accountfile import (
+from cartwheel.accountfiles.fileparts import (
     AccountFile,
     AccountPart,
     FieldPart,
     ListPart,
     OptionPart,
+    SequencePart,
     TagPart,
     app_part,
 )
-from cartwheel.accountfiles.sequencefile import SequencePart
 from cartwheel.accounts import Account, App
 
 
@@ -33,8 +33,11 @@ def write(account: Account, apps: Sequence[App], sequences: Iterable[SequencePar
         ],
         sequences=list(sequences),
     )
-    plain_ends = rb"\r\n" not in msgspec.json.encode(file)  # a multi-line string would lose them
-    parts: dict[str, Any] = msgspec.to_builtins(file)
+    parts = dict(file.said)
+    plain_ends = rb"\r\n" not in msgspec.json.encode(parts)  # a multi-line string would lose them
+    for field in parts["custom_fields"]:
+        if not field["options"]:
+            del field["options"]  # a text has none, and never will
     blocks = [tomli_w.dumps({"account": parts.pop("account")})]
     for name, entries in parts.items():
         for entry in entries:
@@ -44,7 +47,7 @@ def write(account: Account, apps: Sequence[App], sequences: Iterable[SequencePar
 
 def _blocks(path: Sequence[str], entry: dict[str, Any], *, multiline_strings: bool) -> Iterator[str]:
     """`[[path]]` and the entry's keys, then its steps: the library would put short entries before the first table."""
-    steps = entry.pop("steps", [])
+    steps = entry.pop("steps") if entry.get("steps") else []
     name = ".".join(path)
     nested = reduce(lambda inner, key: {key: inner}, reversed(path), entry)
     table = tomli_w.dumps(nested, multiline_strings=multiline_strings)

@@ -1,8 +1,4 @@
-"""Account files: an account as TOML, made so by `apply`, written back by `export-account`.
-
-What the file does not mention is left alone: `apply` never deletes a list, a tag or a field that leads may have. The
-steps of a sequence are replaced as a whole, because their order is part of what the file says.
-"""
+"""Account files, read, checked and applied."""
 
 import json
 import tomllib
@@ -10,7 +6,7 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 from itertools import count
 from pathlib import Path
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import msgspec
@@ -18,21 +14,22 @@ import sqlalchemy as sa
 
 from cartwheel import accounts
 from cartwheel.accountfiles import sequencefile
-from cartwheel.accountfiles.accountrows import Rows
-from cartwheel.accountfiles.sequencefile import SequencePart
-from cartwheel.accounts import (
-    AS_USUAL,
-    EVERY_COMMAND,
-    FIELD_IDENTIFIER,
-    LONGEST_NAME,
-    MOST_ADDRESSES,
-    Account,
-    ApiKey,
-    App,
-    FieldType,
-    MailSettings,
-    name_key,
+from cartwheel.accountfiles.accountrows import Row, Rows
+from cartwheel.accountfiles.fileparts import (
+    IDENTIFIER_FORM,
+    NAME_FORM,
+    UNSPACED_FORM,
+    AccountFile,
+    AccountPart,
+    AppPart,
+    FieldPart,
+    Part,
+    SequencePart,
+    app_part,
+    laid_over,
+    note_said,
 )
+from cartwheel.accounts import EVERY_COMMAND, Account, ApiKey, name_key
 from cartwheel.api.commands import COMMANDS
 from cartwheel.api.credentials import hash_password, matches, new_secret
 from cartwheel.api.registry import Scope
@@ -41,85 +38,8 @@ from cartwheel.data.catalog import Catalog, key_digest
 from cartwheel.data.db import Database
 from cartwheel.errors import AccountFull, BadAccountFile, NameTaken, NoSuchName
 from cartwheel.network import read_network
+from cartwheel.sequences.stepparts import BOX_FORM, DELAY_FORM, FROM_FORM, TO_FORM
 from cartwheel.times import to_micros
-
-
-def _says(description: str) -> msgspec.Meta:
-    """What a key is for, as the reference has it."""
-    return msgspec.Meta(description=description)
-
-
-Text = Annotated[str, msgspec.Meta(min_length=1, max_length=LONGEST_NAME, pattern=r"^\S(.*\S)?$")]
-"""A name: not empty, without space around it."""
-
-Secret = Annotated[str, msgspec.Meta(min_length=8, max_length=255, pattern=r"^\S+$")]
-
-
-class Part(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
-    """A table of the file. A key that does not exist is refused: it is most likely misspelt."""
-
-
-class AccountPart(Part):
-    name: Annotated[Text, _says("What the account is found by.")]
-    timezone: Annotated[str, _says("The zone of the times that its people and callers read.")] = "America/New_York"
-    gdpr: Annotated[bool, _says("Whether the GDPR applies: the consent of new leads is then unknown.")] = False
-    active: Annotated[bool, _says("Whether calls are answered.")] = True
-    api_key: Annotated[Secret | None, _says("Given, or made when the account is new.")] = None
-    api_password: Annotated[Secret | None, _says("Given, or made when the account is new.")] = None
-    mail: Annotated[MailSettings, _says("How its mail is sent.")] = AS_USUAL
-
-
-class AppPart(Part):
-    name: Annotated[Text, _says("What the App is found by.")]
-    app_id: Annotated[Secret | None, _says("Given, or made when the App is new.")] = None
-    mode: Annotated[Literal["live", "test"], _says("`test`: its leads get addresses that nobody has.")] = "live"
-    rate_limit: Annotated[int, msgspec.Meta(ge=0, le=1_000_000, description="Calls a second; 0 for no limit.")] = 20
-    allow_ips: Annotated[
-        list[str],
-        msgspec.Meta(
-            max_length=MOST_ADDRESSES,
-            description="Addresses and networks that it may call from; none: from everywhere.",
-        ),
-    ] = []
-    commands: Annotated[list[str], _says("The commands and scopes that it may use; `*` stands for all.")] = (
-        msgspec.field(default_factory=lambda: [EVERY_COMMAND])
-    )
-    active: Annotated[bool, _says("Whether its calls are answered.")] = True
-
-
-class ListPart(Part):
-    name: Text
-    public_name: Annotated[str, msgspec.Meta(max_length=LONGEST_NAME, description="What subscribers see.")] = ""
-
-
-class TagPart(Part):
-    name: Text
-
-
-class OptionPart(Part):
-    name: Text
-    id: Annotated[Annotated[int, msgspec.Meta(ge=1, le=1 << 53)] | None, _says("Given, or the next free one.")] = None
-
-
-class FieldPart(Part):
-    identifier: Annotated[
-        str,
-        msgspec.Meta(
-            pattern=f"^{FIELD_IDENTIFIER}$", description="Letters, digits, dashes and underscores; it stays as it is."
-        ),
-    ]
-    type: Annotated[FieldType, _says("It stays as it is.")]
-    options: Annotated[list[OptionPart], _says("Of the choice types only: two or more.")] = []
-
-
-class AccountFile(Part):
-    account: AccountPart
-    apps: list[AppPart] = []
-    lists: list[ListPart] = []
-    tags: list[TagPart] = []
-    custom_fields: list[FieldPart] = []
-    sequences: list[SequencePart] = []
-
 
 # -- reading --
 
@@ -144,6 +64,7 @@ def read_text(text: str, folder: Path) -> AccountFile:
         read = msgspec.convert(tree, AccountFile)
     except msgspec.ValidationError as error:
         raise BadAccountFile(_plainly(str(error)) + sequencefile.place_in(tree, str(error))) from error
+    note_said(read, tree)
     _check(read)
     for sequence in read.sequences:
         sequence.steps = [
@@ -153,14 +74,17 @@ def read_text(text: str, folder: Path) -> AccountFile:
     return read
 
 
-_HINTS = {
-    "matching regex '^\\\\S(.*\\\\S)?$'": "without space around it",
-    "matching regex '^\\\\S+$'": "without space in it",
-    "matching regex '^[A-Za-z0-9]{1,20}$'": "of 1 to 20 letters and digits",
-    "matching regex '^([01]\\\\d|2[0-3]):[0-5]\\\\d$'": "like `09:00`",
-    "matching regex '^(([01]\\\\d|2[0-3]):[0-5]\\\\d|24:00)$'": "like `17:00` or `24:00`",
-    f"matching regex '^{FIELD_IDENTIFIER}$'": "of letters, digits, dashes and underscores",
-    "matching regex '^\\\\d{1,6} (minute|hour|day|week)s?$'": "like `2 days`",
+_FORMS = {
+    NAME_FORM: "without space around it",
+    UNSPACED_FORM: "without space in it",
+    IDENTIFIER_FORM: "of 1 to 100 letters, digits, dashes and underscores",
+    BOX_FORM: "of 1 to 20 letters and digits",
+    FROM_FORM: "like `09:00`",
+    TO_FORM: "like `17:00` or `24:00`",
+    DELAY_FORM: "like `2 days`",
+}
+
+_HINTS = {f"matching regex {form!r}": words for form, words in _FORMS.items()} | {
     "Invalid enum value": "There is no such choice:",
     "Object contains unknown field": "There is no key",
     "Object missing required field": "There has to be a key",
@@ -193,13 +117,15 @@ def _check(read: AccountFile) -> None:
     for field in read.custom_fields:
         if Account(0, "", ZoneInfo("UTC"), gdpr=False, active=True).reserves(field.identifier):
             raise BadAccountFile(f"custom field {field.identifier}: a built-in field has this name")
-        if field.type.is_text is bool(field.options) or len(field.options) == 1:
-            raise BadAccountFile(
-                f"custom field {field.identifier}: choice types have two or more options, text types none"
-            )
+        if field.options if field.type.is_text else len(field.options) == 1:
+            raise _wrong_options(field)
         _check_option_names(field)
     ids = [str(option.id) for field in read.custom_fields for option in field.options if option.id is not None]
     _check_unique("the ids of options", ids)
+
+
+def _wrong_options(field: FieldPart) -> BadAccountFile:
+    return BadAccountFile(f"custom field {field.identifier}: choice types have two or more options, text types none")
 
 
 def _check_unique(what: str, names: list[str]) -> None:
@@ -264,10 +190,9 @@ def _apply(
     made = changes.key(account_id, wanted.account, password)
     apps = [{"name": app.name, "app_id": changes.app(account_id, app)} for app in wanted.apps]
     for entry in wanted.lists:
-        values = {"public_name": entry.public_name}
-        changes.named(schema.lists, account_id, entry.name, {"name": entry.name, **values})
+        changes.named(schema.lists, account_id, entry, {"name": entry.name, "public_name": entry.public_name})
     for tag in wanted.tags:
-        changes.named(schema.tags, account_id, tag.name, {"name": tag.name})
+        changes.named(schema.tags, account_id, tag, {"name": tag.name})
     changes.custom_fields(account_id, wanted.custom_fields)
     numbers = [changes.sequence(account_id, sequence) for sequence in wanted.sequences]
     for number, sequence in zip(numbers, wanted.sequences, strict=True):
@@ -301,7 +226,7 @@ def put_app(database: Database, account: Account, name: str, now: datetime, *, n
         try:
             wanted = msgspec.convert({**sent, **values}, AppPart)
         except msgspec.ValidationError as error:
-            raise BadAccountFile(f"app {name}: {error}") from error
+            raise BadAccountFile(f"app {name}: {_plainly(str(error))}") from error
         _check_app(wanted)
         changes = _Changes(connection, known, to_micros(now))
         wanted.app_id = changes.app(account.id, wanted)
@@ -378,15 +303,17 @@ class _Changes:
         return self._rows.done
 
     def account(self, wanted: AccountPart) -> int:
-        values = {
-            "name_key": name_key(wanted.name),
+        known = next(iter(self._known.accounts.values()), None)
+        mail = laid_over(known.mail, wanted.mail, wanted.said.get("mail", {})) if known else wanted.mail
+        row = {
             "name": wanted.name,
             "timezone": wanted.timezone,
             "gdpr": wanted.gdpr,
             "active": wanted.active,
-            "mail": msgspec.json.encode(wanted.mail).decode(),
+            "mail": msgspec.json.encode(mail).decode(),
         }
-        return self._rows.put_account(next(iter(self._known.accounts), None), values)
+        values = {"name_key": name_key(wanted.name), **_said_of(row, wanted)}
+        return self._rows.put_account(known.id if known else None, values, row)
 
     def key(self, account_id: int, wanted: AccountPart, password: "_Password") -> dict[str, str]:
         """The account's key and password: as given, as they are, or made; returns those made."""
@@ -418,16 +345,17 @@ class _Changes:
         taken = self._holder(schema.apps, app_id=app_id) is not None
         if taken and (current is None or app_id != current.app_id):
             raise BadAccountFile(f"app {wanted.name}: another app has this app_id")
-        values = {
+        commands = {EVERY_COMMAND} if EVERY_COMMAND in wanted.commands else set(wanted.commands)
+        row = {
             "name": wanted.name,
             "app_id": app_id,
             "mode": wanted.mode,
             "rate_limit": wanted.rate_limit,
             "allow_ips": json.dumps(wanted.allow_ips),
-            "commands": json.dumps(sorted(set(wanted.commands))),
+            "commands": json.dumps(sorted(commands)),
             "active": wanted.active,
         }
-        self.named(schema.apps, account_id, wanted.name, values)
+        self.named(schema.apps, account_id, wanted, row)
         return app_id
 
     def _holder(self, table: sa.Table, **unique: str) -> int | None:
@@ -435,9 +363,10 @@ class _Changes:
         query = sa.select(table.c.account_id).filter_by(**unique)
         return self._connection.execute(query).scalar_one_or_none()
 
-    def named(self, table: sa.Table, account_id: int, name: str, values: dict[str, Any]) -> int:
-        """An account's row of this name; returns its id."""
-        return self._rows.put_named(table, account_id, name_key(name), values)
+    def named(self, table: sa.Table, account_id: int, part: Part, row: Row) -> int:
+        """The row of the part, whose name comes first in it: of one that is there, what is said; returns its id."""
+        key = name_key(next(iter(row.values())))
+        return self._rows.put_named(table, account_id, key, _said_of(row, part), row)
 
     def custom_fields(self, account_id: int, wanted: list[FieldPart]) -> None:
         """Ids for options are given out when all are known that are taken, in the database and all over the file."""
@@ -446,18 +375,22 @@ class _Changes:
         for field in wanted:
             field_id = self._custom_field(account_id, field)
             known = self._options_by_name(account_id, field_id, given)
-            for position, option in enumerate(field.options):
-                number = option.id or known.get(name_key(option.name)) or next(free)
+            numbers = [option.id or known.get(name_key(option.name)) or next(free) for option in field.options]
+            for position, (number, option) in enumerate(zip(numbers, field.options, strict=True)):
                 self._option(account_id, field_id, position, option.name, number)
+            if numbers:
+                self._put_behind(account_id, field_id, numbers)
 
     def _custom_field(self, account_id: int, wanted: FieldPart) -> int:
         row = self._rows.named(schema.custom_fields, account_id, name_key(wanted.identifier))
+        if row is None and not wanted.type.is_text and not wanted.options:
+            raise _wrong_options(wanted)
         if row is not None and row["type"] != wanted.type.value:
             raise BadAccountFile(
                 f"custom field {wanted.identifier} is a {row['type']} and cannot become a {wanted.type}"
             )
         values = {"identifier": wanted.identifier, "type": wanted.type.value}
-        return self.named(schema.custom_fields, account_id, wanted.identifier, values)
+        return self.named(schema.custom_fields, account_id, wanted, values)
 
     def _options_by_name(self, account_id: int, field_id: int, given: set[int]) -> dict[str, int]:
         """Which options a file may mean by their names: not those whose ids it gives to some option."""
@@ -472,13 +405,20 @@ class _Changes:
             raise BadAccountFile(f"the option id {number} belongs to another custom field")
         self._rows.put(table, account_id, number, {"field_id": field_id, "name": name, "position": position})
 
+    def _put_behind(self, account_id: int, field_id: int, first: list[int]) -> None:
+        """The field's other options keep their order, behind these."""
+        rows = self._rows.of(schema.custom_field_options, account_id).values()
+        others = [row for row in rows if row["field_id"] == field_id and row["id"] not in first]
+        for position, row in enumerate(sorted(others, key=lambda row: (row["position"], row["id"])), len(first)):
+            self._option(account_id, field_id, position, row["name"], row["id"])
+
     def sequence(self, account_id: int, wanted: SequencePart) -> int:
         """The sequence without its steps; returns its id."""
-        row = self._rows.named(schema.sequences, account_id, name_key(wanted.name))
-        was = row is not None and bool(row["paused"])
-        pausing = sequencefile.pausing(was=was, wanted=wanted.paused, now=self._now)
-        number = self.named(schema.sequences, account_id, wanted.name, sequencefile.row_of(wanted) | pausing)
-        if was != wanted.paused:
+        account = self._known.accounts.get(account_id)
+        known = account.sequences.get(name_key(wanted.name)) if account else None
+        number = self.named(schema.sequences, account_id, wanted, sequencefile.row_of(wanted, known, self._now))
+        was = known is not None and known.paused
+        if "paused" in wanted.said and was != wanted.paused:
             self._rows.note("sequences paused" if wanted.paused else "sequences resumed", wanted.name)
         return number
 
@@ -488,7 +428,10 @@ class _Changes:
             self._rows.note("steps of sequences changed", f"{wanted.name} (version {version})")
 
 
-def app_part(app: App) -> AppPart:
-    """The App as a file has it."""
-    commands = [EVERY_COMMAND] if app.commands is None else sorted(app.commands)
-    return AppPart(app.name, app.app_id, app.mode.value, app.rate_limit, list(app.allow_ips), commands, app.active)
+_KEYS = {"boxes": "steps", "resumed_at": "paused"}
+"""The columns that a key of another name speaks of."""
+
+
+def _said_of(row: Row, part: Part) -> Row:
+    """Those of the row's columns that the file says something of."""
+    return {column: value for column, value in row.items() if _KEYS.get(column, column) in part.said}

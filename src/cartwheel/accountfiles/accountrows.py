@@ -59,14 +59,14 @@ class Rows:
         number = self._numbers[table].get(key)
         return None if number is None else rows[number]
 
-    def put_named(self, table: sa.Table, account_id: int, key: str, values: Row) -> int:
-        """The account's row with this `name_key` gets these values; returns its id."""
+    def put_named(self, table: sa.Table, account_id: int, key: str, values: Row, new: Row) -> int:
+        """The account's row with this `name_key` gets these values, and if there is none yet those in `new`; its id."""
         row = self.named(table, account_id, key)
         number = self._next[table] if row is None else row["id"]
-        dates: Row = {"created_at": self._now}
+        new = {**new, "created_at": self._now}
         if table is schema.sequences:
-            dates |= {"version": 0, "hears": "[]"}  # `publish` gives it the right ones
-        self.put(table, account_id, number, {"name_key": key, **values}, dates)
+            new |= {"version": 0, "hears": "[]"}  # `publish` gives it the right ones
+        self.put(table, account_id, number, {"name_key": key, **values}, new)
         self._numbers[table][key] = number
         return int(number)
 
@@ -88,11 +88,17 @@ class Rows:
     def _note_row(self, table: sa.Table, what: str, values: Row) -> None:
         self.note(f"{_KINDS[table]} {what}", values.get("name") or values["identifier"])
 
-    def put_account(self, known: int | None, values: Row) -> int:
-        """The account's own row; returns its id."""
+    def put_account(self, known: int | None, values: Row, new: Row) -> int:
+        """The account's own row, as `put` does it; returns its id."""
         if known is None:
             number = catalog.next_id(self._connection, schema.accounts)
-            row = {"id": number, "created_at": self._now, "version": 0, **values}  # `touch` gives it the right one
+            row = {
+                "id": number,
+                "created_at": self._now,
+                "version": 0,
+                **values,
+                **new,
+            }  # `touch` gives it the right one
             self._connection.execute(sa.insert(schema.accounts), row)
             self.note("account made", values["name"])
             return number

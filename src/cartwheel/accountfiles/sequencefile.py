@@ -5,16 +5,17 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import msgspec
 import sqlalchemy as sa
 
+from cartwheel.accountfiles.fileparts import SequencePart, laid_over
 from cartwheel.accounts import LONGEST_BODY, Account
+from cartwheel.accounts import Sequence as KnownSequence
 from cartwheel.data import catalog, flowstore, schema
 from cartwheel.data.db import Database
 from cartwheel.errors import BadAccountFile
-from cartwheel.leads.leadparts import ANY_TIME, Entry
 from cartwheel.mail.composing import Unsendable, content_of, doubts, read_sender
 from cartwheel.mail.merge import BadContent
 from cartwheel.mail.render import compile_mail
@@ -29,16 +30,6 @@ _BODIES = ("html", "mjml", "markdown")
 
 MOST_ATTACHED = 10_000_000
 """Bytes of all files that come with one mail."""
-
-
-class SequencePart(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
-    """A series of steps that leads go through."""
-
-    name: Annotated[str, msgspec.Meta(min_length=1, max_length=255, pattern=r"^\S(.*\S)?$")]
-    public_name: Annotated[str, msgspec.Meta(max_length=255, description="What subscribers see.")] = ""
-    paused: Annotated[bool, msgspec.Meta(description="Whether everybody in it waits.")] = False
-    entry: Annotated[Entry, msgspec.Meta(description="Who may start it again.")] = ANY_TIME
-    steps: list[AnyStep] = []
 
 
 # -- reading --
@@ -153,13 +144,15 @@ def missing_for_mail(parts: Iterable[SequencePart], account: Account) -> list[st
 # -- writing --
 
 
-def row_of(part: SequencePart) -> dict[str, Any]:
-    """What its row says, beside what follows from its past."""
+def row_of(part: SequencePart, known: KnownSequence | None, now: int) -> dict[str, Any]:
+    """What its row says, when the sequence was like `known`."""
+    entry = laid_over(known.entry, part.entry, part.said.get("entry", {})) if known else part.entry
     return {
         "name": part.name,
         "public_name": part.public_name,
-        "entry": msgspec.json.encode(part.entry).decode(),
+        "entry": msgspec.json.encode(entry).decode(),
         "boxes": json.dumps([step.box for step in part.steps]),
+        **pausing(was=known is not None and known.paused, wanted=part.paused, now=now),
     }
 
 
@@ -189,7 +182,7 @@ def publish(connection: sa.Connection, account_id: int, sequence_id: int, part: 
     here = (table.c.account_id == account_id) & (table.c.id == sequence_id)
     version, hears = connection.execute(sa.select(table.c.version, table.c.hears).where(here)).one()
     flow = Flow(tuple(part.steps))
-    if version and flowstore.read(connection, (account_id, sequence_id, version)) == flow:
+    if version and ("steps" not in part.said or flowstore.read(connection, (account_id, sequence_id, version)) == flow):
         return None
     version = flowstore.publish(connection, account_id, sequence_id, flow, now)
     heard = sorted(flow.hears.union(json.loads(hears)))  # whoever keeps to an older version has to be woken, too

@@ -116,6 +116,24 @@ def track_lead(email: LeadName, account: AccountName = None) -> None:
     typer.echo(f"What {email} opens and clicks is recorded.")
 
 
+@lead_cli.command("agree")
+def agree(email: LeadName, account: AccountName = None) -> None:
+    """Note that a lead has agreed to commercial mail, which an account under the GDPR needs. Keep the proof of it."""
+    from cartwheel.work.leadwork import ConsentWork
+
+    _submit(email, account, lambda key: ConsentWork(key, agreed=True, origin=ORIGIN))
+    typer.echo(f"{email} has agreed to commercial mail. `cartwheel lead disagree {email}` takes it back.")
+
+
+@lead_cli.command("disagree")
+def disagree(email: LeadName, account: AccountName = None) -> None:
+    """Note that a lead does not agree to commercial mail any more."""
+    from cartwheel.work.leadwork import ConsentWork
+
+    _submit(email, account, lambda key: ConsentWork(key, agreed=False, origin=ORIGIN))
+    typer.echo(f"{email} does not agree to commercial mail any more.")
+
+
 @lead_cli.command("suppress")
 def suppress_lead(email: LeadName, account: AccountName = None) -> None:
     """Do not mail a lead's address any more, whatever it is in."""

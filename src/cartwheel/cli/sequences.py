@@ -31,7 +31,8 @@ Fields = Annotated[
 ]
 Tags = Annotated[list[str] | None, typer.Option(metavar="NAME", help="A tag that a made-up lead has from the start.")]
 From = Annotated[
-    str | None, typer.Option("--from", metavar="TIME", help="When it starts: 2026-12-01T09:00.", show_default="now")
+    str | None,
+    typer.Option("--from", metavar="TIME", help="When it starts: 2026-12-01 or 2026-12-01T09:00.", show_default="now"),
 ]
 Box = Annotated[str | None, typer.Option(metavar="BOX", help="Where it starts.", show_default="the first step")]
 Onward = Annotated[bool, typer.Option("--onward", help="Take --lead along from where it stands, not from the start.")]

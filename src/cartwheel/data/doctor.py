@@ -46,8 +46,10 @@ class Report:
     unknown: Sequence[str]
     """Migrations that ran, and that this version of Cartwheel has never heard of."""
     counts: dict[str, int]
+    mails_due: int
+    """How many mails all runs of all accounts have put into the ledger."""
     mails: dict[str, int]
-    """How many mails are in each state, in all accounts."""
+    """How many mails are in each state there."""
     results: Sequence[Result]
 
     @property
@@ -60,6 +62,7 @@ class Report:
             "migrations_waiting": list(self.waiting),
             "migrations_unknown": list(self.unknown),
             "counts": self.counts,
+            "mails_due": self.mails_due,
             "mails": self.mails,
             "checks": [result._asdict() for result in self.results],
         }
@@ -70,7 +73,7 @@ def examine(database: Database, now: datetime) -> Report:
     ran, waiting = database.migrations()
     unknown = sorted(set(ran) - set(migration_names()))
     if waiting:
-        return Report(waiting, unknown, {}, {}, [])
+        return Report(waiting, unknown, {}, 0, {}, [])
     with database.read() as connection:
         counts = {
             name: connection.execute(sa.select(sa.func.count()).select_from(table)).scalar_one()
@@ -78,7 +81,8 @@ def examine(database: Database, now: datetime) -> Report:
         }
         mails = _mails_by_state(connection)
         counts["mails"] = sum(mails.values())
-        return Report(waiting, unknown, counts, mails, [_result(connection, check) for check in checks(now)])
+        due = connection.execute(sa.select(sa.func.sum(schema.enrolments.c.mails_due))).scalar_one() or 0
+        return Report(waiting, unknown, counts, int(due), mails, [_result(connection, check) for check in checks(now)])
 
 
 _COUNTED = {
@@ -90,7 +94,7 @@ _COUNTED = {
 
 
 def _mails_by_state(connection: sa.Connection) -> dict[str, int]:
-    """The ledger's sum: each mail that was due is in one of these."""
+    """The ledger's side of its sum: each mail that was due is in one of these."""
     state = schema.mails.c.state
     found = connection.execute(sa.select(state, sa.func.count()).group_by(state))
     return dict.fromkeys(MailState, 0) | {name: count for name, count in found}  # noqa: C416 - rows are no pairs
@@ -141,6 +145,7 @@ def _of_runs(now: datetime) -> Iterator[Check]:
 def _of_mails(now: datetime) -> Iterator[Check]:
     states = f"{', '.join(list(MailState)[:-1])} or {list(MailState)[-1]}"
     yield Check("mail state", f"Every mail that was due is {states}.", _odd_states())
+    yield Check("mails due", "Every mail that a run has counted is in the ledger, and no other.", _miscounted_mails())
     yield Check("mail time", "A mail has a time to be looked at until it is settled, and no longer.", _mistimed_mails())
     yield Check("waiting mail", "Only a mail that is queued waits for anything.", _odd_waits())
     yield Check("mail on its way", "Nobody forgets a mail that was handed over.", _forgotten_mails(now))
@@ -272,6 +277,17 @@ _RUN = [
 # -- mails --
 
 _MAIL = [schema.mails.c[name] for name in ("account_id", "lead_id", "id", "run", "box", "state", "next_at")]
+
+
+def _miscounted_mails() -> sa.Select[Any]:
+    """Lost rows, and rows that are too many."""
+    mails, runs = schema.mails, schema.enrolments
+    of_run = (
+        (mails.c.account_id == runs.c.account_id) & (mails.c.lead_id == runs.c.lead_id) & (mails.c.run == runs.c.id)
+    )
+    kept = sa.select(sa.func.count()).select_from(mails).where(of_run).scalar_subquery()  # an index has them
+    columns = (runs.c.account_id, runs.c.lead_id, runs.c.id, runs.c.sequence_id, runs.c.mails_due, kept.label("kept"))
+    return sa.select(*columns).where(runs.c.mails_due != kept)
 
 
 def _odd_states() -> sa.Select[Any]:

@@ -4,6 +4,7 @@ import asyncio
 import logging
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Sequence
+from datetime import datetime, timedelta
 
 import msgspec
 import sqlalchemy as sa
@@ -12,6 +13,7 @@ from cartwheel.data import schema
 from cartwheel.data.db import Database
 from cartwheel.sequences.flows import Flow
 from cartwheel.sequences.steps import AnyStep
+from cartwheel.times import to_micros
 
 log = logging.getLogger(__name__)
 
@@ -62,6 +64,41 @@ def publish(connection: sa.Connection, account_id: int, sequence_id: int, flow: 
         )
     )
     return version
+
+
+KEPT_FOR = timedelta(days=30)
+"""So long a version that nobody uses is kept after another has taken its place."""
+
+MOST_FORGOTTEN = 20
+"""Versions that are deleted at one look."""
+
+
+def forget(database: Database, now: datetime) -> int:
+    """Away with old versions that no run and no mail is of; returns how many. Reads all runs and mails, if there are any."""
+    table, newer = schema.flows, schema.flows.alias()
+    same = (newer.c.account_id == table.c.account_id) & (newer.c.sequence_id == table.c.sequence_id)
+    later = (newer.c.version > table.c.version) & (newer.c.published_at < to_micros(now - KEPT_FOR))
+    replaced = sa.select(*table.primary_key).where(sa.exists().where(same, later))
+    with database.read() as connection:
+        unused = {tuple(row) for row in connection.execute(replaced)}
+        for users in _USERS if unused else ():
+            of = (users.c.account_id, users.c.sequence_id, users.c.version)
+            unused -= {tuple(row) for row in connection.execute(sa.select(*of).distinct())}
+    return sum(_forget_one(database, key) for key in sorted(unused)[:MOST_FORGOTTEN])
+
+
+def _forget_one(database: Database, key: tuple[int, ...]) -> int:
+    """Unless somebody has come to it since."""
+    table = schema.flows
+    deletion = sa.delete(table).where(sa.tuple_(*table.primary_key) == key)
+    for users in _USERS:
+        of = (users.c.account_id, users.c.sequence_id, users.c.version)
+        deletion = deletion.where(~sa.exists().where(sa.tuple_(*of) == key))
+    with database.write() as connection:
+        return connection.execute(deletion).rowcount
+
+
+_USERS = (schema.enrolments, schema.mails)
 
 
 class Flows:

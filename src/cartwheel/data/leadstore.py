@@ -12,7 +12,6 @@ import sqlalchemy as sa
 
 from cartwheel.data import erasures, mailstore, schema
 from cartwheel.data.lanes import Delete, Insert, Lane, Row, Select, Update, Write
-from cartwheel.leads.events import KINDS, Event
 from cartwheel.leads.lead import Lead
 from cartwheel.leads.leadparts import (
     NOT_STORED,
@@ -82,12 +81,13 @@ _ID_BY_EMAIL = Select(schema.leads, ("account_id", "email", "id"), by=("account_
 _HOT_ROW = Select(schema.leads, _HOT, by=("account_id", "id"), lock=True)
 _COLD_ROW = Select(schema.leads, ("account_id", "id", *_COLD), by=("account_id", "id"))
 _TAGS = Select(schema.lead_tags, (*_OF_LEAD, "tag_id"), by=_OF_LEAD)
-_LISTS = Select(schema.lead_lists, (*_OF_LEAD, "list_id", "joined_at", "left_at"), by=_OF_LEAD)
+_LISTS = Select(schema.lead_lists, (*_OF_LEAD, "list_id", "joined_at", "left_at", "left_by_lead"), by=_OF_LEAD)
 _FIELDS = Select(schema.lead_fields, (*_OF_LEAD, "field_id", "value"), by=_OF_LEAD)
 _RUN = ("id", "sequence_id", "step", "status", "started_at", "ended_at", "version", "arrived_at", "due_at", "moves")
+_END = ("left_run", "held", "mails_due", "left_by_lead")
 _RUNS = Select(
     schema.enrolments,
-    (*_OF_LEAD, *_RUN, "reason", "earlier", "left_run", "held"),
+    (*_OF_LEAD, *_RUN, "reason", "earlier", *_END),
     by=_OF_LEAD,
     where="t.latest AND t.sequence_id > 0",  # always so; without it SQLite reads every run of the lead
 )
@@ -106,16 +106,14 @@ _LEAD_SCORE = Update(schema.leads, ("score",))
 _LEAD_ROW = Update(schema.leads, _EDITABLE)
 _TAG_ADDED = Insert(schema.lead_tags, update=("assigned_at",))
 _TAG_REMOVED = Delete(schema.lead_tags)
-_LIST_CHANGED = Insert(schema.lead_lists, update=("joined_at", "left_at"))
+_LIST_CHANGED = Insert(schema.lead_lists, update=("joined_at", "left_at", "left_by_lead"))
 _FIELD_SET = Insert(schema.lead_fields, update=("value",))
 _FIELD_CLEARED = Delete(schema.lead_fields)
 _POINTS_BOOKED = Insert(schema.points)
 _POINTS_REVERSED = Update(schema.points, ("reversed_at",))
 _RUN_STARTED = Insert(schema.enrolments)
-_RUN_CHANGED = Update(
-    schema.enrolments,
-    ("step", "status", "ended_at", "version", "arrived_at", "due_at", "moves", "reason", "left_run", "held", "latest"),
-)
+_MOVING = ("step", "status", "ended_at", "version", "arrived_at", "due_at", "moves", "reason")
+_RUN_CHANGED = Update(schema.enrolments, (*_MOVING, *_END, "latest"))
 _EVENT = Insert(schema.events)
 
 
@@ -211,8 +209,9 @@ async def _load_tags(lane: Lane, leads: dict[LeadKey, Lead], keys: list[LeadKey]
 async def _load_lists(lane: Lane, leads: dict[LeadKey, Lead], keys: list[LeadKey], _due: int) -> None:
     for key in keys:
         leads[key].lists = {}
-    for account_id, lead_id, list_id, joined_at, left_at in await lane.fetch(_LISTS, keys):
-        leads[account_id, lead_id].lists[list_id] = Membership(from_micros(joined_at), moment_or_none(left_at))
+    for account_id, lead_id, list_id, joined_at, left_at, by_lead in await lane.fetch(_LISTS, keys):
+        place = Membership(from_micros(joined_at), moment_or_none(left_at), bool(by_lead))
+        leads[account_id, lead_id].lists[list_id] = place
 
 
 async def _load_runs(lane: Lane, leads: dict[LeadKey, Lead], keys: list[LeadKey], _due: int) -> None:
@@ -225,8 +224,8 @@ async def _load_runs(lane: Lane, leads: dict[LeadKey, Lead], keys: list[LeadKey]
 
 
 def _run(row: Sequence[Any]) -> Enrolment:
-    key, sequence_id, step, status, started_at, ended_at, version, arrived_at, due_at, moves, reason, *rest = row
-    earlier, left_run, held = rest
+    key, sequence_id, step, status, started_at, ended_at, version, arrived_at, due_at, moves, *rest = row
+    reason, earlier, left_run, held, mails_due, left_by_lead = rest
     return Enrolment(
         key,
         sequence_id,
@@ -242,6 +241,8 @@ def _run(row: Sequence[Any]) -> Enrolment:
         bool(held),
         () if earlier == "[]" else tuple(from_micros(micros) for micros in json.loads(earlier)),
         left_run,
+        mails_due,
+        bool(left_by_lead),
     )
 
 
@@ -328,8 +329,9 @@ class Flush:
 
     async def write(self, lane: Lane) -> None:
         """Number the new rows, and write them all."""
-        known = [(lead.account_id, lead.id) for lead in self._leads if not lead.is_new]
-        for *_, newest in await lane.fetch(_NEWEST_EVENT, known):
+        touched = (*self._leads, *(recorded.lead for recorded in self._events))  # a refusal changes no lead
+        known = dict.fromkeys((lead.account_id, lead.id) for lead in touched if not lead.is_new)
+        for *_, newest in await lane.fetch(_NEWEST_EVENT, list(known)):
             self._row_ids.leave_behind(newest or 0)
         for lead in self._leads:
             self._lead(lead)
@@ -359,7 +361,8 @@ class Flush:
                     self.add(_TAG_REMOVED, (*key, number))
             elif part == Part.LISTS:
                 place = lead.lists[number]
-                self.add(_LIST_CHANGED, (*key, number, to_micros(place.joined_at), micros_or_none(place.left_at)))
+                times = (to_micros(place.joined_at), micros_or_none(place.left_at))
+                self.add(_LIST_CHANGED, (*key, number, *times, place.left_by_lead))
             elif part == Part.PROFILE:
                 self._custom_field(lead, key, number)
             elif part == Part.POINTS:
@@ -398,7 +401,7 @@ class Flush:
                 self._run(run, key, latest=True)
 
     def _run(self, run: Enrolment, key: LeadKey, *, latest: bool) -> None:
-        ended_at, stops = micros_or_none(run.ended_at), (run.left_run, run.held)
+        ended_at, stops = micros_or_none(run.ended_at), (run.left_run, run.held, run.mails_due, run.left_by_lead)
         times = (run.version, micros_or_none(run.arrived_at), micros_or_none(run.due_at), run.moves, run.reason)
         if run.key == NOT_STORED:
             row_id = self._row_ids.next(self._now)
@@ -451,50 +454,3 @@ def find_lead(connection: sa.Connection, account_id: int, email: str) -> int | N
     table = schema.leads
     query = sa.select(table.c.id).where(table.c.account_id == account_id, table.c.email == email)
     return connection.execute(query).scalar_one_or_none()
-
-
-def ledger(connection: sa.Connection, key: LeadKey) -> list[Grant]:
-    """Every grant and deduction of the lead, oldest first."""
-    table = schema.points
-    columns = (table.c.id, table.c.points, table.c.given_at, table.c.expires_at, table.c.reversed_at)
-    query = sa.select(*columns).where(table.c.account_id == key[0], table.c.lead_id == key[1]).order_by(table.c.id)
-    return [
-        Grant(
-            row.id,
-            row.points,
-            from_micros(row.given_at),
-            moment_or_none(row.expires_at),
-            moment_or_none(row.reversed_at),
-        )
-        for row in connection.execute(query)
-    ]
-
-
-class Happened(NamedTuple):
-    """An event as it was stored; `event` is None when this version of Cartwheel cannot read it."""
-
-    at: datetime
-    kind: str
-    details: str
-    event: Event | None
-    origin: str
-
-
-def feed(connection: sa.Connection, key: LeadKey, most: int) -> list[Happened]:
-    """What happened to the lead, newest first; at the most the last `most`."""
-    table = schema.events
-    columns = (table.c.at, table.c.kind, table.c.details, table.c.origin)
-    query = sa.select(*columns).where(table.c.account_id == key[0], table.c.lead_id == key[1])
-    rows = connection.execute(query.order_by(table.c.id.desc()).limit(most))
-    return [Happened(from_micros(row.at), row.kind, row.details, _event(row), row.origin) for row in rows]
-
-
-_READERS = {kind: msgspec.json.Decoder(event) for kind, event in KINDS.items()}
-"""Made ahead: msgspec crashes when several threads are the first to read a type."""
-
-
-def _event(row: Any) -> Event | None:
-    try:
-        return _READERS[row.kind].decode(row.details)
-    except (KeyError, msgspec.ValidationError):
-        return None

@@ -1,7 +1,7 @@
 """The test mailbox: what would have been sent, kept whole in the database instead of leaving the machine."""
 
 from collections.abc import Callable, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from email import policy
 from email.parser import BytesHeaderParser, BytesParser
 from typing import NamedTuple
@@ -9,6 +9,7 @@ from typing import NamedTuple
 import sqlalchemy as sa
 
 from cartwheel.data import schema
+from cartwheel.data.db import Database
 from cartwheel.data.lanes import Insert, Row
 from cartwheel.leads.mails import Mail
 from cartwheel.mail.outgoing import Outgoing
@@ -79,6 +80,26 @@ def clear(connection: sa.Connection, account_id: int) -> int:
     """Throw an account's mails away; returns how many there were."""
     table = schema.test_mailbox
     return connection.execute(sa.delete(table).where(table.c.account_id == account_id)).rowcount
+
+
+KEPT_FOR = timedelta(days=30)
+MOST_FORGOTTEN = 100
+"""Mails that are deleted in one transaction: each may be some megabytes long."""
+
+
+def forget(database: Database, now: datetime) -> int:
+    """Away with old mails of one account, a few at a time; returns how many."""
+    table, accounts = schema.test_mailbox, schema.accounts
+    old = table.c.at < to_micros(now - KEPT_FOR)
+    full = sa.select(accounts.c.id).where(sa.exists().where(table.c.account_id == accounts.c.id, old)).limit(1)
+    with database.read() as connection:
+        account_id = connection.execute(full).scalar_one_or_none()
+    if account_id is None:
+        return 0
+    some = sa.select(*table.primary_key).where(table.c.account_id == account_id, old).limit(MOST_FORGOTTEN)
+    with database.write() as connection:
+        free = some.with_for_update(skip_locked=True)  # another process may be at it
+        return connection.execute(sa.delete(table).where(sa.tuple_(*table.primary_key).in_(free))).rowcount
 
 
 class Letter(NamedTuple):

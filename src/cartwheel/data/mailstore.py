@@ -230,6 +230,14 @@ def queued(
     return [(lead_id, number) for lead_id, number in rows]
 
 
+def place_of(connection: sa.Connection, account_id: int, lead_id: int, number: int) -> tuple[int, str] | None:
+    """The sequence and the box that a mail is of."""
+    table = schema.mails
+    query = sa.select(table.c.sequence_id, table.c.box)
+    row = connection.execute(query.filter_by(account_id=account_id, lead_id=lead_id, id=number)).first()
+    return None if row is None else (row[0], row[1])
+
+
 class Listed(NamedTuple):
     """A mail, and the lead that it is for."""
 

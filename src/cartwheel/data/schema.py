@@ -211,6 +211,7 @@ lead_lists = _table(
     _number("list_id"),
     _number("joined_at"),
     _number("left_at", null=True),
+    _flag("left_by_lead"),
     key=("account_id", "lead_id", "list_id"),
 )
 
@@ -263,6 +264,8 @@ enrolments = _table(
     _text("earlier"),
     _number("left_run"),
     _flag("held"),
+    _number("mails_due"),
+    _flag("left_by_lead"),
     Index(
         "enrolments_latest",
         "account_id",
@@ -274,7 +277,8 @@ enrolments = _table(
     ),
     key=("account_id", "lead_id", "id"),
 )
-"""Runs through sequences. Only the latest one through each sequence is loaded with its lead."""
+"""Runs through sequences. Only the latest one through each sequence is loaded with its lead. `mails_due` is how many rows of
+`mails` the run has: counted here, so that one that is lost is missed."""
 
 mails = _table(
     "mails",

@@ -8,7 +8,9 @@ from datetime import datetime, timedelta
 
 from msgspec.structs import replace
 
+from cartwheel.leads import mailing
 from cartwheel.leads.lead import Lead
+from cartwheel.leads.leadparts import Part
 from cartwheel.leads.mails import Burst, Mail
 
 AT_A_TIME = timedelta(seconds=1)
@@ -24,7 +26,7 @@ def followed(lead: Lead, mail: Mail, link: int, at: datetime, now: datetime, *, 
     mail = lead.mails[mail.key]
     last = lead.bursts.get(mail.key)
     if by_machine:
-        lead.clicked(mail, at, by_machine=True)
+        mailing.clicked(lead, mail, at, by_machine=True)
     if last is not None and last.judge_at is not None and at <= last.first_at - AT_A_TIME:
         return  # it took so long that later ones wait to be judged
     near = last is not None and last.first_at - AT_A_TIME < at < _over_at(last)
@@ -36,7 +38,7 @@ def followed(lead: Lead, mail: Mail, link: int, at: datetime, now: datetime, *, 
         burst = replace(
             burst, person_at=min(burst.person_at or at, at), judge_at=max(now, burst.last_at) + JUDGED_AFTER
         )
-    lead.put_burst(mail.key, burst)
+    _put(lead, mail.key, burst)
 
 
 def judge(lead: Lead, at: datetime) -> None:
@@ -44,10 +46,10 @@ def judge(lead: Lead, at: datetime) -> None:
     for key, burst in list(lead.bursts.items()):
         if burst.judge_at is None or at < _over_at(burst):
             continue
-        lead.put_burst(key, replace(burst, judge_at=None))
+        _put(lead, key, replace(burst, judge_at=None))
         mail = lead.mails.get(key)
         if mail is not None and burst.person_at is not None and lead.deleted_at is None and not lead.untracked:
-            lead.clicked(mail, burst.person_at, by_machine=False)
+            mailing.clicked(lead, mail, burst.person_at, by_machine=False)
 
 
 def _over_at(burst: Burst) -> datetime:
@@ -67,5 +69,17 @@ def _retract(lead: Lead, key: int, burst: Burst) -> None:
     """None of these is a person's, also if one was counted already."""
     mail = lead.mails[key]
     if mail.clicked_at is not None and mail.clicked_at == burst.person_at:
-        mail = lead.retract_click(mail)
-    lead.clicked(mail, burst.first_at, by_machine=True)
+        mail = _taken_back(lead, mail)
+    mailing.clicked(lead, mail, burst.first_at, by_machine=True)
+
+
+def _put(lead: Lead, key: int, burst: Burst) -> None:
+    """These are the last clicks in the mail."""
+    lead.bursts[key] = burst
+    lead.dirty.add((Part.CLICKS, key))
+
+
+def _taken_back(lead: Lead, mail: Mail) -> Mail:
+    """It turned out to be a machine that clicked."""
+    first = mail.machine_clicked_at or mail.clicked_at
+    return lead.put_mail(replace(mail, clicked_at=None, machine_clicked_at=first))

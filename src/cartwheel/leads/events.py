@@ -23,12 +23,24 @@ class Names(NamedTuple):
     fields: Mapping[int, str]
 
 
+_SEQUENCE = "sequence:"
+
+
+def by_sequence(sequence_id: int) -> str:
+    """The origin of what the steps of a sequence do."""
+    return f"{_SEQUENCE}{sequence_id}"
+
+
+def told_origin(origin: str, names: Names) -> str:
+    """Who that was, if it was the steps of a sequence; else nothing."""
+    number = origin.removeprefix(_SEQUENCE)
+    return "" if number == origin else f"by the sequence {_called(names.sequences, int(number))}"
+
+
 class Event(msgspec.Struct, frozen=True):
     """Something that happened to a lead."""
 
     kind: ClassVar[str] = ""
-    public: ClassVar[bool] = False
-    """Whether a lead that asks what is stored about it is told."""
     quotes: ClassVar[Sequence[str]] = ()
     """Fields with words of others, in which an address may stand. They do not outlive the lead's erasure."""
 
@@ -56,8 +68,6 @@ def _counted(points: int) -> str:
 class LeadCreated(Event, frozen=True):
     """The lead was added to the account."""
 
-    public = True
-
     source: str
 
     def told(self, _names: Names) -> str:
@@ -66,8 +76,6 @@ class LeadCreated(Event, frozen=True):
 
 class LeadEdited(Event, frozen=True):
     """Fields of the lead were changed: the names of built-in ones, the ids of custom ones."""
-
-    public = True
 
     fields: list[str]
     custom_field_ids: list[int]
@@ -80,8 +88,6 @@ class LeadEdited(Event, frozen=True):
 class LeadDeleted(Event, frozen=True):
     """The lead was deleted, and left its sequences. Its address stays taken, and it can be restored."""
 
-    public = True
-
     def told(self, _names: Names) -> str:
         return "Was deleted"
 
@@ -89,16 +95,12 @@ class LeadDeleted(Event, frozen=True):
 class LeadRestored(Event, frozen=True):
     """A deleted lead was brought back."""
 
-    public = True
-
     def told(self, _names: Names) -> str:
         return "Was restored"
 
 
 class LeadErased(Event, frozen=True):
     """All that the lead could be known by was erased. This cannot be taken back."""
-
-    public = True
 
     def told(self, _names: Names) -> str:
         return "Was erased"
@@ -125,8 +127,6 @@ class TagUnassigned(Event, frozen=True):
 class ListJoined(Event, frozen=True):
     """The lead was subscribed to a list."""
 
-    public = True
-
     list_id: int
 
     def told(self, names: Names) -> str:
@@ -136,12 +136,20 @@ class ListJoined(Event, frozen=True):
 class ListLeft(Event, frozen=True):
     """The lead was unsubscribed from a list."""
 
-    public = True
-
     list_id: int
 
     def told(self, names: Names) -> str:
         return f"Left the list {_called(names.lists, self.list_id)}"
+
+
+class ListRefused(Event, frozen=True):
+    """A step was to put the lead on a list that it has left itself, and did not."""
+
+    list_id: int
+    reason: str
+
+    def told(self, names: Names) -> str:
+        return f"Was not put on the list {_called(names.lists, self.list_id)}: {self.reason}"
 
 
 class PointsGiven(Event, frozen=True):
@@ -176,8 +184,6 @@ class PointsExpired(Event, frozen=True):
 class SequenceJoined(Event, frozen=True):
     """The lead was subscribed to a sequence, starting at the step with this box label."""
 
-    public = True
-
     sequence_id: int
     step: str
 
@@ -187,8 +193,6 @@ class SequenceJoined(Event, frozen=True):
 
 class SequenceLeft(Event, frozen=True):
     """The lead was unsubscribed from a sequence, at the step with this box label."""
-
-    public = True
 
     sequence_id: int
     step: str
@@ -200,13 +204,23 @@ class SequenceLeft(Event, frozen=True):
 class SequenceCompleted(Event, frozen=True):
     """The lead came to the end of a sequence, after the step with this box label."""
 
-    public = True
-
     sequence_id: int
     step: str
 
     def told(self, names: Names) -> str:
         return f"Completed the sequence {_called(names.sequences, self.sequence_id)} after step {self.step}"
+
+
+class SequenceRefused(Event, frozen=True):
+    """The lead was to be started again in a sequence that it has left, and was not."""
+
+    sequence_id: int
+    step: str
+    reason: str
+
+    def told(self, names: Names) -> str:
+        name = _called(names.sequences, self.sequence_id)
+        return f"Was not started again in the sequence {name}: {self.reason}"
 
 
 class SequenceParked(Event, frozen=True):
@@ -249,8 +263,6 @@ class SequenceMoved(Event, frozen=True):
 class MailSent(Event, frozen=True):
     """A mail server has taken the mail of a step."""
 
-    public = True
-
     sequence_id: int
     step: str
 
@@ -261,7 +273,6 @@ class MailSent(Event, frozen=True):
 class MailNotSent(Event, frozen=True):
     """The mail of a step was not sent, and will not be."""
 
-    public = True
     quotes = ("reason",)
 
     sequence_id: int
@@ -276,7 +287,6 @@ class MailNotSent(Event, frozen=True):
 class MailBounced(Event, frozen=True):
     """A mail came back, for good or for the time being."""
 
-    public = True
     quotes = ("reason",)
 
     hard: bool
@@ -289,8 +299,6 @@ class MailBounced(Event, frozen=True):
 class MailOpened(Event, frozen=True):
     """The lead opened the mail of a step for the first time."""
 
-    public = True
-
     sequence_id: int
     step: str
 
@@ -300,8 +308,6 @@ class MailOpened(Event, frozen=True):
 
 class MailClicked(Event, frozen=True):
     """The lead clicked a link in the mail of a step for the first time."""
-
-    public = True
 
     sequence_id: int
     step: str
@@ -313,8 +319,6 @@ class MailClicked(Event, frozen=True):
 class LeadSuppressed(Event, frozen=True):
     """From now on the lead is not mailed."""
 
-    public = True
-
     reason: str
 
     def told(self, _names: Names) -> str:
@@ -323,8 +327,6 @@ class LeadSuppressed(Event, frozen=True):
 
 class SuppressionLifted(Event, frozen=True):
     """The lead may be mailed again."""
-
-    public = True
 
     reason: str
 
@@ -335,12 +337,19 @@ class SuppressionLifted(Event, frozen=True):
 class TrackingChanged(Event, frozen=True):
     """Whether it is recorded what the lead opens and clicks was changed."""
 
-    public = True
-
     on: bool
 
     def told(self, _names: Names) -> str:
         return f"What is opened and clicked is {'recorded again' if self.on else 'not recorded any more'}"
+
+
+class ConsentChanged(Event, frozen=True):
+    """The lead has agreed to commercial mail, or takes that back."""
+
+    agreed: bool
+
+    def told(self, _names: Names) -> str:
+        return f"{'Agreed' if self.agreed else 'Does not agree any more'} to commercial mail"
 
 
 KINDS: dict[str, type[Event]] = {event.kind: event for event in Event.__subclasses__()}

@@ -15,7 +15,7 @@ from cartwheel.leads import events
 from cartwheel.leads.events import Event
 from cartwheel.leads.leadparts import (
     ANY_TIME,
-    MOST_EARLIER,
+    LEFT_BY_LEAD,
     NO_RUN,
     NOT_LOADED,
     NOT_STORED,
@@ -186,7 +186,7 @@ class Lead:
         self.dirty.add(ROW)
         self.events.append(events.LeadEdited(["email"], []))
         if self.suppression.reason in SAID_BY_THE_PERSON:
-            self._put_suppression(self.suppression)
+            self.put_suppression(self.suppression)
         else:
             self.suppression = Suppression()
             self.blacklisted = False
@@ -222,19 +222,24 @@ class Lead:
 
     # -- lists --
 
-    def join(self, list_id: int, now: datetime) -> None:
+    def join(self, list_id: int, now: datetime, *, by_step: bool = False) -> None:
+        """Put it on a list; a step does not put it back on one that it has left itself."""
         place = self.lists.get(list_id)
-        if place is None or not place.active:
+        if by_step and place is not None and place.left_by_lead:
+            self.events.append(events.ListRefused(list_id, LEFT_BY_LEAD))
+        elif place is None or not place.active:
             self.lists[list_id] = Membership(now)
             self.dirty.add((Part.LISTS, list_id))
             self.events.append(events.ListJoined(list_id))
 
-    def leave(self, list_id: int, now: datetime) -> None:
-        """Leave a list; the row stays, inactive."""
+    def leave(self, list_id: int, now: datetime, *, by_lead: bool = False) -> None:
+        """Leave a list; the row stays, inactive. `by_lead` when the person says so, also after having been taken off."""
         place = self.lists.get(list_id)
-        if place is not None and place.active:
-            self.lists[list_id] = Membership(place.joined_at, now)
-            self.dirty.add((Part.LISTS, list_id))
+        if place is None or not (place.active or (by_lead and not place.left_by_lead)):
+            return
+        self.lists[list_id] = Membership(place.joined_at, place.left_at or now, by_lead)
+        self.dirty.add((Part.LISTS, list_id))
+        if place.active:
             self.events.append(events.ListLeft(list_id))
 
     # -- points --
@@ -267,36 +272,36 @@ class Lead:
 
     # -- sequences --
 
-    def enrol(self, sequence_id: int, step: str, now: datetime, *, version: int = 0, entry: Entry = ANY_TIME) -> bool:
+    def enrol(
+        self,
+        sequence_id: int,
+        step: str,
+        now: datetime,
+        *,
+        version: int = 0,
+        entry: Entry = ANY_TIME,
+        by_step: bool = False,
+    ) -> bool:
         """Start a run at the step with this box label, and tell whether it started.
 
-        A lead that is in the sequence, or has completed it, stays where it is.
+        A lead that is in the sequence, or has completed it, stays where it is. `by_step` when no person or call does it.
         """
         last = self.runs.get(sequence_id)
         earlier: tuple[datetime, ...] = ()
         left_run = NO_RUN
         if last is not None:
-            left_run = last.left_run
-            earlier = (*last.earlier, last.started_at)[-MOST_EARLIER:]
-            recent = [start for start in earlier if start > now - timedelta(days=entry.days)]
-            too_often = bool(entry.most) and len(recent) >= entry.most
-            if last.status is not RunStatus.UNSUBSCRIBED or not entry.again or too_often:
+            if last.status is not RunStatus.UNSUBSCRIBED:
                 return False
+            refusal = last.refusal(entry, now, by_step=by_step)
+            if refusal:
+                self.events.append(events.SequenceRefused(sequence_id, step, refusal))
+                return False
+            left_run, earlier = last.left_run, last.starts
             self.past_runs.append(self.runs.pop(sequence_id))
-        self._put_run(
-            Enrolment(
-                NOT_STORED,
-                sequence_id,
-                step,
-                RunStatus.ACTIVE,
-                now,
-                version=version,
-                arrived_at=now,
-                due_at=now,
-                earlier=earlier,
-                left_run=left_run,
-            )
+        run = Enrolment(
+            NOT_STORED, sequence_id, step, RunStatus.ACTIVE, now, version=version, arrived_at=now, due_at=now
         )
+        self._put_run(replace(run, earlier=earlier, left_run=left_run))
         self.events.append(events.SequenceJoined(sequence_id, step))
         return True
 
@@ -341,18 +346,21 @@ class Lead:
         self.dirty.add((Part.SEQUENCES, run.sequence_id))
         return run
 
-    def unenrol(self, sequence_id: int, now: datetime, *, by_itself: bool = False) -> None:
-        """End the run through a sequence, if there is one that has not ended; `by_itself` when its own step does it."""
+    def unenrol(self, sequence_id: int, now: datetime, *, by_itself: bool = False, by_lead: bool = False) -> None:
+        """End the run through a sequence, if there is one that has not ended.
+
+        `by_itself` when its own step does it; `by_lead` when the person says so, also of a run that has ended before.
+        """
         run = self.runs.get(sequence_id)
         if run is None:
             return
         left_run = run.left_run if by_itself else self._newest_stored(run)
+        left = replace(run, left_run=left_run, left_by_lead=by_lead or run.left_by_lead)
         if run.status is not RunStatus.UNSUBSCRIBED:
-            ended = replace(run, status=RunStatus.UNSUBSCRIBED, ended_at=now, due_at=None, reason="", left_run=left_run)
-            self._put_run(ended)
+            self._put_run(replace(left, status=RunStatus.UNSUBSCRIBED, ended_at=now, due_at=None, reason=""))
             self.events.append(events.SequenceLeft(sequence_id, run.step))
-        elif left_run != run.left_run:  # it has ended by itself before: now its mails are not wanted either
-            self._put_run(replace(run, left_run=left_run))
+        elif left != run:  # it has ended before: now its mails are not wanted either, or the person has said so, too
+            self._put_run(left)
 
     def _newest_stored(self, run: Enrolment) -> int:
         """The key of the run, or of the one before it while it has none itself."""
@@ -376,7 +384,8 @@ class Lead:
         run = self.runs.get(sequence_id)
         if run is None or not run.ended_by_leaving or run.ended_at != left_at:
             return False
-        self._put_run(replace(run, status=RunStatus.ACTIVE, ended_at=None, due_at=now, reason="", left_run=run.key - 1))
+        again = replace(run, status=RunStatus.ACTIVE, ended_at=None, due_at=now, reason="")
+        self._put_run(replace(again, left_run=run.key - 1, left_by_lead=False))
         self.events.append(events.SequenceJoined(sequence_id, run.step))
         return True
 
@@ -387,49 +396,12 @@ class Lead:
         self.outgoing.append(
             Mail(0, run.key, run.sequence_id, run.version, run.step, run.moves, MailState.QUEUED, now, next_at=now)
         )
-
-    def hand_over(self, mail: Mail, server: str, *, until: datetime) -> Mail:
-        """It goes to a mail server now; after `until` whoever has it is believed to be dead."""
-        taken = replace(
-            mail,
-            state=MailState.HANDED_OVER,
-            next_at=until,
-            attempts=mail.attempts + 1,
-            address=self.email,
-            server=server,
-            waits_for=WaitsFor.NOTHING,
-        )
-        return self._put_mail(taken)
-
-    def accepted(self, mail: Mail, reply: str, now: datetime) -> None:
-        """A mail server has taken it."""
-        self._put_mail(replace(mail, state=MailState.ACCEPTED, next_at=None, reply=reply, sent_at=now))
-        if self.suppression.soft_bounces and not self.suppression.reason and mail.address == self.email:
-            self._put_suppression(Suppression("", now))
-        self.events.append(events.MailSent(mail.sequence_id, mail.box))
+        self._put_run(replace(run, mails_due=run.mails_due + 1))
 
     def not_sent(self, mail: Mail, state: MailState, reason: str) -> None:
         """It is not sent (`FAILED` or `SUPPRESSED`), and will not be."""
-        self._put_mail(replace(mail, state=state, next_at=None, reply=reason, waits_for=WaitsFor.NOTHING))
+        self.put_mail(replace(mail, state=state, next_at=None, reply=reason, waits_for=WaitsFor.NOTHING))
         self.events.append(events.MailNotSent(mail.sequence_id, mail.box, reason))
-
-    def try_later(
-        self,
-        mail: Mail,
-        at: datetime,
-        reply: str,
-        *,
-        waits_for: WaitsFor = WaitsFor.NOTHING,
-        tried_at: datetime | None = None,
-        soft: bool = False,
-    ) -> None:
-        """It was certainly not taken. `tried_at` when a try went wrong, `soft` if the recipient's server refused it then.
-
-        With `waits_for` it need not be tried at all until then: what went wrong before that is past.
-        """
-        since = None if waits_for else mail.trouble_since or tried_at
-        queued = replace(mail, state=MailState.QUEUED, next_at=at, reply=reply, waits_for=waits_for)
-        self._put_mail(replace(queued, soft=mail.soft + soft, trouble_since=since))
 
     def bounced(self, address: str, reason: str, now: datetime, *, hard: bool, most_soft: int) -> None:
         """A server says that the address does not work: for good, or once more for the time being.
@@ -445,34 +417,7 @@ class Lead:
         elif soft >= most_soft:
             self.suppress(SuppressionReason.SOFT_BOUNCES, reason, now)
         elif not self.suppression.reason:
-            self._put_suppression(Suppression("", now, reason, soft))
-
-    def came_back(self, mail: Mail, reason: str) -> None:
-        """A server had taken it, and could not deliver it."""
-        self._put_mail(replace(mail, state=MailState.FAILED, next_at=None, reply=reason))
-
-    def opened(self, mail: Mail, at: datetime, *, by_machine: bool) -> None:
-        """Its pictures were fetched. The first time counts, for people and for machines."""
-        if by_machine:
-            if mail.machine_opened_at is None:
-                self._put_mail(replace(mail, machine_opened_at=at))
-        elif mail.opened_at is None:
-            self._put_mail(replace(mail, opened_at=at))
-            self.events.append(events.MailOpened(mail.sequence_id, mail.box))
-
-    def clicked(self, mail: Mail, at: datetime, *, by_machine: bool) -> None:
-        """One of its links was followed. The first time counts, for people and for machines."""
-        if by_machine:
-            if mail.machine_clicked_at is None:
-                self._put_mail(replace(mail, machine_clicked_at=at))
-        elif mail.clicked_at is None:
-            self._put_mail(replace(mail, clicked_at=at))
-            self.events.append(events.MailClicked(mail.sequence_id, mail.box))
-
-    def put_burst(self, key: int, burst: Burst) -> None:
-        """These are the last clicks in the mail."""
-        self.bursts[key] = burst
-        self.dirty.add((Part.CLICKS, key))
+            self.put_suppression(Suppression("", now, reason, soft))
 
     def track(self, *, on: bool) -> None:
         """Whether what it opens and clicks is recorded from now on."""
@@ -481,17 +426,21 @@ class Lead:
             self.dirty.add(ROW)
             self.events.append(events.TrackingChanged(on))
 
-    def retract_click(self, mail: Mail) -> Mail:
-        """It turned out to be a machine that clicked."""
-        first = mail.machine_clicked_at or mail.clicked_at
-        return self._put_mail(replace(mail, clicked_at=None, machine_clicked_at=first))
+    def agree(self, now: datetime, *, agreed: bool) -> None:
+        """Whether it agrees to commercial mail, as somebody says who can prove it."""
+        if self.consent.communications is agreed:
+            return
+        status = Gdpr.ACCEPTED if agreed else Gdpr.NOT_ACCEPTED
+        self.consent = Consent(status, now, self.consent.ip, agreed)
+        self.dirty.add(ROW)
+        self.events.append(events.ConsentChanged(agreed))
 
     def suppress(self, reason: SuppressionReason, details: str, now: datetime) -> None:
         """Mail it no more. A stronger reason replaces a weaker one."""
         known = self.suppression.reason
         if known and STRENGTH.index(SuppressionReason(known)) <= STRENGTH.index(reason):
             return
-        self._put_suppression(Suppression(reason, now, details, self.suppression.soft_bounces))
+        self.put_suppression(Suppression(reason, now, details, self.suppression.soft_bounces))
         self.blacklisted = True
         self.dirty.add(ROW)
         self.events.append(events.LeadSuppressed(reason))
@@ -500,25 +449,21 @@ class Lead:
         """It called a mail spam: it is mailed no more, and leaves every sequence."""
         self.suppress(SuppressionReason.COMPLAINT, details, now)
         for sequence_id in list(self.runs):
-            self.unenrol(sequence_id, now)
+            self.unenrol(sequence_id, now, by_lead=True)
 
     def lift_suppression(self, now: datetime) -> None:
         """It may be mailed again."""
         if self.suppression.reason:
             self.events.append(events.SuppressionLifted(self.suppression.reason))
-            self._put_suppression(Suppression("", now))
+            self.put_suppression(Suppression("", now))
             self.blacklisted = False
             self.dirty.add(ROW)
 
-    def _put_suppression(self, suppression: Suppression) -> None:
+    def put_suppression(self, suppression: Suppression) -> None:
         self.suppression = suppression
         self.dirty.add((Part.SUPPRESSION, 0))
 
-    def doubt(self, mail: Mail, reason: str) -> None:
-        """Nobody can tell whether it was taken."""
-        self._put_mail(replace(mail, state=MailState.IN_DOUBT, next_at=None, reply=reason, trouble_since=None))
-
-    def _put_mail(self, mail: Mail) -> Mail:
+    def put_mail(self, mail: Mail) -> Mail:
         self.mails[mail.key] = mail
         self.dirty.add((Part.MAILS, mail.key))
         return mail

@@ -1,6 +1,6 @@
 """What a lead is made of: the values in its parts, and which parts there are. Pure."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import Enum, StrEnum
 from typing import Annotated, Any
 
@@ -132,6 +132,8 @@ class Membership(msgspec.Struct, frozen=True):
 
     joined_at: datetime
     left_at: datetime | None = None
+    left_by_lead: bool = False
+    """Whether it was the lead itself that left: then only a call or an owner puts it back."""
 
     @property
     def active(self) -> bool:
@@ -167,6 +169,10 @@ class Entry(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fiel
     days: Annotated[int, msgspec.Meta(ge=1, le=3650, description="The days that `most` counts.")] = 30
 
 
+LEFT_BY_LEAD = "it has left it itself, and only a call or an owner brings it back"
+"""Why no step starts a lead in a sequence, or puts it on a list."""
+
+
 class Enrolment(msgspec.Struct, frozen=True):
     """One run of a lead through a sequence. `key` is `NOT_STORED` until it is stored."""
 
@@ -193,6 +199,27 @@ class Enrolment(msgspec.Struct, frozen=True):
     left_run: int = NO_RUN
     """The mails of the run with this key, and of those before it, are not sent any more: the lead, or somebody for it, has
     left. A step that takes the lead out of its own sequence leaves this as it is: what it sent before is meant to arrive."""
+    mails_due: int = 0
+    """How many mails its steps have put into the ledger."""
+    left_by_lead: bool = False
+    """Whether it was the lead itself that left: then no step starts it again, only a call or an owner does."""
+
+    @property
+    def starts(self) -> tuple[datetime, ...]:
+        """When it and the runs before it started: the latest ones, oldest first."""
+        return (*self.earlier, self.started_at)[-MOST_EARLIER:]
+
+    def refusal(self, entry: Entry, now: datetime, *, by_step: bool = False) -> str:
+        """Why the lead, having left, is not let in again; empty if it is. `by_step` when a step would start it."""
+        if by_step and self.left_by_lead:
+            return LEFT_BY_LEAD
+        if not entry.again:
+            return "who has left it may not come back (`again` of its entry)"
+        recent = [start for start in self.starts if start > now - timedelta(days=entry.days)]
+        if entry.most and len(recent) >= entry.most:
+            times = "once" if entry.most == 1 else f"{entry.most} times"
+            return f"a lead starts it {times} in {entry.days} days at the most, and this one has"
+        return ""
 
     def mails_are_stopped(self, run_key: int) -> bool:
         """Those of this run, or of one before it."""

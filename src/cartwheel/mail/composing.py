@@ -34,6 +34,9 @@ TEST_SENDER = "no-reply@cartwheel.invalid"
 ECHOED_DOMAIN = "cartwheel.invalid"
 """Behind the token that a provider gives back: they take 80 characters, which a sender's domain may not fit."""
 
+FEEDBACK_SENDER = "cartwheel"
+"""The last field of a Feedback-ID: 5 to 15 characters that are always the same."""
+
 _NO_PROFILE = dict.fromkeys(PROFILE_FIELDS, "")
 
 
@@ -147,11 +150,11 @@ class Composer:
         links = self._links(number)
         track_clicks = account.mail.track_clicks and step.track_clicks and not lead.untracked
         track_opens = account.mail.track_opens and step.track_opens and not lead.untracked
+        reply_to = step.reply_to or account.mail.reply_to
+        headers = [*self._headers(lead, number, (name, sender), reply_to, now, links), _feedback_id(account, mail)]
         built = compiled.build(
             values_of(lead, account) | links,
-            list(
-                self._headers(account, lead, number, (name, sender), step.reply_to or account.mail.reply_to, now, links)
-            ),
+            headers,
             rewrite=(lambda link, target: self._click(number, link, target)) if track_clicks else None,
             pixel=f"{self._base_url}/o/{self._signer.token(Kind.OPEN, number)}" if track_opens else None,
         )
@@ -190,7 +193,6 @@ class Composer:
 
     def _headers(
         self,
-        account: Account,
         lead: Lead,
         mail: MailId,
         sender: tuple[str, str],
@@ -207,7 +209,6 @@ class Composer:
             ("Message-ID", self._signer.message_id(mail, sender[1].rpartition("@")[2])),
             ("List-Unsubscribe", f"<{links['unsubscribe_link']}>"),
             ("List-Unsubscribe-Post", "List-Unsubscribe=One-Click"),
-            ("Feedback-ID", f"{mail.lead_id % 1000}:{account.id}:cartwheel"),
             *self._asked_back(mail),
         )
 
@@ -215,6 +216,16 @@ class Composer:
         if not self._echoing:
             return ()
         return providers.echo_headers(self._echoing, self._signer.message_id(mail, ECHOED_DOMAIN).strip("<>"))
+
+
+def _feedback_id(account: Account, mail: Mail) -> tuple[str, str]:
+    """By what Gmail counts complaints: the step, its sequence, the account, and who sends at all.
+
+    It counts each field for itself, so that none may read like another's in any account.
+    """
+    sender = f"account{account.id}"
+    sequence = f"{sender}-sequence{mail.sequence_id}"
+    return "Feedback-ID", f"{sequence}-{mail.box}:{sequence}:{sender}:{FEEDBACK_SENDER}"
 
 
 def _signed(built: Built, sender: str, signers: Sequence[dkim.Signer], now: datetime) -> bytes:

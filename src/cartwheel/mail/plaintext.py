@@ -35,6 +35,21 @@ def as_text(page: str, stem: str) -> str:
     return writer.text()
 
 
+def seen(page: str) -> tuple[list[str], list[str]]:
+    """What the reader of a document gets to see: its texts, and where those of its links lead that show something."""
+    root = LexborHTMLParser(page).body
+    nodes = [node for node, entering in _walk(root) if entering] if root is not None else []
+    texts = [node.text_content or "" for node in nodes if node.is_text_node]
+    links = [node for node in nodes if node.tag == "a" and _shows_something(node)]
+    return texts, [(node.attributes.get("href") or "").strip() for node in links]
+
+
+def _shows_something(link: LexborNode) -> bool:
+    return any(
+        node.tag == "img" or (node.is_text_node and (node.text_content or "").strip()) for node, _ in _walk(link)
+    )
+
+
 def _walk(root: LexborNode) -> Iterator[tuple[LexborNode, bool]]:
     """Every node that can be seen, when it begins and when it ends."""
     stack = [(root, True)]

@@ -21,15 +21,13 @@ from itertools import groupby
 
 import msgspec
 
-from cartwheel.emails import EmailNotValid
 from cartwheel.mail.inert import one_line
 from cartwheel.mail.mailhtml import Kind, document
-from cartwheel.mail.merge import BadContent, Cover, Template, clean_text, clean_value
+from cartwheel.mail.merge import BadContent, Cover, Field, Template, clean_text, clean_value
 from cartwheel.mail.mime import (
     Attachment,
     Entity,
     Header,
-    address,
     boundary_of,
     file_entity,
     header,
@@ -39,21 +37,18 @@ from cartwheel.mail.mime import (
     text_entity,
 )
 from cartwheel.mail.outgoing import Lines
-from cartwheel.mail.plaintext import as_text
+from cartwheel.mail.plaintext import as_text, seen
 from cartwheel.mail.splice import HtmlReader, Rewrite, Segment, text_segments
 
 
 class Content(msgspec.Struct, frozen=True, kw_only=True):
-    """What the author of a mail wrote. An empty `text` is read off the HTML; an empty sender is the account's."""
+    """What the author of a mail wrote. An empty `text` is read off the HTML."""
 
     subject: str
     kind: Kind
     source: str
     preview: str = ""
     text: str = ""
-    from_name: str = ""
-    from_email: str = ""
-    reply_to: str = ""
     attachments: tuple[Attachment, ...] = ()
 
 
@@ -83,19 +78,13 @@ _PREHEADER = (
     '<div style="display:none;max-height:0;max-width:0;overflow:hidden;opacity:0;font-size:1px;line-height:1px;'
     'mso-hide:all">{}{}</div>'
 )
-_UNSUBSCRIBE = "unsubscribe_link"
+_ADDRESS = "account_address"
+_LINKS = {"unsubscribe_link": "Unsubscribe", "preferences_link": "Preferences"}
+"""What every mail has to show beside the address, in its text and in its HTML, and what it is called in the footer."""
 _FOOTER_HTML = (
     '<div style="margin:0 auto;padding:24px 16px;max-width:600px;text-align:center;font-family:Helvetica,Arial,sans-serif;'
-    'font-size:12px;line-height:1.5;color:#6e7781"><div>{account_address}</div>'
-    '<div><a href="{unsubscribe_link}" style="color:#6e7781">Unsubscribe</a> &nbsp; '
-    '<a href="{preferences_link}" style="color:#6e7781">Preferences</a></div></div>'
+    'font-size:12px;line-height:1.5;color:#6e7781">{}</div>'
 )
-_FOOTER_TEXT = """
---------------------
-{account_address}
-Unsubscribe: {unsubscribe_link}
-Preferences: {preferences_link}
-"""
 _PICTURE = re.compile(
     r"<[a-z][^<>]*?\s(?:src|background)\s*=\s*(?:\"([^\"]*)|'([^']*)|([^\"'\s>]+))|url\((?:&quot;|[\"'])?([^\"'&\s)]+)",
     re.IGNORECASE,
@@ -182,7 +171,6 @@ class CompiledMail:
 
 def compile_mail(content: Content) -> CompiledMail:
     """Raises `BadContent`, which says what is wrong, and where."""
-    _check_sender(content)
     subject = Template.parse(one_line(clean_text(content.subject)).strip())
     if subject == Template.parse(""):
         raise BadContent("The mail has no subject")
@@ -192,23 +180,36 @@ def compile_mail(content: Content) -> CompiledMail:
     files = [file_entity(file) for file in content.attachments]
     lost_pictures = _lost_pictures(cover.typed(page), content.attachments)
     written = cover.put(text) if text.strip() else as_text(page, cover.stem)
-    footer = "" if _UNSUBSCRIBE in cover.names_in(written) else cover.put(_FOOTER_TEXT)
-    plain = text_segments(cover, f"{written.rstrip()}\n{footer}")
-    footer = "" if _UNSUBSCRIBE in cover.names_in(page) else cover.put(_FOOTER_HTML)
+    plain = text_segments(cover, f"{written.rstrip()}\n{cover.put(_text_footer(cover.names_in(written)))}")
     at_start = _PREHEADER.format(html.escape(cover.put(preview)), _PADDING) if preview else ""
-    reader = HtmlReader(cover, at_start, footer)
+    reader = HtmlReader(cover, at_start, cover.put(_html_footer(_shown(page, cover))))
     reader.read(f"{page}\n")
     whole = _assembled(text_entity("plain", plain), text_entity("html", reader.segments), files, content.attachments)
     return CompiledMail(subject, reader, plain, cover.names | subject.names, lost_pictures, whole)
 
 
-def _check_sender(content: Content) -> None:
-    for what, email in (("sender", content.from_email), ("reply address", content.reply_to)):
-        try:
-            if email:
-                address("", email)
-        except EmailNotValid:
-            raise BadContent(f'The {what} "{email}" is no e-mail address') from None
+def _shown(page: str, cover: Cover) -> frozenset[str]:
+    """The merge fields that the reader of a covered page can see, or follow: of an address, only what it begins with."""
+    texts, targets = seen(page)
+    begins = (next(filter(None, cover.split(target)), "") for target in targets)
+    linked = {part.name for part in begins if isinstance(part, Field)}
+    return (cover.names_in("\n".join(texts)) - _LINKS.keys()) | linked
+
+
+def _text_footer(there: Collection[str]) -> str:
+    """What a text still lacks that has these merge fields."""
+    address = [] if _ADDRESS in there else [f"{{{_ADDRESS}}}"]
+    lines = [*address, *(f"{label}: {{{name}}}" for name, label in _LINKS.items() if name not in there)]
+    return "\n".join(["", "-" * 20, *lines, ""]) if lines else ""
+
+
+def _html_footer(there: Collection[str]) -> str:
+    address = "" if _ADDRESS in there else f"<div>{{{_ADDRESS}}}</div>"
+    links = " &nbsp; ".join(
+        f'<a href="{{{name}}}" style="color:#6e7781">{label}</a>' for name, label in _LINKS.items() if name not in there
+    )
+    inside = address + (f"<div>{links}</div>" if links else "")
+    return _FOOTER_HTML.format(inside) if inside else ""
 
 
 def _lost_pictures(page: str, files: Sequence[Attachment]) -> tuple[str, ...]:

@@ -56,7 +56,6 @@ _OF_RECIPIENT = frozenset({Phase.RCPT, Phase.DATA, Phase.BODY, Phase.DOT})
 _ALL = frozenset(Phase)
 
 _ENHANCED = re.compile(r"([245]\.\d{1,3}\.\d{1,3})\b")
-_QUEUE_ID = re.compile(r"\b(?:queued as|id=)\s*([\w.-]+)", re.IGNORECASE)
 
 _LONGEST_TEXT = 1000
 
@@ -102,12 +101,6 @@ class Outcome(msgspec.Struct, frozen=True):
     def unanswered(self) -> bool:
         """It ended with the connection rather than with a reply about the message."""
         return self.phase is not Phase.CHECK and self.code in {0, SERVICE_ENDS}
-
-    @property
-    def queue_id(self) -> str:
-        """The name under which the server will log the message, if it told it in a way that is known."""
-        found = _QUEUE_ID.search(self.text)
-        return found[1] if found else ""
 
 
 class Rule(NamedTuple):

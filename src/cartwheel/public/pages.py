@@ -153,7 +153,7 @@ class Public:
 
     def open(self, batches: Batches, database: Database, signer: Signer) -> None:
         self._batches, self._database, self._signer = batches, database, signer
-        self.tracker = Tracker(batches, self._clock)
+        self.tracker = Tracker(batches, database, self._clock)
 
     async def close(self) -> None:
         await self.tracker.finish()

@@ -1,4 +1,4 @@
-"""What leads are told of what is stored about them: everything but what is the account's own, such as tags and points."""
+"""What leads are told of what is stored about them: all of it, as the GDPR has it (Article 15)."""
 
 import json
 from collections.abc import Iterator
@@ -6,15 +6,14 @@ from datetime import datetime
 from typing import Any
 
 from cartwheel.accounts import Account, MailingList, Sequence
-from cartwheel.data import leadstore, mailstore
+from cartwheel.data import leadfeed, mailstore
 from cartwheel.data.db import Database
-from cartwheel.data.leadstore import Happened
+from cartwheel.data.leadfeed import Happened
 from cartwheel.leads.events import Names
 from cartwheel.leads.lead import Lead
+from cartwheel.leads.leadparts import Grant
 from cartwheel.leads.mails import Mail
 from cartwheel.views.leadcard import LeadCard
-
-MOST_EVENTS = 10_000
 
 
 def public_name(entry: MailingList | Sequence) -> str:
@@ -27,11 +26,13 @@ def as_json(database: Database, lead: Lead, account: Account) -> bytes:
     key = (lead.account_id, lead.id)
     with database.read() as connection:
         mails = mailstore.mails_of(connection, key)
-        feed = leadstore.feed(connection, key, MOST_EVENTS)
+        feed = leadfeed.feed(connection, key, None)
+        grants = leadfeed.ledger(connection, key)
     data = {
         "from": account.name,
         "address": account.mail.address,
         **_about(lead, account),
+        "points": [_grant(grant) for grant in grants],
         "mails": [_mail(mail, account) for mail in mails],
         "events": list(_events(feed, account)),
     }
@@ -39,12 +40,19 @@ def as_json(database: Database, lead: Lead, account: Account) -> bytes:
 
 
 def _about(lead: Lead, account: Account) -> dict[str, Any]:
+    card = LeadCard(lead, account, [], [])
     lists = {entry.id: public_name(entry) for entry in account.lists.values()}
+    told = lead.suppression
     return {
         "email": lead.email,
         "since": _time(lead.created_at),
         "source": lead.source,
-        "fields": LeadCard(lead, account, [], []).fields(),
+        "source_id": lead.source_id,
+        "fields": card.fields(),
+        "notes": lead.notes,
+        "tags": card.tags(),
+        "score": lead.score,
+        "blacklisted": lead.blacklisted,
         "country_of_ip": lead.ip_country,
         "consent": {
             "status": lead.consent.status.name.lower(),
@@ -53,7 +61,12 @@ def _about(lead: Lead, account: Account) -> dict[str, Any]:
             "communications": lead.consent.communications,
         },
         "opens_and_clicks_recorded": not lead.untracked,
-        "not_mailed_because": lead.suppression.reason,
+        "suppression": {
+            "not_mailed_because": told.reason,
+            "details": told.details,
+            "at": _time(told.at),
+            "soft_bounces": told.soft_bounces,
+        },
         "lists": [
             {"name": lists.get(number, ""), "joined_at": _time(place.joined_at), "left_at": _time(place.left_at)}
             for number, place in sorted(lead.lists.items())
@@ -61,12 +74,23 @@ def _about(lead: Lead, account: Account) -> dict[str, Any]:
         "sequences": [
             {
                 "name": _sequence(account, run.sequence_id),
+                "step": run.step,
                 "status": run.status.value,
+                "reason": run.reason,
                 "started_at": _time(run.started_at),
                 "ended_at": _time(run.ended_at),
             }
             for run in lead.runs.values()
         ],
+    }
+
+
+def _grant(grant: Grant) -> dict[str, Any]:
+    return {
+        "points": grant.points,
+        "given_at": _time(grant.given_at),
+        "expires_at": _time(grant.expires_at),
+        "taken_back_at": _time(grant.reversed_at),
     }
 
 
@@ -76,6 +100,8 @@ def _mail(mail: Mail, account: Account) -> dict[str, Any]:
         "step": mail.box,
         "to": mail.address,
         "state": mail.state.value,
+        "server": mail.server,
+        "reply": mail.reply,
         "queued_at": _time(mail.queued_at),
         "sent_at": _time(mail.sent_at),
         "opened_at": _time(mail.opened_at),
@@ -88,14 +114,14 @@ def _mail(mail: Mail, account: Account) -> dict[str, Any]:
 def _events(feed: list[Happened], account: Account) -> Iterator[dict[str, Any]]:
     """Newest first, in words, under the names that subscribers know."""
     names = Names(
-        tags={},
+        tags=account.names.tags,
         lists={entry.id: public_name(entry) for entry in account.lists.values()},
         sequences={entry.id: public_name(entry) for entry in account.sequences.values()},
         fields=account.names.fields,
     )
     for happened in feed:
-        if happened.event is not None and happened.event.public:
-            yield {"at": _time(happened.at), "what": happened.event.told(names)}
+        what = happened.event.told(names) if happened.event else f"{happened.kind} {happened.details}"
+        yield {"at": _time(happened.at), "what": what}
 
 
 def _sequence(account: Account, sequence_id: int) -> str:

@@ -24,7 +24,7 @@ from cartwheel.api.gate import Gate
 from cartwheel.api.registry import Command
 from cartwheel.api.wire import Reply
 from cartwheel.config import Settings
-from cartwheel.data import catalog, leadstore
+from cartwheel.data import catalog, leadfeed, leadstore
 from cartwheel.data.db import Database
 from cartwheel.data.ratelimits import app_limits
 from cartwheel.errors import LeadIsDeleted, LeadNotFound
@@ -300,7 +300,7 @@ def _events(world: _World) -> dict[str, Told]:
         names = catalog.newer(connection).accounts[world.account_id].names
         for lead in LEADS:
             key = (world.account_id, world.lead_id(lead["email"]))
-            for happened in reversed(leadstore.feed(connection, key, most=1000)):
+            for happened in reversed(leadfeed.feed(connection, key, most=1000)):
                 if happened.event:
                     told[happened.kind] = Told(happened.details, happened.event.told(names))
     return told

@@ -12,7 +12,7 @@ from msgspec import inspect as types
 from typer.core import TyperCommand, TyperGroup
 
 from cartwheel import accounts, config
-from cartwheel.accountfiles.accountfile import AccountFile, Part
+from cartwheel.accountfiles.fileparts import AccountFile, Part
 from cartwheel.api import wire
 from cartwheel.api.bodies import Why
 from cartwheel.api.commands import COMMANDS

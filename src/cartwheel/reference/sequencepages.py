@@ -37,6 +37,9 @@ _MERGE_FIELDS = """
 They may stand in `subject`, `preview`, `html`, `mjml`, `markdown` and `text` of an [`email` step](steps.md#email), also within
 links and other attributes; not in `sender`, `reply_to` or the names of attachments. What they stand for is made harmless in
 each place: a lead's name is never read as HTML, nor as a merge field.
+
+A mail that does not show `{account_address}`, or has no link that begins with `{unsubscribe_link}` or `{preferences_link}`,
+gets what it lacks at its end, in its HTML and in its text. What stands in comments or is hidden is not shown.
 """
 
 

@@ -5,7 +5,7 @@ from datetime import timedelta
 from cartwheel.accounts import Account
 from cartwheel.data import mailbox
 from cartwheel.data.leadstore import LeadKey
-from cartwheel.leads import mails
+from cartwheel.leads import mailing, mails
 from cartwheel.leads.lead import Lead
 from cartwheel.leads.leadparts import Part
 from cartwheel.leads.mails import Mail, MailState, WaitsFor
@@ -62,14 +62,14 @@ class HandOverWork(OneLead):
         account, now = desk.account(lead.account_id), desk.now
         if mail.state is MailState.HANDED_OVER:
             if mail.server == mailbox.SERVER.name:  # where it would be by now, if it had been sent
-                lead.try_later(mail, now, VANISHED)
+                mailing.try_later(lead, mail, now, VANISHED)
             else:
                 self.in_doubt = doubt(lead, mail, account, now, VANISHED)
             return None
         step = self.step(mail.box)
         if self._flow is None:
             reason = f"version {mail.version} cannot be read"
-            lead.try_later(mail, now + SEES_TO_IT, reason, waits_for=WaitsFor.OWNER)
+            mailing.try_later(lead, mail, now + SEES_TO_IT, reason, waits_for=WaitsFor.OWNER)
             return None
         if step is None:
             lead.not_sent(mail, MailState.FAILED, f"the sequence has no mail {mail.box} any more")
@@ -79,12 +79,12 @@ class HandOverWork(OneLead):
             lead.not_sent(mail, MailState.SUPPRESSED, reason)
             return None
         if account.holds_mail_of(mail.sequence_id):
-            lead.try_later(mail, now + PAUSE_LOOK, mail.reply, waits_for=WaitsFor.PAUSE)
+            mailing.try_later(lead, mail, now + PAUSE_LOOK, mail.reply, waits_for=WaitsFor.PAUSE)
             return None
         earlier = mails.before(mail, lead.mails.values())
         if earlier:
             times = [other.next_at for other in earlier if other.next_at is not None]
-            lead.try_later(mail, max(now, *times) + BEHIND, mail.reply, waits_for=WaitsFor.EARLIER_MAIL)
+            mailing.try_later(lead, mail, max(now, *times) + BEHIND, mail.reply, waits_for=WaitsFor.EARLIER_MAIL)
             return None
         return self._hand_over(lead, mail, step, desk)
 
@@ -97,15 +97,15 @@ class HandOverWork(OneLead):
             try_again(lead, mail, closed_until, f"{post.name}: {post.breaker.last_error}", now)
             return None
         if post.passed_by:
-            lead.try_later(mail, post.next_look(now), f"waits for its turn at {post.name}")
+            mailing.try_later(lead, mail, post.next_look(now), f"waits for its turn at {post.name}")
             return None
         turn = self._limits.take(limits_of(post.server, lead.email), now)
         if turn.put_off is not None:
-            lead.try_later(mail, turn.put_off, f"waits for its turn at {post.name}")
+            mailing.try_later(lead, mail, turn.put_off, f"waits for its turn at {post.name}")
             return None
         for row in turn.used:
             desk.put(USED, row)
-        return Letter(account, lead, lead.hand_over(mail, post.name, until=now + lease(post.server)), step)
+        return Letter(account, lead, mailing.hand_over(lead, mail, post.name, until=now + lease(post.server)), step)
 
     def step(self, box: str) -> EmailStep | None:
         step = self._flow.by_box.get(box) if self._flow else None

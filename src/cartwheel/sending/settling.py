@@ -9,6 +9,7 @@ from cartwheel.accounts import Account, DoubtPolicy
 from cartwheel.data import mailbox
 from cartwheel.data.lanes import Row
 from cartwheel.data.leadstore import LeadKey
+from cartwheel.leads import mailing
 from cartwheel.leads.lead import Lead
 from cartwheel.leads.leadparts import ERASED, Part
 from cartwheel.leads.mails import Mail, MailState, WaitsFor
@@ -54,16 +55,16 @@ def try_again(lead: Lead, mail: Mail, at: datetime, reply: str, now: datetime, *
     if mail.trouble_since is not None and now - mail.trouble_since > GIVEN_UP_AFTER:
         lead.not_sent(mail, MailState.FAILED, f"given up after {GIVEN_UP_AFTER.days} days: {reply}")
         return False
-    lead.try_later(mail, at, reply, tried_at=now, soft=soft)
+    mailing.try_later(lead, mail, at, reply, tried_at=now, soft=soft)
     return True
 
 
 def put_off(lead: Lead, mail: Mail, outcome: Outcome, at: datetime, now: datetime) -> None:
     """It is not the mail's fault that it was not sent."""
     if outcome.fate is Fate.FOR_AN_OWNER:
-        lead.try_later(mail, now + SEES_TO_IT, outcome.text, waits_for=WaitsFor.OWNER)
+        mailing.try_later(lead, mail, now + SEES_TO_IT, outcome.text, waits_for=WaitsFor.OWNER)
     elif outcome.phase is Phase.CHECK:  # what has not been touched was not tried
-        lead.try_later(mail, at, outcome.text)
+        mailing.try_later(lead, mail, at, outcome.text)
     else:
         try_again(lead, mail, at, outcome.text, now)
 
@@ -71,9 +72,9 @@ def put_off(lead: Lead, mail: Mail, outcome: Outcome, at: datetime, now: datetim
 def doubt(lead: Lead, mail: Mail, account: Account, now: datetime, reason: str) -> bool:
     """Nobody can tell whether it was sent: do what the account wants done then. False if it is sent again."""
     if account.mail.in_doubt is DoubtPolicy.RESEND and not lead.erased:
-        lead.try_later(mail, now, f"sent again: {reason}")
+        mailing.try_later(lead, mail, now, f"sent again: {reason}")
         return False
-    lead.doubt(mail, reason)
+    mailing.doubt(lead, mail, reason)
     return True
 
 
@@ -117,9 +118,9 @@ class SettleWork(OneLead):
         """What the server said may name the person, and nothing more is sent."""
         fate = self._outcome.fate
         if fate is Fate.ACCEPTED:
-            lead.accepted(mail, ERASED, now)
+            mailing.accepted(lead, mail, ERASED, now)
         elif fate is Fate.IN_DOUBT:
-            lead.doubt(mail, ERASED)
+            mailing.doubt(lead, mail, ERASED)
         else:
             lead.not_sent(mail, MailState.FAILED if fate is Fate.NEVER else MailState.SUPPRESSED, ERASED)
 
@@ -128,7 +129,7 @@ class SettleWork(OneLead):
         account, outcome = desk.account(lead.account_id), self._outcome
         most_soft = account.mail.soft_bounces
         if outcome.fate is Fate.ACCEPTED:
-            lead.accepted(mail, outcome.text, now)
+            mailing.accepted(lead, mail, outcome.text, now)
             if self._kept is not None:
                 desk.put(mailbox.KEPT, self._kept)
         elif outcome.fate is Fate.IN_DOUBT:

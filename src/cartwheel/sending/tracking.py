@@ -5,23 +5,26 @@ bounces. Each is a piece of work on the lead of the mail.
 import asyncio
 import logging
 import re
-from collections.abc import Callable, Collection, Coroutine, Mapping
+from collections.abc import Callable, Collection, Mapping
 from datetime import datetime, timedelta
 from email.utils import parseaddr
-from typing import Any, NamedTuple
+from operator import attrgetter
+from typing import NamedTuple
 
-from cartwheel.accounts import Account
+from cartwheel.accounts import Account, MailSettings
 from cartwheel.bounces.reports import Kind, Report, one_line
 from cartwheel.data import mailbox, mailstore
 from cartwheel.data.db import Database
+from cartwheel.data.flowstore import Flows
 from cartwheel.data.leadstore import LeadKey
 from cartwheel.errors import LeadNotFound, Overloaded, Unavailable
-from cartwheel.leads import clicks
+from cartwheel.leads import clicks, mailing
 from cartwheel.leads.lead import Lead
 from cartwheel.leads.leadparts import Part, Parts, RunStatus, SuppressionReason
 from cartwheel.leads.mails import Mail, MailState
 from cartwheel.mail.links import MailId, Signer
 from cartwheel.sending.servers import domain_of
+from cartwheel.sequences.steps import EmailStep
 from cartwheel.work.batches import Batches, Desk, Work
 from cartwheel.work.leadwork import BY_LEAD, OneLead
 
@@ -82,7 +85,7 @@ class OpenWork(OneLead):
         lead = self.lead(desk)
         mail = lead.mails.get(self._mail_key)
         if mail is not None and lead.deleted_at is None and not lead.untracked:
-            lead.opened(mail, self._at, by_machine=is_machine(self._user_agent, self._at, _sent(mail)))
+            mailing.opened(lead, mail, self._at, by_machine=is_machine(self._user_agent, self._at, _sent(mail)))
 
 
 class ClickWork(OneLead):
@@ -110,39 +113,69 @@ class Tracker:
     MOST_WAITING = 500
     """What comes beyond that is not counted: calls to the API need the room."""
 
-    def __init__(self, batches: Batches, clock: Callable[[], datetime]) -> None:
+    MOST_REMEMBERED = 10_000
+
+    def __init__(self, batches: Batches, database: Database, clock: Callable[[], datetime]) -> None:
         self._batches = batches
+        self._database = database
+        self._flows = Flows(database)
         self._clock = clock
         self._under_way: set[asyncio.Task[None]] = set()
 
     def opened(self, mail: MailId, user_agent: str) -> None:
-        self._start(OpenWork(mail, self._clock(), user_agent))
+        self._start(mail, OpenWork(mail, self._clock(), user_agent), _TRACKS_OPENS)
 
     def clicked(self, mail: MailId, link: int, user_agent: str) -> None:
-        self._start(ClickWork(mail, link, self._clock(), user_agent))
+        self._start(mail, ClickWork(mail, link, self._clock(), user_agent), _TRACKS_CLICKS)
 
     async def finish(self) -> None:
         """Wait for what is under way."""
         while self._under_way:
             await asyncio.wait(self._under_way)
 
-    def _start(self, work: Work[None]) -> None:
+    def _start(self, mail: MailId, work: Work[None], tracks: "Tracks") -> None:
         if len(self._under_way) >= self.MOST_WAITING:
             log.warning("an open or click is not counted: too many at a time")
             return
-        task = asyncio.create_task(self._count(self._batches.submit(work)))
+        task = asyncio.create_task(self._count(mail, work, tracks))
         self._under_way.add(task)
         task.add_done_callback(self._under_way.discard)
 
-    async def _count(self, counted: Coroutine[Any, Any, None]) -> None:
+    async def _count(self, mail: MailId, work: Work[None], tracks: "Tracks") -> None:
         try:
-            await counted
+            if await self._wanted(mail, tracks):
+                await self._batches.submit(work)
         except LeadNotFound:
             pass
         except (Overloaded, Unavailable) as trouble:
             log.warning("an open or click is not counted: %s", trouble)
         except Exception:  # the task's outermost: nobody awaits it
             log.exception("an open or click is not counted")
+
+    async def _wanted(self, mail: MailId, tracks: "Tracks") -> bool:
+        """Whether the account, and the step as it is now, want it recorded: they may have said so since the mail was sent."""
+        catalog = await self._batches.refresh()
+        account = catalog.accounts.get(mail.account_id)
+        if account is None or not tracks(account.mail):
+            return False
+        place = await asyncio.to_thread(self._place, mail)
+        sequence = account.sequence_by_id.get(place[0]) if place else None
+        if place is None or sequence is None:
+            return True
+        version = (account.id, sequence.id, sequence.version)
+        await self._flows.learn([version])
+        flow = self._flows.get(version)
+        step = flow.by_box.get(place[1]) if flow else None
+        return not isinstance(step, EmailStep) or tracks(step)
+
+    def _place(self, mail: MailId) -> tuple[int, str] | None:
+        with self._database.read() as connection:
+            return mailstore.place_of(connection, *mail)
+
+
+Tracks = Callable[[MailSettings | EmailStep], bool]
+_TRACKS_OPENS: Tracks = attrgetter("track_opens")
+_TRACKS_CLICKS: Tracks = attrgetter("track_clicks")
 
 
 # -- what a lead says about its mails --
@@ -161,7 +194,7 @@ class Left(NamedTuple):
 
 def _leave(lead: Lead, sequence_id: int, now: datetime) -> Left:
     run = lead.runs.get(sequence_id)
-    lead.unenrol(sequence_id, now)
+    lead.unenrol(sequence_id, now, by_lead=True)
     return Left(now if run is not None and run.runs else None, (sequence_id,))
 
 
@@ -250,7 +283,8 @@ class ChoiceWork(OneLead):
             return []
         for list_id in lead.lists.keys() & set(choice.lists):
             if list_id not in choice.wanted_lists:
-                lead.leave(list_id, desk.now)
+                if lead.lists[list_id].active:  # else it did not choose, but left it as it was
+                    lead.leave(list_id, desk.now, by_lead=True)
             elif not said_never(lead):
                 lead.join(list_id, desk.now)
         unwanted = set(choice.sequences) - set(choice.wanted_sequences)
@@ -286,9 +320,9 @@ class FarewellWork(OneLead):
         lists = tuple(number for number, place in lead.lists.items() if place.active)
         sequences = tuple(number for number, run in lead.runs.items() if run.runs)
         for list_id in lists:
-            lead.leave(list_id, now)
+            lead.leave(list_id, now, by_lead=True)
         for sequence_id in list(lead.runs):
-            lead.unenrol(sequence_id, now)
+            lead.unenrol(sequence_id, now, by_lead=True)
         if self._reason is not None:
             lead.suppress(self._reason, "said so on the page for its mails", now)
         return Left(now if lists or sequences else None, sequences, lists)
@@ -327,7 +361,7 @@ class BounceWork(OneLead):
             lead.complain(report.diagnostic, now)
         elif report.kind in _FAILURES and mail.state in _TAKEN:  # who reports it twice has said it once
             reason = one_line(f"{report.status} {report.diagnostic}") or "it came back"
-            lead.came_back(mail, reason)
+            mailing.came_back(lead, mail, reason)
             if report.kind is not Kind.BLOCKED:
                 most_soft = desk.account(lead.account_id).mail.soft_bounces
                 address = mail.address or lead.email

@@ -161,6 +161,7 @@ class Score(Condition, tag="score", frozen=True):
     at_most: Annotated[int | None, msgspec.Meta(description="So many points or fewer.")] = None
 
     hears = _kinds(PointsGiven, PointsRemoved, PointsExpired)
+    parts = Part.POINTS
 
     def __post_init__(self) -> None:
         if self.at_least is None and self.at_most is None:

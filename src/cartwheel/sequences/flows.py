@@ -74,11 +74,38 @@ class Flow:
         return [step for step in self.steps if isinstance(step, GoalStep) and step.active]
 
     def goal_ahead(self, situation: Situation) -> GoalStep | None:
-        """The first goal written after the run's step whose condition is true."""
-        here = self._place.get(situation.run.step, -1)
-        return next(
-            (goal for goal in self._goals if self._place[goal.box] > here and situation.holds(goal.condition)), None
-        )
+        """The first goal ahead of the run whose condition is true."""
+        return next((goal for goal in self._goals_of(situation.run.step) if situation.holds(goal.condition)), None)
+
+    def _goals_of(self, box: str) -> Sequence[GoalStep]:
+        """Those that lie ahead of a box, which is gone if it is none of these."""
+        if box not in self._known_goals:
+            self._known_goals[box] = [
+                goal for goal in self._goals if box not in self.by_box or self._is_before(goal, box)
+            ]
+        return self._known_goals[box]
+
+    def _is_before(self, goal: GoalStep, box: str) -> bool:
+        """Whether the connections lead from the box to the goal; in a circle, the box is also written before it.
+
+        To a goal that they lead nobody to, everything written before it leads.
+        """
+        in_order = self._place[box] < self._place[goal.box]
+        back = box in self._reached([goal.box])
+        if goal in self._islands:
+            return in_order and not back
+        return goal.box in self._reached([box]) and (in_order or not back)
+
+    @cached_property
+    def _known_goals(self) -> dict[str, Sequence[GoalStep]]:
+        """By box, as they are asked for."""
+        return {}
+
+    @cached_property
+    def _islands(self) -> Sequence[GoalStep]:
+        """The goals that nobody who starts at the first step comes to without a jump."""
+        reached = self._reached([step.box for step in self.steps[:1]])
+        return [goal for goal in self._goals if goal.box not in reached]
 
     # -- what is wrong with it --
 
@@ -116,7 +143,7 @@ class Flow:
 
     def _goals_after(self, boxes: set[str]) -> set[str]:
         first = min((self._place[box] for box in boxes), default=len(self.steps))
-        return {goal.box for goal in self._goals if self._place[goal.box] > first}
+        return {goal.box for goal in self._islands if self._place[goal.box] > first}
 
     def _reached(self, waiting: list[str]) -> set[str]:
         """The boxes that those at these come to, goals not counted."""
@@ -128,7 +155,7 @@ class Flow:
             reached.add(box)
             step = self.by_box[box]
             follower = self.follower(step)
-            waiting += [*step.targets(), *([follower] if follower else [])]
+            waiting += [*(step.targets() if step.active else ()), *([follower] if follower else [])]
         return reached
 
 
@@ -188,8 +215,9 @@ def _take_step(situation: Situation, flow: Flow) -> Enrolment | None:
 
 
 def _follow(situation: Situation, flow: Flow, step: Step) -> Enrolment | None:
+    run = situation.lead.runs[situation.run.sequence_id]  # as the step has left it
     follower = flow.follower(step)
     if follower is None:
-        situation.lead.complete(situation.run, situation.now)
+        situation.lead.complete(run, situation.now)
         return None
-    return situation.lead.go_to(situation.run, follower, situation.now)
+    return situation.lead.go_to(run, follower, situation.now)

@@ -278,10 +278,6 @@ class Window:
         )
 
 
-def is_open(window: Window, moment: datetime, account_zone: ZoneInfo, lead_zone: ZoneInfo | None) -> bool:
-    return window.next_opening(moment, _zone_meant(window.zone, account_zone, lead_zone)) == moment
-
-
 def due(
     arrived: datetime,
     delay: Delay | None,

@@ -17,9 +17,15 @@ def _says(description: str) -> msgspec.Meta:
     return msgspec.Meta(description=description)
 
 
+BOX_FORM = r"^[A-Za-z0-9]{1,20}\Z"
+DELAY_FORM = r"^\d{1,6} (minute|hour|day|week)s?\Z"
+FROM_FORM = r"^([01]\d|2[0-3]):[0-5]\d\Z"
+TO_FORM = r"^(([01]\d|2[0-3]):[0-5]\d|24:00)\Z"
+"""They end with `\\Z`, because `$` lets a line break follow."""
+
 Body = Annotated[str, msgspec.Meta(max_length=LONGEST_BODY)]
-Box = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9]{1,20}$", description="The box of a step.")]
-DelayText = Annotated[str, msgspec.Meta(pattern=r"^\d{1,6} (minute|hour|day|week)s?$", description="Like `2 days`.")]
+Box = Annotated[str, msgspec.Meta(pattern=BOX_FORM, description="The box of a step.")]
+DelayText = Annotated[str, msgspec.Meta(pattern=DELAY_FORM, description="Like `2 days`.")]
 
 
 Day = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
@@ -45,12 +51,12 @@ class WindowPart(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_d
     )
     from_: Annotated[
         str,
-        msgspec.Meta(pattern=r"^([01]\d|2[0-3]):[0-5]\d$", description="From this time of the day on, like `09:00`."),
+        msgspec.Meta(pattern=FROM_FORM, description="From this time of the day on, like `09:00`."),
     ] = msgspec.field(default="00:00", name="from")
     to: Annotated[
         str,
         msgspec.Meta(
-            pattern=r"^(([01]\d|2[0-3]):[0-5]\d|24:00)$",
+            pattern=TO_FORM,
             description="Up to this time, like `17:00` or `24:00`; before `from`, it is that of the next day.",
         ),
     ] = "24:00"

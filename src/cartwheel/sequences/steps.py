@@ -13,6 +13,7 @@ from typing import Annotated, ClassVar, Literal, get_args
 from zoneinfo import ZoneInfo
 
 import msgspec
+from msgspec.structs import replace
 
 from cartwheel.accounts import Account
 from cartwheel.leads.lead import Lead
@@ -251,10 +252,10 @@ class _ListStep(Step, frozen=True, kw_only=True):
 
 
 class SubscribeListStep(_ListStep, tag="subscribe_list", frozen=True, kw_only=True):
-    """Put the lead on a list."""
+    """Put the lead on a list, unless it has left that list itself."""
 
     def decide(self, situation: Situation) -> Outcome:
-        situation.lead.join(situation.account.list_named(self.list).id, situation.now)
+        situation.lead.join(situation.account.list_named(self.list).id, situation.now, by_step=True)
         return GoOn()
 
 
@@ -274,7 +275,7 @@ class _SequenceStep(Step, frozen=True, kw_only=True):
 
 
 class StartSequenceStep(_SequenceStep, tag="start_sequence", frozen=True, kw_only=True):
-    """Start the lead in another sequence, at its first step or the one given."""
+    """Start the lead in another sequence, at its first step or the one given, unless it has left that one itself."""
 
     step: Annotated[Box | None, msgspec.Meta(description="The box of that sequence to start at.")] = None
 
@@ -291,7 +292,8 @@ class StartSequenceStep(_SequenceStep, tag="start_sequence", frozen=True, kw_onl
                 sequence.check_box(self.step) if self.step else sequence.boxes[0],
                 situation.now,
                 version=sequence.version,
-                entry=sequence.entry if sequence.entry.most else LOOP_GUARD,
+                entry=sequence.entry if sequence.entry.most else replace(LOOP_GUARD, again=sequence.entry.again),
+                by_step=True,
             )
         return GoOn()
 
@@ -360,7 +362,7 @@ class WaitUntilStep(Step, tag="wait_until", frozen=True, kw_only=True):
     """Wait until a condition is true, or becomes true by an event such as a tag, a click or points.
 
     After `timeout` go on anyhow, to `on_timeout` if it is given. The time runs from the beginning of the waiting, when the
-    delay is over, the date has come and the window is open.
+    delay is over, the date has come and the window is open. The waiting ends at any hour: the window is for its beginning.
     """
 
     condition: Annotated[AnyCondition, msgspec.Meta(description="One of the [conditions](#conditions).")]
@@ -373,6 +375,10 @@ class WaitUntilStep(Step, tag="wait_until", frozen=True, kw_only=True):
             readable(delay_of, self.timeout)
         elif self.on_timeout:
             raise ValueError("a step with `on_timeout` needs a `timeout`")
+
+    def opens(self, situation: Situation) -> datetime:
+        """Whoever is waiting is not kept by the window."""
+        return situation.now
 
     def decide(self, situation: Situation) -> Outcome:
         if situation.holds(self.condition):
@@ -396,9 +402,10 @@ class WaitUntilStep(Step, tag="wait_until", frozen=True, kw_only=True):
 
 
 class GoalStep(Step, tag="goal", frozen=True, kw_only=True):
-    """When the condition becomes true, a lead jumps here from any step written before.
+    """When the condition becomes true, a lead jumps here from any step before it.
 
-    Who comes here by the usual way without meeting it goes on, waits for it, or ends, as `unmet` says.
+    That is any step from which the connections lead here, also one of a sub-sequence; if they go in a circle, only those of it
+    that are written before the goal. Where no connection leads to the goal, it is any step written before it. Who comes here by the usual way without meeting it goes on, waits for it, or ends, as `unmet` says.
     """
 
     condition: Annotated[AnyCondition, msgspec.Meta(description="One of the [conditions](#conditions).")]

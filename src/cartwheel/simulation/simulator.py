@@ -8,11 +8,14 @@ import dataclasses
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from typing import Any
 
 from msgspec.structs import replace
 
 from cartwheel.accounts import Account, name_key
+from cartwheel.emails import EmailNotValid, read_email
 from cartwheel.errors import DomainError
+from cartwheel.leads import mailing
 from cartwheel.leads.events import (
     Event,
     MailNotSent,
@@ -55,12 +58,18 @@ LINKS = {
 
 @dataclass(frozen=True)
 class World:
-    """An account and the flows of the sequences that somebody may come to, by their ids."""
+    """An account and the flows of the sequences that somebody may come to."""
 
     account: Account
     flows: Mapping[int, Flow]
-    compiled: dict[tuple[int, str], CompiledMail] = field(default_factory=dict)
-    """Mails by sequence and box, kept for the next lead."""
+    """By sequence: what those go through who start now."""
+    kept: Mapping[tuple[int, int], Flow] = field(default_factory=dict)
+    """By sequence and version: what a lead that is under way keeps to."""
+    compiled: dict[tuple[int, int, str], CompiledMail] = field(default_factory=dict)
+    """Mails by sequence, version and box, kept for the next lead."""
+
+    def flow(self, sequence_id: int, version: int) -> Flow | None:
+        return self.kept.get((sequence_id, version)) or self.flows.get(sequence_id)
 
     def boxes(self, sequence_id: int) -> list[tuple[str, str]]:
         """(sequence, box) of every step, those of this sequence first."""
@@ -69,19 +78,19 @@ class World:
             (self.account.sequence_names[number], step.box) for number in order for step in self.flows[number].steps
         ]
 
-    def mail(self, sequence_id: int, step: EmailStep, lead: Lead) -> Filled:
-        """As the lead would read it. Raises `BadContent`."""
-        return self._compiled(sequence_id, step).fill(values_of(lead, self.account) | LINKS)
+    def read(self, mail: Mail, step: EmailStep, lead: Lead) -> Filled:
+        """The mail of the step as the lead would read it. Raises `BadContent`."""
+        return self._compiled(mail, step).fill(values_of(lead, self.account) | LINKS)
 
-    def doubts(self, sequence_id: int, step: EmailStep) -> Iterator[str]:
+    def doubts(self, mail: Mail, step: EmailStep) -> Iterator[str]:
         """What its author should know of the mail. Raises `BadContent`."""
-        for doubt in doubts(self._compiled(sequence_id, step), self.account):
+        for doubt in doubts(self._compiled(mail, step), self.account):
             yield f"step {step.box}: {doubt}"
         if not (step.sender or self.account.mail.sender):
             yield f"with a real mail server no mail leaves: {SENDER_MISSING}"
 
-    def _compiled(self, sequence_id: int, step: EmailStep) -> CompiledMail:
-        key = (sequence_id, step.box)
+    def _compiled(self, mail: Mail, step: EmailStep) -> CompiledMail:
+        key = (mail.sequence_id, mail.version, step.box)
         if key not in self.compiled:
             self.compiled[key] = compile_mail(content_of(step))
         return self.compiled[key]
@@ -98,7 +107,7 @@ def made_up(
     consent: bool = True,
 ) -> Lead:
     """A lead that nobody is; its address may stand among the fields. Raises `BadSimulation`."""
-    email = fields.get("email", f"lead{number}@simulation.example")
+    email = _address(fields.get("email", f"lead{number}@simulation.example"))
     lead = Lead.create(account.id, number, email, now, source=Source.MANUAL, test=False, gdpr=Gdpr.UNKNOWN)
     if consent:
         lead.consent = Consent(Gdpr.ACCEPTED, now, communications=True)
@@ -114,6 +123,13 @@ def made_up(
     return lead
 
 
+def _address(text: str) -> str:
+    try:
+        return read_email(text)
+    except EmailNotValid:
+        raise BadSimulation(f"{text!r} is no e-mail address") from None
+
+
 def simulate(
     world: World,
     lead: Lead,
@@ -127,17 +143,20 @@ def simulate(
 ) -> Story:
     """Start the lead in the sequence, whatever it did there before; or, `onward`, take it along from where it stands.
 
-    A pause of the sequence is passed over. Raises `BadSimulation` or `BadWhatIf`.
+    It goes on in the other sequences that it is in; of them nothing is told. A pause of the sequence is passed over. Raises `BadSimulation` or `BadWhatIf`.
     """
     sequence = world.account.sequence_by_id[sequence_id]
     if not sequence.boxes:
         raise BadSimulation(f"the sequence {sequence.name} has no steps")
     if step is not None and step not in sequence.boxes:
         raise BadSimulation(f"the sequence {sequence.name} has no step {step}, but {', '.join(sequence.boxes)}")
-    _check_mails(what_ifs, world.flows[sequence_id])
     run = lead.runs.get(sequence_id)
     if onward and (run is None or not run.runs):
         raise BadSimulation(f"{lead.email} is not under way in the sequence {sequence.name}")
+    flow = world.flow(sequence_id, run.version if run and onward else sequence.version)
+    if flow is None:
+        raise BadSimulation(f"the sequence {sequence.name} has no steps")
+    _check_mails(what_ifs, flow)
     sequences = dict(world.account.sequences) | {name_key(sequence.name): dataclasses.replace(sequence, paused=False)}
     running = dataclasses.replace(world, account=dataclasses.replace(world.account, sequences=sequences))
     simulation = Simulation(running, lead, sequence_id, start, length)
@@ -161,7 +180,13 @@ def _check_mails(what_ifs: Iterable[WhatIf], flow: Flow) -> None:
             )
 
 
-_ANYBODY = Entry()
+def _kept_out(run: Enrolment, entry: Entry, now: datetime) -> str:
+    """Why nobody could start this run's lead anew."""
+    if run.status is RunStatus.COMPLETED:
+        return "it has completed the sequence, and stays so"
+    if not run.ended_by_leaving:
+        return f"it is in the sequence, at step {run.step}, and stays there"
+    return run.refusal(entry, now)
 
 
 class Tracked(Lead):
@@ -177,8 +202,8 @@ class Tracked(Lead):
         tracked.watcher = watcher
         return tracked
 
-    def enrol(self, sequence_id: int, step: str, now: datetime, *, version: int = 0, entry: Entry = _ANYBODY) -> bool:
-        started = super().enrol(sequence_id, step, now, version=version, entry=entry)
+    def enrol(self, sequence_id: int, step: str, now: datetime, **rules: Any) -> bool:
+        started = super().enrol(sequence_id, step, now, **rules)
         if started:
             self.runs[sequence_id] = self.watcher.starts(self.runs[sequence_id])
         return started
@@ -212,15 +237,15 @@ class Simulation:
         here = start.astimezone(account.zone)
         self.story = Story(account, account.sequence_names[sequence_id], self.lead, here, here + length, here)
         self._main = sequence_id
-        self._followed = {sequence_id}
-        """The sequences that the lead is taken along in."""
+        self._told = {sequence_id}
+        """The sequences whose steps are told: this one, and those that are started from it."""
         self._at_work: int | None = sequence_id
         """The sequence whose step is being taken."""
         self._agenda: list[tuple[datetime, WhatIf, int]] = []
         """(when, what, the mail that it is about)"""
         self._for_mails: list[WhatIf] = []
-        self._places: list[int] = []
-        """Where in the story the mails stand that are queued."""
+        self._places: list[int | None] = []
+        """Where in the story the mails stand that are queued; None for one that is not told."""
         self._heard: set[str] = set()
         self._touched = False
         """Whether the step that is being taken has done anything."""
@@ -233,6 +258,10 @@ class Simulation:
 
     def begin(self, box: str) -> None:
         sequence = self.account.sequence_by_id[self._main]
+        before = self.lead.runs.get(self._main)
+        kept_out = _kept_out(before, sequence.entry, self.now) if before else ""
+        if kept_out:
+            self._note(What.REFUSED, f"it would not be let in: {kept_out}. This is what would happen if it were")
         self.lead.runs.pop(self._main, None)
         self.lead.enrol(self._main, box, self.now, version=sequence.version)
 
@@ -248,7 +277,7 @@ class Simulation:
                 self.waits(run)
         for _ in range(MOST_MOMENTS):
             at = min(self._moments(), default=None)
-            if at is None or at > self.story.until or not self._under_way():
+            if at is None or at > self.story.until or not any(self._tells(run) for run in self._under_way()):
                 break
             self.now = max(self.now, at)
             self._moment()
@@ -266,7 +295,17 @@ class Simulation:
                 yield grant.expires_at
 
     def _under_way(self) -> list[Enrolment]:
-        return [run for number, run in self.lead.runs.items() if number in self._followed and run.runs]
+        return [run for run in self.lead.runs.values() if run.runs and self._flow(run) is not None]
+
+    def _flow(self, run: Enrolment) -> Flow | None:
+        return self.world.flow(run.sequence_id, run.version)
+
+    def _step(self, run: Enrolment) -> Step | None:
+        flow = self._flow(run)
+        return flow.by_box.get(run.step) if flow else None
+
+    def _tells(self, run: Enrolment) -> bool:
+        return run.sequence_id in self._told
 
     def _moment(self) -> None:
         due = [entry for entry in self._agenda if entry[0] <= self.now]
@@ -279,15 +318,17 @@ class Simulation:
         self._settle()
         for run in self._under_way():
             if run.due_at is not None and run.due_at <= self.now:
-                self._take_along(run.sequence_id)
+                self._take_along(run)
 
-    def _take_along(self, sequence_id: int) -> None:
+    def _take_along(self, run: Enrolment) -> None:
+        sequence_id, flow = run.sequence_id, self._flow(run)
+        assert flow is not None  # else it is not under way here
         self._at_work = sequence_id
         self._touched = False
         if self.lead.deleted_at is not None:
             self.lead.unenrol(sequence_id, self.now)
         else:
-            flows.advance(self.lead, sequence_id, self.world.flows[sequence_id], self.account, self.now)
+            flows.advance(self.lead, sequence_id, flow, self.account, self.now)
         self._settle()
 
     def _settle(self) -> None:
@@ -305,10 +346,11 @@ class Simulation:
                 self.lead.runs[run.sequence_id] = replace(run, due_at=self.now)
         self._heard.clear()
 
-    def _deliver(self, queued: Mail, place: int) -> None:
+    def _deliver(self, queued: Mail, place: int | None) -> None:
         lead, name = self.lead, self.account.sequence_names[queued.sequence_id]
         mail = replace(queued, key=1 + max(lead.mails, default=0))
-        step = self.world.flows[mail.sequence_id].by_box[mail.box]
+        flow = self.world.flow(mail.sequence_id, mail.version)
+        step = flow.by_box.get(mail.box) if flow else None
         assert isinstance(step, EmailStep)  # it queued the mail
         lead.mails[mail.key] = mail
         reason = why_not_mailed(lead, mail, self.account)
@@ -317,13 +359,16 @@ class Simulation:
             self._tell_fate(place, What.NO_MAIL, reason)
             return
         try:
-            read = self.world.mail(mail.sequence_id, step, lead)
-            notes = [*self.world.doubts(mail.sequence_id, step), *gaps(step, lead, self.account)]
-            self.story.notes += [note for note in notes if note not in self.story.notes]
+            read = self.world.read(mail, step, lead)
+            notes = [*self.world.doubts(mail, step), *gaps(step, lead, self.account)]
+            doubted = [note for note in notes if note not in self.story.notes]
         except BadContent as error:
             self._tell_fate(place, What.NO_MAIL, f"it cannot be made: {error}")
             return
-        lead.accepted(lead.hand_over(mail, "simulation", until=self.now), "", self.now)
+        mailing.accepted(lead, mailing.hand_over(lead, mail, "simulation", until=self.now), "", self.now)
+        if place is None:
+            return
+        self.story.notes += doubted
         self._tell_fate(place, What.MAIL, read.subject)
         self.story.mails.append(StoryMail(self._here, name, mail.box, read.subject, read.html, read.text))
         if mail.sequence_id == self._main:
@@ -338,8 +383,7 @@ class Simulation:
         else:
             story.ended = Ended.TIME_IS_UP if run.due_at else Ended.WAITING
             story.ended_at = story.until if run.due_at else self._waits_since[self._main]
-        step = self.world.flows[self._main].by_box.get(run.step)
-        story.reason = telling.waits_for(run, step, self.lead, self.account) if run.runs else run.reason
+        story.reason = telling.waits_for(run, self._step(run), self.lead, self.account) if run.runs else run.reason
         sent = {mail.box for mail in story.mails if mail.sequence == story.sequence}
         missed = [entry for entry in self._for_mails if entry.name not in sent]
         story.notes += [f"{entry.text} did not happen: the mail of step {entry.name} was not sent" for entry in missed]
@@ -357,8 +401,9 @@ class Simulation:
         name = self.account.sequence_names[run.sequence_id] if run else ""
         self.story.events.append(Happening(self._here, name, run.step if run else "", what, text))
 
-    def _tell_fate(self, place: int, what: What, text: str) -> None:
-        self.story.events[place] = self.story.events[place]._replace(what=what, text=text)
+    def _tell_fate(self, place: int | None, what: What, text: str) -> None:
+        if place is not None:
+            self.story.events[place] = self.story.events[place]._replace(what=what, text=text)
 
     def _tell_events(self) -> None:
         """What has happened to the lead since it was told last."""
@@ -367,51 +412,55 @@ class Simulation:
         for event in events:
             self._touched = True
             self._heard.add(event.kind)
-            if not isinstance(event, MailSent | MailNotSent):  # the mail's own line says it
-                self._note(_KINDS.get(type(event), What.DOES), event.told(self.account.names))
+            about = getattr(event, "sequence_id", None)
+            unasked = self._at_work is not None and not self._told & {self._at_work, about}
+            if not unasked and not isinstance(event, MailSent | MailNotSent):  # the mail's own line says it
+                run = self.lead.runs.get(about) if self._at_work not in {None, *self._told} and about else None
+                self._note(_KINDS.get(type(event), What.DOES), event.told(self.account.names), run)
 
     def starts(self, run: Enrolment) -> Enrolment:
         """The run with a number, as a stored one would have."""
         self._runs += 1
-        if run.sequence_id in self.world.flows:
-            self._followed.add(run.sequence_id)
+        if self._at_work in self._told:
+            self._told.add(run.sequence_id)
         self._visit(run, run.step)
         return replace(run, key=self._runs)
 
     def _visit(self, run: Enrolment, box: str) -> None:
-        self.story.visits.append((self.account.sequence_names[run.sequence_id], box))
+        if self._tells(run):
+            self.story.visits.append((self.account.sequence_names[run.sequence_id], box))
 
     def queues(self, run: Enrolment) -> None:
         self._touched = True
-        self._places.append(len(self.story.events))
-        self._note(What.MAIL, "", run)
+        self._places.append(len(self.story.events) if self._tells(run) else None)
+        if self._tells(run):
+            self._note(What.MAIL, "", run)
 
     def waits(self, run: Enrolment) -> None:
         self._tell_events()
         told = (run.moves, run.due_at, run.reason)
-        if self._waits.get(run.sequence_id) != told:
+        if self._tells(run) and self._waits.get(run.sequence_id) != told:
             self._waits[run.sequence_id], self._waits_since[run.sequence_id] = told, self._here
-            step = self.world.flows[run.sequence_id].by_box.get(run.step)
-            self._note(What.WAITS, telling.waits_for(run, step, self.lead, self.account), run)
+            self._note(What.WAITS, telling.waits_for(run, self._step(run), self.lead, self.account), run)
 
     def leaves(self, run: Enrolment, to: str | None) -> None:
         """The run's step is done; it goes to another, or has come to its end."""
         self._tell_events()
-        step = self.world.flows[run.sequence_id].by_box.get(run.step)
-        if step is not None:
-            told = self._told(step, run, to)
+        step = self._step(run)
+        if step is not None and self._tells(run):
+            told = self._way(step, run, to)
             if told:
                 self._note(*told, run)
         self._touched = False
         if to is not None:
             self._visit(run, to)
 
-    def _told(self, step: Step, run: Enrolment, to: str | None) -> tuple[What, str] | None:
+    def _way(self, step: Step, run: Enrolment, to: str | None) -> tuple[What, str] | None:
         """What there is to say of a step that has been taken, or passed by, beside the events."""
-        flow, situation = self.world.flows[run.sequence_id], Situation(self.lead, run, self.account, self.now)
+        flow, situation = self._flow(run), Situation(self.lead, run, self.account, self.now)
         if self._touched:
             return None
-        goal = flow.goal_ahead(situation)
+        goal = flow.goal_ahead(situation) if flow else None
         if goal is not None and goal.box == to:
             return What.GOES, f"ahead to the goal {to}: {goal.condition.told()}"
         if not step.active:

@@ -18,6 +18,7 @@ class BadSimulation(CartwheelError):
 class What(StrEnum):
     """What a line of a story is about."""
 
+    REFUSED = "refused"
     STARTS = "starts"
     WAITS = "waits"
     MAIL = "mail"

@@ -8,6 +8,7 @@ from zoneinfo import ZoneInfo
 
 from cartwheel.accounts import Account
 from cartwheel.errors import CartwheelError, DomainError
+from cartwheel.leads import mailing
 from cartwheel.leads.lead import Lead
 from cartwheel.leads.leadparts import PROFILE_FIELDS, CustomValue
 from cartwheel.sequences import schedule
@@ -70,8 +71,8 @@ def read(text: str) -> WhatIf:
 def act(what_if: WhatIf, lead: Lead, account: Account, sequence_id: int, mail_key: int, now: datetime) -> None:
     """Raises `BadWhatIf` when the account does not have what it speaks of."""
     if what_if.of_mail:
-        see = lead.clicked if what_if.kind == "clicked" else lead.opened
-        see(lead.mails[mail_key], now, by_machine=False)
+        see = mailing.clicked if what_if.kind == "clicked" else mailing.opened
+        see(lead, lead.mails[mail_key], now, by_machine=False)
         return
     try:
         _ACTS[what_if.kind](lead, account, what_if.name, sequence_id, now)
@@ -85,6 +86,8 @@ Act = Callable[[Lead, Account, str, int, datetime], None]
 
 
 def _points(lead: Lead, _account: Account, name: str, _sequence_id: int, now: datetime) -> None:
+    if not re.fullmatch(r"[+-]?[0-9]{1,7}", name):
+        raise ValueError("points are a whole number, like 5 or -5")
     points = int(name)
     if points >= 0:
         lead.grant(points, 0, now)
@@ -103,7 +106,7 @@ _ACTS: dict[str, Act] = {
     "unlist": lambda lead, account, name, _, now: lead.leave(account.list_named(name).id, now),
     "points": _points,
     "field": _field,
-    "leave": lambda lead, _account, _name, sequence_id, now: lead.unenrol(sequence_id, now),
+    "leave": lambda lead, _account, _name, sequence_id, now: lead.unenrol(sequence_id, now, by_lead=True),
     "bounce": lambda lead, account, _name, _, now: lead.bounced(
         lead.email, "no such address", now, hard=True, most_soft=account.mail.soft_bounces
     ),

@@ -2,30 +2,39 @@
 
 import asyncio
 from collections.abc import Iterable
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
 from cartwheel import times
 from cartwheel.accountfiles import accountfile, sequencefile
-from cartwheel.accountfiles.accountfile import AccountFile
+from cartwheel.accountfiles.fileparts import AccountFile
 from cartwheel.accounts import Account, CustomField, MailingList, Option, Sequence, Tag, name_key
-from cartwheel.data import flowstore, leadstore
+from cartwheel.data import leadstore
 from cartwheel.data.db import Database
+from cartwheel.data.flowstore import Flows
 from cartwheel.data.leadstore import LeadKey, Wanted
 from cartwheel.errors import LeadNotFound
 from cartwheel.leads.lead import Lead
 from cartwheel.leads.leadparts import Part
 from cartwheel.sequences.flows import Flow
-from cartwheel.sequences.schedule import At
+from cartwheel.sequences.schedule import At, BadSchedule
 from cartwheel.sequences.steps import StartSequenceStep
 from cartwheel.simulation.simulator import World
 from cartwheel.simulation.stories import BadSimulation
 
+YEARS = range(2000, 3000)
+
 
 def moment(text: str, account: Account) -> datetime:
-    """`2026-12-01 09:00` or `2026-12-01T09:00`, in the account's zone. Raises `BadSchedule`."""
-    return At.read(text.strip().replace("T", " ")).moment(account.zone, None)
+    """`2026-12-01`, which begins at midnight, or `2026-12-01T09:00`, in the account's zone. Raises `BadSchedule`."""
+    try:
+        read = datetime.fromisoformat(text.strip())
+        if read.year in YEARS:
+            return At(read).moment(account.zone, None) if read.tzinfo is None else read.astimezone(UTC)
+    except ValueError:
+        pass
+    raise BadSchedule("time", text, 'give a date, or a date and a time, like 2026-12-01 or "2026-12-01 09:00"')
 
 
 def sequence_named(name: str, account: Account) -> Sequence:
@@ -43,26 +52,33 @@ def sequence_named(name: str, account: Account) -> Sequence:
 def stored(
     database: Database, account: Account, name: str, key: LeadKey | None, *, onward: bool
 ) -> tuple[World, Lead | None]:
-    """The account, the sequence and those that it starts, one after the other; and the lead.
+    """The account with the sequence, those that the lead is in, and those that they start; and the lead.
 
-    The steps are the newest; `onward`, those that the lead keeps to. Raises `BadSimulation` or `LeadNotFound`.
+    `onward` when the lead is to be taken along in the sequence. Raises `BadSimulation` or `LeadNotFound`.
     """
     sequence = sequence_named(name, account)
     lead = asyncio.run(_load(database, key)) if key else None
-    run = lead.runs.get(sequence.id) if lead and onward else None
-    found: dict[int, Flow] = {}
-    waiting = [(sequence, run.version if run else sequence.version)]
-    with database.read() as connection:
-        while waiting:
-            entry, version = waiting.pop()
-            flow = flowstore.read(connection, (account.id, entry.id, version))
-            if flow is None:
-                raise BadSimulation(f"the sequence {entry.name} has no steps")
-            found[entry.id] = flow
-            started = [name_key(step.sequence) for step in flow.steps if isinstance(step, StartSequenceStep)]
-            others = [account.sequences[other] for other in started if other in account.sequences]
-            waiting += [(other, other.version) for other in others if other.id not in found and other.boxes]
-    return World(account, found), lead
+    runs = [run for run in lead.runs.values() if run.runs] if lead else []
+    flows = Flows(database)
+    read = {(run.sequence_id, run.version): flows.get((account.id, run.sequence_id, run.version)) for run in runs}
+    kept = {key: flow for key, flow in read.items() if flow is not None}
+    newest: dict[int, Flow] = {}
+    waiting = [sequence, *(other for flow in kept.values() for other in _started(flow, account))]
+    while waiting:
+        entry = waiting.pop()
+        flow = None if entry.id in newest else flows.get((account.id, entry.id, entry.version))
+        if flow is not None:
+            newest[entry.id] = flow
+            waiting += _started(flow, account)
+    if sequence.id not in newest and not (onward and any(run.sequence_id == sequence.id for run in runs)):
+        raise BadSimulation(f"the sequence {sequence.name} has no steps")
+    return World(account, newest, kept), lead
+
+
+def _started(flow: Flow, account: Account) -> list[Sequence]:
+    """The sequences that the steps start."""
+    names = [name_key(step.sequence) for step in flow.steps if isinstance(step, StartSequenceStep)]
+    return [account.sequences[name] for name in names if name in account.sequences]
 
 
 async def _load(database: Database, key: LeadKey) -> Lead:

@@ -9,12 +9,14 @@ from typing import Any, NamedTuple
 
 from cartwheel import times
 from cartwheel.accounts import Account, CustomField
-from cartwheel.data import leadstore
+from cartwheel.data import leadfeed, leadstore
 from cartwheel.data.catalog import Catalog
 from cartwheel.data.db import Database
-from cartwheel.data.leadstore import Happened, LeadKey, Wanted
+from cartwheel.data.leadfeed import Happened
+from cartwheel.data.leadstore import LeadKey, Wanted
 from cartwheel.emails import EmailNotValid, read_email
 from cartwheel.errors import LeadNotFound, NoSuchName
+from cartwheel.leads.events import told_origin
 from cartwheel.leads.lead import Lead
 from cartwheel.leads.leadparts import CustomValue, Grant, Part, Parts
 
@@ -147,7 +149,7 @@ async def read_card(
 
 def _read_history(database: Database, key: LeadKey, most_events: int) -> tuple[list[Grant], list[Happened]]:
     with database.read() as connection:
-        return leadstore.ledger(connection, key), leadstore.feed(connection, key, most_events)
+        return leadfeed.ledger(connection, key), leadfeed.feed(connection, key, most_events)
 
 
 def _entry(happened: Happened, account: Account, catalog: Catalog) -> Entry:
@@ -162,10 +164,10 @@ def _who(origin: str, account: Account, catalog: Catalog) -> str:
         if app.origin == origin:
             owner = catalog.accounts[app.account_id]
             return f"by App {app.name}" + ("" if owner is account else f" of {owner.name}")
-    return _OTHERS.get(origin, f"by {origin}")
+    return told_origin(origin, account.names) or _OTHERS.get(origin, f"by {origin}")
 
 
-_OTHERS = {"cli": "by the command line", "cartwheel": "by Cartwheel"}
+_OTHERS = {"cli": "by the command line", "cartwheel": "by Cartwheel", "sequence": "by a sequence"}
 
 
 def _value_text(field: CustomField, value: CustomValue) -> str:

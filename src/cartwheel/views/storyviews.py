@@ -14,6 +14,7 @@ _STYLES = {
     What.NO_MAIL: "red",
     What.WAITS: "dim",
     What.WHAT_IF: "bold magenta",
+    What.REFUSED: "bold red",
     What.STARTS: "bold",
     What.ENDS: "bold",
 }

@@ -103,10 +103,11 @@ def report(found: Report) -> Iterator[Text]:
     counts = ", ".join(
         f"{count:,} {name if count != 1 else name.removesuffix('s')}" for name, count in found.counts.items()
     )
-    if found.counts.get("mails"):
+    if found.mails_due or found.counts.get("mails"):
         parts = " + ".join(f"{count:,} {state}" for state, count in found.mails.items())
         yield Text()
-        yield Text(f"{found.counts['mails']:,} due = {parts}")
+        sign = "=" if found.mails_due == sum(found.mails.values()) else "≠"
+        yield Text(f"{found.mails_due:,} due {sign} {parts}")
     verdict = Text("All is well.", "bold green") if found.healthy else Text("Something is wrong.", "bold red")
     yield Text()
     yield Text.assemble(verdict, f" {counts}." if counts else "")

@@ -19,10 +19,12 @@ from cartwheel.errors import LeadNotFound, NoSuchName
 from cartwheel.leads.events import (
     LeadDeleted,
     LeadErased,
+    ListRefused,
     MailBounced,
     MailNotSent,
     SequenceLeft,
     SequenceParked,
+    SequenceRefused,
 )
 from cartwheel.leads.lead import Lead
 from cartwheel.leads.leadparts import SAID_BY_THE_PERSON, Enrolment, Part, RunStatus
@@ -143,11 +145,18 @@ def _of_lead(known: Known) -> Iterator[Fact]:
         status = lead.consent.status.name.lower().replace("_", " ")
         text = f"It has not agreed to commercial mail (consent: {status}), and the account is under the GDPR."
         yield Fact(About.LEAD, text, stops=True)
-        yield Fact(About.LEAD, "A call that sets `gdpr_lead_communications` to 1 says that it has agreed.")
+        yield Fact(About.LEAD, f"If it has, and you can prove it: {telling.command('lead', 'agree', lead.email)}.")
     if lead.test:
         text = "An App in test mode made it: its mails go to the test mailbox, and to nobody."
         yield Fact(About.LEAD, text, stops=True)
         yield Fact(About.LEAD, f"{telling.command('mailbox', 'list')} shows them.")
+    for number, place in lead.lists.items():
+        refused = known.last(ListRefused.kind, list_id=number)
+        if place.left_at is not None and refused is not None and refused.at >= place.left_at:
+            name = account.list_names.get(number, f"no. {number}")
+            yield Fact(
+                About.LEAD, f"It was not put on the list {name}{known.done(refused)}: {refused.details['reason']}."
+            )
 
 
 # -- a sequence --
@@ -167,6 +176,9 @@ def _of_sequence(known: Known, sequence: accounts.Sequence, now: datetime) -> It
         earlier = f", after {times} earlier {'time' if times == 1 else 'times'}" if times else ""
         yield fact(f"It started the sequence {sequence.name} on {known.clock(run.started_at)}{earlier}.")
         yield fact(_standing(known, sequence, run, now), stops=run.status is not RunStatus.COMPLETED and not run.runs)
+        refused = known.last(SequenceRefused.kind, sequence_id=sequence.id)
+        if run.ended_by_leaving and refused is not None and run.ended_at is not None and refused.at >= run.ended_at:
+            yield fact(f"It was not let in again{known.done(refused)}: {refused.details['reason']}.", stops=True)
         yield from map(fact, _helps(known, sequence, run))
     mails = [mail for mail in known.lead.mails.values() if mail.sequence_id == sequence.id]
     for mail in mails:
@@ -179,6 +191,8 @@ def _standing(known: Known, sequence: accounts.Sequence, run: Enrolment, now: da
     if run.status is RunStatus.UNSUBSCRIBED:
         left = known.last(SequenceLeft.kind, sequence_id=sequence.id)
         done = known.done(left) or f" on {known.clock(run.ended_at)}"
+        if not run.mails_are_stopped(run.key):
+            return f"Step {run.step} of it took it out{done}: no step follows, and what the steps before sent still goes out."
         return f"It left it at step {run.step}{done}: from then on nothing of it is sent."
     if run.status is RunStatus.COMPLETED:
         return f"It completed it on {known.clock(run.ended_at)}, after step {run.step}."
@@ -211,6 +225,8 @@ def _helps(known: Known, sequence: accounts.Sequence, run: Enrolment) -> Iterato
         entry = sequence.entry
         if not entry.again:
             yield "It cannot be started again: the sequence takes each lead once (`again = false` in its entry)."
+        elif run.left_by_lead:
+            yield "It left by itself: a call can start it again, a step of a sequence does not."
         elif entry.most:
             yield f"It can be started again, {entry.most} times in {entry.days} days at the most."
         else:

@@ -17,6 +17,7 @@ from cartwheel.data.due import DueLeads
 from cartwheel.data.flowstore import FlowKey, Flows
 from cartwheel.data.lanes import Lane
 from cartwheel.data.leadstore import LeadKey
+from cartwheel.leads import events
 from cartwheel.leads.lead import Lead
 from cartwheel.leads.leadparts import Part
 from cartwheel.sequences import flows
@@ -38,8 +39,8 @@ class StepWork(OneLead):
     """Take one run as far as it goes."""
 
     def __init__(self, key: LeadKey, flow_key: FlowKey, flow: Flow | None) -> None:
-        super().__init__(key, flow.parts if flow else Part.SEQUENCES, "sequence")
         _, self.sequence_id, self._version = flow_key
+        super().__init__(key, flow.parts if flow else Part.SEQUENCES, events.by_sequence(self.sequence_id))
         self._flow = flow
 
     def decide(self, desk: Desk) -> bool:
@@ -48,6 +49,8 @@ class StepWork(OneLead):
         run = lead.runs.get(self.sequence_id)
         if run is None or run.due_at is None or run.due_at > desk.now or run.version != self._version:
             return False  # somebody was here since it was found
+        if lead.has(Part.POINTS):
+            lead.expire(desk.now)  # no step decides on points whose time is over
         if lead.deleted_at is not None:
             lead.unenrol(self.sequence_id, desk.now)
         elif self._flow is None:
@@ -61,7 +64,7 @@ class ParkWork(OneLead):
     """Set a run aside that the program failed on."""
 
     def __init__(self, key: LeadKey, sequence_id: int, reason: str) -> None:
-        super().__init__(key, Part.SEQUENCES, "sequence")
+        super().__init__(key, Part.SEQUENCES, events.by_sequence(sequence_id))
         self._sequence_id = sequence_id
         self._reason = reason
 

@@ -1,7 +1,7 @@
 """What happens without a call: points that expire, clicks that turn out to be a person's, and what is kept no longer.
 
-The loop runs in every server process and needs no leader: it only finds leads for which something is due, and submits
-them as work like any other. The lead decides under its lock, so that a grant is taken back once, whoever finds it.
+The loop runs in every server and worker process and needs no leader: it only finds leads for which something is due, and
+submits them as work like any other. The lead decides under its lock, so that a grant is taken back once, whoever finds it.
 """
 
 import asyncio
@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 
 import sqlalchemy as sa
 
-from cartwheel.data import schema
+from cartwheel.data import flowstore, mailbox, schema
 from cartwheel.data.db import Database
 from cartwheel.data.leadstore import leads_with_points_due
 from cartwheel.data.mailstore import leads_with_clicks_due
@@ -31,6 +31,10 @@ IDEMPOTENCY_KEPT = timedelta(hours=24)
 """How long a call can be repeated under its Idempotency-Key."""
 
 
+LOOK_AT_FLOWS = timedelta(days=1)
+"""Time between two looks for versions of sequences that nobody uses."""
+
+
 class Housekeeping:
     """The loop of one process."""
 
@@ -38,6 +42,7 @@ class Housekeeping:
         self._database = database
         self._batches = batches
         self._clock = clock
+        self._flows_at = clock()
         self._loop = Loop("housekeeping", self.round, ROUND_S)
 
     def start(self) -> None:
@@ -56,9 +61,13 @@ class Housekeeping:
             results = await asyncio.gather(*works, return_exceptions=True)
             failures += [result for result in results if isinstance(result, BaseException)]
         forgotten = await asyncio.to_thread(self._forget, now)
+        thrown_away = await asyncio.to_thread(mailbox.forget, self._database, now)
+        if now >= self._flows_at:
+            self._flows_at = now + LOOK_AT_FLOWS
+            await asyncio.to_thread(flowstore.forget, self._database, now)
         if failures:
             raise failures[0]
-        return bool(due) or forgotten == MOST_FORGOTTEN
+        return bool(due) or forgotten == MOST_FORGOTTEN or thrown_away == mailbox.MOST_FORGOTTEN
 
     def _due(self, now: datetime) -> list[Work[None]]:
         with self._database.read() as connection:

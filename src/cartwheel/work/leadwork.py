@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from cartwheel.data.leadstore import LeadKey, Wanted
 from cartwheel.errors import LeadNotFound, NotInDoubt
-from cartwheel.leads import clicks
+from cartwheel.leads import clicks, mailing
 from cartwheel.leads.erasing import erase
 from cartwheel.leads.lead import Lead
 from cartwheel.leads.leadparts import ERASED, Part, Parts, SuppressionReason
@@ -108,10 +108,21 @@ class DoubtWork(OneLead):
         if lead.erased:
             lead.not_sent(mail, MailState.FAILED, ERASED)
         elif self._again:
-            lead.try_later(mail, desk.now, self._reason)
+            mailing.try_later(lead, mail, desk.now, self._reason)
         else:
             lead.not_sent(mail, MailState.FAILED, self._reason)
         return lead.mails[mail.key]
+
+
+class ConsentWork(OneLead):
+    """An owner, who can prove it, says that a lead agrees to commercial mail, or does not any more."""
+
+    def __init__(self, key: LeadKey, *, agreed: bool, origin: str) -> None:
+        super().__init__(key, Part.PROFILE, origin)
+        self._agreed = agreed
+
+    def decide(self, desk: Desk) -> None:
+        self.lead(desk).agree(desk.now, agreed=self._agreed)
 
 
 class SuppressionWork(OneLead):

@@ -7,7 +7,7 @@ from datetime import datetime
 from cartwheel.data import mailstore
 from cartwheel.data.db import Database
 from cartwheel.data.leadstore import LeadKey
-from cartwheel.leads import mails
+from cartwheel.leads import mailing, mails
 from cartwheel.leads.lead import Lead
 from cartwheel.leads.leadparts import Part
 from cartwheel.leads.mails import Mail, MailState
@@ -22,7 +22,7 @@ def wake_next(lead: Lead, mail: Mail, now: datetime) -> None:
     """If this mail is settled now, the one that waits for it is due."""
     after = mails.waiting_after(mail, lead.mails.values())
     if after is not None and lead.mails[mail.key].state.settled:
-        lead.try_later(after, now, after.reply)
+        mailing.try_later(lead, after, now, after.reply)
 
 
 class DropWork(OneLead):

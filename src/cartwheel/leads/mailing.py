@@ -1,0 +1,84 @@
+"""What becomes of a lead's mails: on their way, taken, put off, opened, clicked in. Pure.
+
+`Lead.queue_mail` puts them into the ledger, and `Lead.not_sent` takes them out of the queue for good.
+"""
+
+from datetime import datetime
+
+from msgspec.structs import replace
+
+from cartwheel.leads import events
+from cartwheel.leads.lead import Lead
+from cartwheel.leads.leadparts import Suppression
+from cartwheel.leads.mails import Mail, MailState, WaitsFor
+
+
+def hand_over(lead: Lead, mail: Mail, server: str, *, until: datetime) -> Mail:
+    """It goes to a mail server now; after `until` whoever has it is believed to be dead."""
+    taken = replace(
+        mail,
+        state=MailState.HANDED_OVER,
+        next_at=until,
+        attempts=mail.attempts + 1,
+        address=lead.email,
+        server=server,
+        waits_for=WaitsFor.NOTHING,
+    )
+    return lead.put_mail(taken)
+
+
+def accepted(lead: Lead, mail: Mail, reply: str, now: datetime) -> None:
+    """A mail server has taken it."""
+    lead.put_mail(replace(mail, state=MailState.ACCEPTED, next_at=None, reply=reply, sent_at=now))
+    if lead.suppression.soft_bounces and not lead.suppression.reason and mail.address == lead.email:
+        lead.put_suppression(Suppression("", now))
+    lead.events.append(events.MailSent(mail.sequence_id, mail.box))
+
+
+def try_later(
+    lead: Lead,
+    mail: Mail,
+    at: datetime,
+    reply: str,
+    *,
+    waits_for: WaitsFor = WaitsFor.NOTHING,
+    tried_at: datetime | None = None,
+    soft: bool = False,
+) -> None:
+    """It was certainly not taken. `tried_at` when a try went wrong, `soft` if the recipient's server refused it then.
+
+    With `waits_for` it need not be tried at all until then: what went wrong before that is past.
+    """
+    since = None if waits_for else mail.trouble_since or tried_at
+    queued = replace(mail, state=MailState.QUEUED, next_at=at, reply=reply, waits_for=waits_for)
+    lead.put_mail(replace(queued, soft=mail.soft + soft, trouble_since=since))
+
+
+def came_back(lead: Lead, mail: Mail, reason: str) -> None:
+    """A server had taken it, and could not deliver it."""
+    lead.put_mail(replace(mail, state=MailState.FAILED, next_at=None, reply=reason))
+
+
+def doubt(lead: Lead, mail: Mail, reason: str) -> None:
+    """Nobody can tell whether it was taken."""
+    lead.put_mail(replace(mail, state=MailState.IN_DOUBT, next_at=None, reply=reason, trouble_since=None))
+
+
+def opened(lead: Lead, mail: Mail, at: datetime, *, by_machine: bool) -> None:
+    """Its pictures were fetched. The first time counts, for people and for machines."""
+    if by_machine:
+        if mail.machine_opened_at is None:
+            lead.put_mail(replace(mail, machine_opened_at=at))
+    elif mail.opened_at is None:
+        lead.put_mail(replace(mail, opened_at=at))
+        lead.events.append(events.MailOpened(mail.sequence_id, mail.box))
+
+
+def clicked(lead: Lead, mail: Mail, at: datetime, *, by_machine: bool) -> None:
+    """One of its links was followed. The first time counts, for people and for machines."""
+    if by_machine:
+        if mail.machine_clicked_at is None:
+            lead.put_mail(replace(mail, machine_clicked_at=at))
+    elif mail.clicked_at is None:
+        lead.put_mail(replace(mail, clicked_at=at))
+        lead.events.append(events.MailClicked(mail.sequence_id, mail.box))
