@@ -12,14 +12,14 @@ TREES = [SOURCE, SOURCE.parent.parent / "tests", SOURCE.parent.parent / "bench"]
 
 ORDER = """
 pure |               | errors times network readers emails
-pure | leads         | events leadparts mails lead
+pure | leads         | leadparts events mails lead erasing
 pure |               | accounts people
 pure | sequences     | schedule conditions stepparts steps flows moving telling
 pure | bounces       | reports mailparts reading proofs providers boxurl
 pure | mail          | replies outgoing plaintext merge inert splice mailhtml mime render smtpurl links dkim composing
 pure | simulation    | stories whatifs
 edge |               | config
-data | data          | schema arrays lanes checkpoints db catalog mailstore leadstore due flowstore runstore signingkeys
+data | data          | schema arrays lanes checkpoints db catalog erasures mailstore leadstore due flowstore runstore signingkeys
 data | data          | mailbox ratelimits doctor catalogchanges userstore
 edge | process       | observe orphans collector loops
 edge | work          | batches leadwork moveplans runwork engine housekeeping

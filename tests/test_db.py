@@ -29,7 +29,7 @@ def test_no_statement_and_no_lock_is_waited_for_without_end(database: Database) 
     names = ("statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout", "synchronous_commit")
     with database.read() as connection:
         settings = [connection.execute(sa.text(f"SHOW {name}")).scalar_one() for name in names]
-    assert settings == ["5min", "30s", "5s", "on"]
+    assert settings == ["5min", "30s", "20s", "on"]
 
 
 def test_a_server_that_vanished_without_a_word_is_noticed(database: Database) -> None:

@@ -74,7 +74,8 @@ def test_every_broken_promise_is_found(cartwheel: Cartwheel, patient: Api) -> No
             f"UPDATE mails SET state = 'handed over', next_at = 1 WHERE {here} AND box = '1'",
             f"UPDATE mails SET next_at = 1 WHERE {here} AND box = '2'",
             f"UPDATE mails SET run = 7 WHERE {here} AND address = 'grace@shop.example'",
-            f"INSERT INTO suppressions VALUES ({patient.account_id}, 'ada@shop.example', 'complaint', 0, '', 0)",
+            f"INSERT INTO suppressions VALUES ({patient.account_id}, 'ada@shop.example', 'complaint', 0, '', 0, 1)",
+            f"INSERT INTO events SELECT account_id, id, 1, 'lead_erased', '', '', 0 FROM leads WHERE {here}",
         ):
             connection.execute(sa.text(sql))
         for table in schema.metadata.tables.values():

@@ -116,7 +116,7 @@ def test_every_line_is_one_json_object_of_one_style_until_it_has_stopped(
 
 TROUBLE = """
 import threading, warnings
-from cartwheel import observe
+from cartwheel.process import observe
 observe.start_logging("info")
 warnings.warn("in two\\nlines", DeprecationWarning)
 threading.Thread(target=lambda: 1 / 0, name="adder").start()

@@ -1,5 +1,6 @@
 """The tables that the migrations make are the tables that the code speaks of, on both engines."""
 
+import importlib
 import sqlite3
 import stat
 import threading
@@ -11,7 +12,7 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy.engine.interfaces import ReflectedIndex
 
-from cartwheel.data import schema
+from cartwheel.data import migrations, schema
 from cartwheel.data.db import Database, migration_names
 from cartwheel.errors import BadSetting, Unavailable
 from conftest import Databases
@@ -128,6 +129,49 @@ def test_a_migration_takes_the_time_that_it_needs(
     with database.read() as connection:
         assert connection.execute(sa.text("SELECT * FROM patience")).all() == [("0", "30s")]
     database.close()
+
+
+def test_erasure_finds_what_older_versions_wrote_of_a_lead(databases: Databases, engine: str) -> None:
+    database = Database(databases.new(engine))
+    if database.file:
+        database.file.create()
+    told = '{"status":"Success","lead_details":{"id":"7","email":"ada@shop.example"}}'
+    made = '{"status":"Success","actions":[{"create_lead":{"lead_details":{"id":"7"}}}]}'
+    with database.write() as connection:
+        for name in migration_names():
+            if name == "0006_erasure":
+                for sql in (
+                    f"INSERT INTO leads SELECT {', '.join(_filled(connection, 'leads', id=7, email=ADA))}",
+                    f"INSERT INTO mails SELECT {', '.join(_filled(connection, 'mails', lead_id=7, address=OLD))}",
+                    *(
+                        f"INSERT INTO suppressions VALUES (1, '{email}', '', 0, '', 0)"
+                        for email in (ADA, OLD, "x@x.example")
+                    ),
+                    f"INSERT INTO idempotent_calls VALUES (1, 'app', 'told', '', '{told}', 0)",
+                    f"INSERT INTO idempotent_calls VALUES (1, 'app', 'made', '', '{made}', 0)",
+                ):
+                    connection.exec_driver_sql(sql)
+            importlib.import_module(f"{migrations.__name__}.{name}").up(connection)
+        suppressions = connection.execute(sa.select(schema.suppressions.c.email, schema.suppressions.c.lead)).all()
+        answers = sa.select(schema.idempotent_calls.c.idempotency_key, schema.idempotent_calls.c.lead)
+        assert dict(map(tuple, suppressions)) == {ADA: 7, OLD: 7, "x@x.example": None}
+        assert dict(map(tuple, connection.execute(answers).all())) == {"told": 7, "made": None}
+    database.close()
+
+
+ADA, OLD = "ada@shop.example", "old@shop.example"
+
+
+def _filled(connection: sa.Connection, table: str, **values: object) -> list[str]:
+    """A row of account 1 in a table as it is now: these values, and something in the other columns."""
+    row = []
+    for column in sa.inspect(connection).get_columns(table):
+        kind, name = str(column["type"]), str(column["name"])
+        value = values.get(name, 1 if name == "account_id" else 0)
+        row.append(
+            f"CAST('{value}' AS {kind})" if kind == "TEXT" or name in values else f"CAST({int(bool(value))} AS {kind})"
+        )
+    return row
 
 
 @pytest.mark.parametrize(

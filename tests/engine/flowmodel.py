@@ -171,6 +171,16 @@ class World:
         if not by_itself:
             self.runs[sequence] = tuple(replace(run, unwanted=True) for run in self.runs[sequence])
 
+    def stop_all(self, now: datetime) -> None:
+        """It leaves whatever it has not come to the end of, and none of its mails goes out any more."""
+        for sequence, runs in sorted(self.runs.items(), key=lambda entry: entry[1][-1].number):
+            if runs[-1].status in {"active", "parked"}:
+                self.stop(sequence, now)
+            self.runs[sequence] = tuple(replace(run, unwanted=True) for run in self.runs[sequence])
+        for place, letter in enumerate(self.letters):
+            if letter.state == "queued":
+                self.put_letter(place, replace(letter, state="suppressed"))
+
     def see(self, place: int, now: datetime, *, click: bool) -> None:
         letter = self.letters[place]
         if click and letter.clicked is None:

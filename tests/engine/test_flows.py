@@ -222,6 +222,8 @@ class History:
         self.told.append(f"{email} is {'deleted' if deleted else 'restored'}")
         for world in self.worlds[email]:
             world.deleted = deleted
+            if deleted:
+                world.stop_all(self.now)
             world.tell("lead_deleted" if deleted else "lead_restored", self.now)
 
     # -- looking --

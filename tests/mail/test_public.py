@@ -7,7 +7,6 @@ import pytest
 from sentmail import FORM, SentMail, send_mail
 
 from cartwheel.data import schema
-from cartwheel.leads.leadparts import Gdpr
 from cartwheel.mail.links import Kind
 from harness import Api, new_api
 
@@ -192,21 +191,27 @@ def test_the_data_comes_whole_and_without_what_is_internal(sent: SentMail) -> No
 
 
 def test_deleting_asks_once_more(sent: SentMail) -> None:
-    assert "tick the box" in sent.press(sent.preferences, do="delete").text
-    assert sent.api.rows_of_leads()[0]["deleted_at"] is None
+    before = sent.kinds
+    page = sent.press(sent.preferences, do="delete").text
+    assert "Delete everything that we know about you?" in page
+    assert "a***@shop.example" in page
+    assert 'value="erase"' in page
+    assert (sent.kinds, sent.status) == (before, "active")
 
 
-def test_a_deleted_lead_is_gone_and_its_page_tells_nothing(sent: SentMail) -> None:
-    assert "You are removed" in sent.press(sent.preferences, do="delete", sure="yes").text
+def test_who_is_erased_is_gone_and_its_page_tells_nothing(sent: SentMail) -> None:
+    assert "Your data is deleted" in sent.press(sent.preferences, do="erase").text
     [row] = sent.api.rows_of_leads()
-    assert row["deleted_at"] is not None
-    assert (row["gdpr_status"], row["gdpr_communications"]) == (Gdpr.NOT_ACCEPTED.value, False)
-    assert (sent.suppression, sent.status) == ("do not contact", "unsubscribed")
+    assert row["email"] == f"erased:{sent.id.lead_id}"
+    assert (sent.suppression, sent.status) == ("", "unsubscribed")
+    assert "not among our contacts" in sent.press(sent.preferences, do="erase").text
     for path in (sent.preferences, sent.stop):
         assert "shop.example" not in sent.get(path).text
     assert sent.press(sent.preferences, do="data").headers["content-type"].startswith("text/html")
     assert sent.press(sent.preferences, do="save", shown_list="1", list="1").is_success
-    assert sent.kinds[-1] == "lead_deleted"
+    assert sent.get(sent.pixel).is_success
+    assert sent.api.server.http.post(sent.stop, content=b"List-Unsubscribe=One-Click", headers=FORM).is_success
+    assert sent.kinds[-1] == "lead_erased"
 
 
 def test_what_no_button_says_changes_nothing(sent: SentMail) -> None:

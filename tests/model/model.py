@@ -382,6 +382,15 @@ class Model:
             lead.sequences[name] = (step, False)
             lead.tell("sequence_left", sequence=name, step=step)
 
+    def leave_sequences(self, lead: Lead) -> None:
+        """What deleting it does: it leaves them in the order in which it joined them."""
+        joined = [details["sequence"] for kind, details in reversed(lead.events) if kind == "sequence_joined"]
+        for name in sorted(lead.sequences, key=joined.index, reverse=True):
+            step, active = lead.sequences[name]
+            if active:
+                lead.sequences[name] = (step, False)
+                lead.tell("sequence_left", sequence=name, step=step)
+
     # -- the account --
 
     def _retrieve(self, cmd: str) -> Sequence[object]:

@@ -83,6 +83,8 @@ class History(RuleBasedStateMachine):
         if lead.deleted is deleted:
             return
         lead.deleted = deleted
+        if deleted:
+            self.account.model.leave_sequences(lead)
         lead.tell("lead_deleted" if deleted else "lead_restored")
         key = (self.account.api.account_id, int(str(lead.id.known)))
         work: Work[None] = DeletionWork(key, deleted=deleted, origin="tests")
@@ -167,7 +169,7 @@ def test_random_histories_go_as_the_model_says(
 
 
 NOT_BY_CALLS = {
-    "lead_suppressed", "mail_bounced", "mail_clicked", "mail_not_sent", "mail_opened", "mail_sent",
+    "lead_erased", "lead_suppressed", "mail_bounced", "mail_clicked", "mail_not_sent", "mail_opened", "mail_sent",
     "sequence_completed", "sequence_moved", "sequence_parked", "sequence_unparked", "suppression_lifted", "tracking_changed",
 }  # fmt: skip
 """What only the worker and the lead itself can cause."""

@@ -102,6 +102,8 @@ class CallWork:
         self.origin = caller.app.origin
         self.told: list[tuple[str, str]] = []
         """What was answered: (command, reply number), for the metrics."""
+        self._told_lead: int | None = None
+        """The lead whose data the answer tells."""
         first = envelope.actions[0].command if envelope.actions else None
         self.may_make_lead = first is not None and first.makes_lead
         needs_lead, self._parts = self._needs()
@@ -169,12 +171,15 @@ class CallWork:
             digest, answer = stored
             if digest != self.idempotency.body_digest:
                 raise Refused(wire.IDEMPOTENCY_KEY_REUSED)
+            if not answer:  # it told of a lead that was erased since
+                raise Refused(GET_LEAD.errors[LeadNotFound])
             return answer.encode()
         self.told.clear()
+        self._told_lead = None
         shape = self._run(desk)
         body = msgspec.json.encode(shape)
         if self.idempotency is not None:
-            desk.store_answer(self.idempotency, body.decode())
+            desk.store_answer(self.idempotency, body.decode(), self._told_lead)
         return body
 
     def _run(self, desk: Desk) -> dict[str, Any]:
@@ -238,6 +243,7 @@ class CallWork:
     def _run_get_lead(self, desk: Desk, reference: LeadReference) -> Mapping[str, Any]:
         lead = self._find(desk, reference, GET_LEAD.loads, unknown=GET_LEAD.errors[LeadNotFound])
         self.told.append((GET_LEAD.name, ""))
+        self._told_lead = lead.id
         return GET_LEAD.run(LeadCall(self._caller.app, desk, self._account_id, {}, lead)) or {}
 
     def _find(self, desk: Desk, reference: LeadReference, parts: Parts, *, unknown: Reply = wire.LEAD_UNKNOWN) -> Lead:

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from cartwheel.data.leadstore import LeadKey
     from cartwheel.work.batches import Work
 
-lead_cli = typer.Typer(no_args_is_help=True, help="One lead: look at it, delete it, say whether it is mailed.")
+lead_cli = typer.Typer(no_args_is_help=True, help="One lead: look at it, delete or erase it, say whether it is mailed.")
 
 LeadName = Annotated[
     str, typer.Argument(metavar="EMAIL", help="The lead's e-mail address, or its id.", show_default=False)
@@ -48,7 +48,10 @@ def show_lead(
 
 @lead_cli.command("delete")
 def delete_lead(email: LeadName, account: AccountName = None) -> None:
-    """Delete a lead. Its address stays taken, the API answers that it is deleted, and `restore` brings it back."""
+    """Delete a lead: it leaves its sequences, and what waits to be sent to it is not.
+
+    Its address stays taken, the API answers that it is deleted, and `restore` brings it back. For good, see `erase`.
+    """
     from cartwheel.work.leadwork import DeletionWork
 
     _submit(email, account, lambda key: DeletionWork(key, deleted=True, origin=ORIGIN))
@@ -57,11 +60,42 @@ def delete_lead(email: LeadName, account: AccountName = None) -> None:
 
 @lead_cli.command("restore")
 def restore_lead(email: LeadName, account: AccountName = None) -> None:
-    """Bring a deleted lead back as it was."""
+    """Bring a deleted lead back, with its fields, tags, lists and points. The sequences that it was in do not go on."""
     from cartwheel.work.leadwork import DeletionWork
 
     _submit(email, account, lambda key: DeletionWork(key, deleted=False, origin=ORIGIN))
     typer.echo(f"{email} is there again.")
+
+
+@lead_cli.command("erase")
+def erase_lead(
+    email: LeadName,
+    account: AccountName = None,
+    *,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+) -> None:
+    """Erase all that a lead can be known by, for good: nothing brings it back.
+
+    Only numbers stay, and a keyed hash of the address: whoever comes with it again is not mailed, unless `allow` says so.
+    """
+    from cartwheel.cli import context
+    from cartwheel.work.leadwork import EraseWork
+
+    with context.opened(account) as (database, owner):
+        key = context.find_lead(database, owner, email)
+        if not yes:
+            _ask(f"Erase everything about {email} in {owner.name}, for good?")
+        context.submit(database, EraseWork(key, ORIGIN))
+    typer.echo(f"{email} is erased. Backups and logs may still tell of it.")
+
+
+def _ask(question: str) -> None:
+    """Ends the program unless somebody at a terminal says yes."""
+    import sys
+
+    if not sys.stdin.isatty():
+        raise typer.BadParameter("there is nobody to ask: --yes does it without asking")
+    typer.confirm(question, abort=True)
 
 
 @lead_cli.command("untrack")

@@ -59,6 +59,8 @@ def main() -> None:
         sys.exit(cli(prog_name="cartwheel", standalone_mode=False))
     except TyperException as error:
         _misunderstood(error)
+    except typer.Abort:
+        _give_up("broken off", TROUBLE)
     except (BadSetting, BadAccountFile) as error:
         _give_up(str(error), USAGE)
     except Unavailable as error:

@@ -147,7 +147,14 @@ def migration_names() -> list[str]:
 _FORM = "CARTWHEEL_DATABASE: has to be sqlite:///FILE or postgresql://USER:PASSWORD@HOST/NAME"
 
 
-_COLD_OPTIONS = f"-c statement_timeout={COLD_STATEMENT_S * 1000} -c lock_timeout={COLD_LOCK_WAIT_S * 1000}"
+COLD_IDLE_S = 20
+"""How long they may do something else in a transaction: on a busy machine, reading what was fetched takes its
+time. Shorter than the wait for a lock: who is frozen makes nobody else give up."""
+
+_COLD_OPTIONS = (
+    f"-c statement_timeout={COLD_STATEMENT_S * 1000} -c lock_timeout={COLD_LOCK_WAIT_S * 1000} "
+    f"-c idle_in_transaction_session_timeout={COLD_IDLE_S * 1000}"
+)
 """Beside those of the hot path; where both say something, the last one counts."""
 
 

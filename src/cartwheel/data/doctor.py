@@ -9,8 +9,9 @@ import sqlalchemy as sa
 
 from cartwheel.data import schema
 from cartwheel.data.db import Database, migration_names
-from cartwheel.leads.events import LeadCreated, MailSent
-from cartwheel.leads.leadparts import RunStatus, SuppressionReason
+from cartwheel.data.erasures import WATCHED
+from cartwheel.leads.events import LeadCreated, LeadErased, MailSent
+from cartwheel.leads.leadparts import ERASED, PROFILE_FIELDS, RunStatus, SuppressionReason
 from cartwheel.leads.mails import MailState
 from cartwheel.sequences import flows
 from cartwheel.times import to_micros
@@ -111,6 +112,7 @@ def checks(now: datetime) -> Iterator[Check]:
     yield from _of_leads()
     yield from _of_runs(now)
     yield from _of_mails(now)
+    yield Check("erased lead", "Nothing is left of an erased lead by which anybody could be known.", _rests_of_erased())
     for table in schema.metadata.sorted_tables:
         for column, holder in _HOLDERS.items():
             if column in table.c and not (column == "account_id" and "lead_id" in table.c):
@@ -334,3 +336,41 @@ def _mails_to_suppressed() -> sa.Select[Any]:
     handed_over = (mails.c.state == MailState.HANDED_OVER.value) & (mails.c.next_at > by_then)
     columns = (*_MAIL, mails.c.address, table.c.reason)
     return sa.select(*columns).select_from(mails.join(table, same)).where(table.c.reason != "", taken | handed_over)
+
+
+# -- what was erased --
+
+
+def _rests_of_erased() -> sa.Select[Any]:
+    """Rows in which something is still told of somebody, each with its table."""
+    found = [_rests(table, by, rest) for table, by, rest in _RESTS]
+    return sa.select(sa.union_all(*found).subquery())
+
+
+def _rests(table: sa.Table, by: str, rest: sa.ColumnElement[bool]) -> sa.Select[Any]:
+    proof = schema.events.alias()
+    same = (proof.c.account_id == table.c.account_id) & (proof.c.lead_id == table.c[by])
+    erased = sa.exists().where(same, proof.c.kind == LeadErased.kind)
+    lead = table.c[by].label("lead_id")
+    return sa.select(table.c.account_id, lead, sa.literal(table.name).label("rest_in")).where(erased, rest)
+
+
+_WORDS = ("notes", "ip_country", "gdpr_status_ip", *PROFILE_FIELDS)
+_SEEN = ("opened_at", "clicked_at", "machine_opened_at", "machine_clicked_at")
+
+_RESTS: Sequence[tuple[sa.Table, str, sa.ColumnElement[bool]]] = (
+    (schema.leads, "id", schema.leads.c.email.not_like(f"{ERASED}:%")),
+    (schema.leads, "id", sa.or_(*(schema.leads.c[name] != "" for name in _WORDS))),
+    (schema.lead_tags, "lead_id", sa.true()),
+    (schema.lead_lists, "lead_id", sa.true()),
+    (schema.lead_fields, "lead_id", sa.true()),
+    (schema.points, "lead_id", sa.true()),
+    (schema.test_mailbox, "lead_id", sa.true()),
+    (schema.suppressions, "lead", sa.true()),
+    (schema.idempotent_calls, "lead", schema.idempotent_calls.c.answer != ""),
+    (schema.enrolments, "lead_id", schema.enrolments.c.reason != ""),
+    (schema.mails, "lead_id", schema.mails.c.address != ""),
+    (schema.mails, "lead_id", sa.or_(*(schema.mails.c[name].is_not(None) for name in _SEEN))),
+    (schema.events, "lead_id", schema.events.c.kind.in_(sorted(WATCHED))),
+)
+"""Tables, their column with the lead, and which rows must not be there of one that was erased."""

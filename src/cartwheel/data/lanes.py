@@ -138,20 +138,20 @@ class Update(Write):
 
 
 class Delete(Write):
-    """Away with the rows of these keys."""
+    """Away with the rows of these keys; with `by`, with those that have these values in these columns."""
 
-    def __init__(self, table: Table) -> None:
-        super().__init__(table, [column.name for column in table.primary_key])
+    def __init__(self, table: Table, *, by: Sequence[str] = ()) -> None:
+        super().__init__(table, by or [column.name for column in table.primary_key])
         here = " AND ".join(f"{name} = ?" for name in self.columns)
         self.sqlite = f"DELETE FROM {table.name} WHERE {here}"
         self.postgresql = f"DELETE FROM {table.name} t USING {self.arrays} WHERE {self.same}".encode()
 
 
 class Change(Write):
-    """Sets that SQL works out itself (`version = version + 1`), for the rows of these keys."""
+    """Sets that SQL works out itself (`version = version + 1`), for the rows of these keys, or found `by` other columns."""
 
-    def __init__(self, table: Table, sets: str) -> None:
-        super().__init__(table, [column.name for column in table.primary_key])
+    def __init__(self, table: Table, sets: str, *, by: Sequence[str] = ()) -> None:
+        super().__init__(table, by or [column.name for column in table.primary_key])
         here = " AND ".join(f"{name} = ?" for name in self.columns)
         self.sqlite = f"UPDATE {table.name} SET {sets} WHERE {here}"
         self.postgresql = f"UPDATE {table.name} t SET {sets} FROM {self.arrays} WHERE {self.same}".encode()

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import msgspec
 import sqlalchemy as sa
 
-from cartwheel.data import mailstore, schema
+from cartwheel.data import erasures, mailstore, schema
 from cartwheel.data.lanes import Delete, Insert, Lane, Row, Select, Update, Write
 from cartwheel.leads.events import KINDS, Event
 from cartwheel.leads.lead import Lead
@@ -262,6 +262,7 @@ _LOADERS = (
     (Part.QUEUE, mailstore.load_queue),
     (Part.MAILS, mailstore.load_mails),
     (Part.SUPPRESSION, mailstore.load_suppression),
+    (Part.ADDRESSES, erasures.load_addresses),
 )
 
 
@@ -337,6 +338,7 @@ class Flush:
             await lane.write(statement, self._rows.pop(statement, []))
         for statement, rows in self._rows.items():
             await lane.write(statement, rows)
+        await erasures.write(lane, self._leads)
 
     def _lead(self, lead: Lead) -> None:
         key = (lead.account_id, lead.id)

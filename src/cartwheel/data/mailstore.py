@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
-from cartwheel.data import schema
+from cartwheel.data import erasures, schema
 from cartwheel.data.db import Database
 from cartwheel.data.lanes import Insert, Lane, Row, Select, Update, Write
 from cartwheel.leads.lead import Lead
@@ -29,7 +29,7 @@ _SUPPRESSION = Select(
 
 _MAIL_QUEUED = Insert(schema.mails)
 _MAIL_CHANGED = Update(schema.mails, (*_STATE, *_SEEN))
-_SUPPRESSED = Insert(schema.suppressions, update=("reason", "at", "details", "soft_bounces"))
+_SUPPRESSED = Insert(schema.suppressions, update=("reason", "at", "details", "soft_bounces", "lead"))
 
 Leads = dict[_LeadKey, Lead]
 
@@ -70,7 +70,9 @@ async def load_suppression(lane: Lane, leads: Leads, keys: list[_LeadKey], _due:
         leads[key].suppression = Suppression()
         by_email[key[0], leads[key].email] = leads[key]
     for account_id, email, reason, at, details, soft_bounces in await lane.fetch(_SUPPRESSION, sorted(by_email)):
-        by_email[account_id, email].suppression = Suppression(reason, from_micros(at), details, soft_bounces)
+        by_email.pop((account_id, email)).suppression = Suppression(reason, from_micros(at), details, soft_bounces)
+    for address, suppression in (await erasures.suppressions(lane, by_email)).items():
+        by_email[address].suppression = suppression
 
 
 def rows(lead: Lead, next_id: Callable[[], int]) -> Iterator[tuple[Write, Row]]:
@@ -86,7 +88,7 @@ def rows(lead: Lead, next_id: Callable[[], int]) -> Iterator[tuple[Write, Row]]:
         elif part == Part.SUPPRESSION:
             told = lead.suppression
             row = (told.reason, micros_or_none(told.at) or 0, told.details, told.soft_bounces)
-            yield _SUPPRESSED, (lead.account_id, lead.email, *row)
+            yield _SUPPRESSED, (lead.account_id, lead.email, *row, lead.id)
 
 
 def _changing(mail: Mail) -> Row:

@@ -318,9 +318,30 @@ suppressions = _table(
     _number("at"),
     _text("details"),
     _number("soft_bounces"),
+    _number("lead", null=True),
     key=("account_id", "email"),
 )
-"""Addresses that are not to be mailed; with an empty `reason` only the temporary failures are counted."""
+"""Addresses that are not to be mailed; with an empty `reason` only the temporary failures are counted. `lead` is who had
+the address when this was written."""
+
+Index(
+    "suppressions_lead",
+    suppressions.c.account_id,
+    suppressions.c.lead,
+    sqlite_where=suppressions.c.lead.is_not(None),
+    postgresql_where=suppressions.c.lead.is_not(None),
+)
+
+erased_addresses = _table(
+    "erased_addresses",
+    _number("account_id"),
+    _text("digest"),
+    _text("reason"),
+    _number("at"),
+    key=("account_id", "digest"),
+)
+"""Addresses of erased leads that are not to be mailed should they come back, as keyed hashes. A row of `suppressions`
+for an address is newer, and counts instead."""
 
 Index(
     "enrolments_due",
@@ -359,8 +380,18 @@ idempotent_calls = _table(
     _text("body_digest"),
     _text("answer"),
     _number("at"),
+    _number("lead", null=True),
     Index("idempotent_calls_at", "at"),
     key=("account_id", "app_id", "idempotency_key"),
+)
+"""`lead` is the one whose data the answer tells, if it does; when that one is erased, the answer is empty."""
+
+Index(
+    "idempotent_calls_lead",
+    idempotent_calls.c.account_id,
+    idempotent_calls.c.lead,
+    sqlite_where=idempotent_calls.c.lead.is_not(None),
+    postgresql_where=idempotent_calls.c.lead.is_not(None),
 )
 
 rate_limits = _table(
@@ -408,7 +439,7 @@ test_mailbox = Table(
 """What would have been sent, whole."""
 
 secrets = _table("secrets", _text("name"), _text("value"), key=("name",))
-"""What this installation made for itself, such as the key that links in mails are signed with."""
+"""What this installation made for itself: the keys that links in mails are signed and erased addresses hashed with."""
 
 # -- people who sign in --
 

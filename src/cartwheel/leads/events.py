@@ -5,10 +5,13 @@ to people.
 """
 
 import re
-from collections.abc import Mapping
-from typing import Any, ClassVar, NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar, NamedTuple, Self
 
 import msgspec
+from msgspec.structs import replace
+
+from cartwheel.leads.leadparts import ERASED
 
 
 class Names(NamedTuple):
@@ -26,6 +29,8 @@ class Event(msgspec.Struct, frozen=True):
     kind: ClassVar[str] = ""
     public: ClassVar[bool] = False
     """Whether a lead that asks what is stored about it is told."""
+    quotes: ClassVar[Sequence[str]] = ()
+    """Fields with words of others, in which an address may stand. They do not outlive the lead's erasure."""
 
     def __init_subclass__(cls, **config: Any) -> None:
         super().__init_subclass__(**config)
@@ -34,6 +39,10 @@ class Event(msgspec.Struct, frozen=True):
     def told(self, _names: Names) -> str:
         """The event in words, with the lead as the one who is spoken of."""
         return self.kind.replace("_", " ").capitalize()
+
+    def wiped(self) -> Self:
+        """What stays of it when its lead is erased."""
+        return replace(self, **dict.fromkeys(self.quotes, ERASED))
 
 
 def _called(names: Mapping[int, str], number: int) -> str:
@@ -69,7 +78,7 @@ class LeadEdited(Event, frozen=True):
 
 
 class LeadDeleted(Event, frozen=True):
-    """The lead was deleted. Its address stays taken, and it can be restored."""
+    """The lead was deleted, and left its sequences. Its address stays taken, and it can be restored."""
 
     public = True
 
@@ -84,6 +93,15 @@ class LeadRestored(Event, frozen=True):
 
     def told(self, _names: Names) -> str:
         return "Was restored"
+
+
+class LeadErased(Event, frozen=True):
+    """All that the lead could be known by was erased. This cannot be taken back."""
+
+    public = True
+
+    def told(self, _names: Names) -> str:
+        return "Was erased"
 
 
 class TagAssigned(Event, frozen=True):
@@ -194,6 +212,8 @@ class SequenceCompleted(Event, frozen=True):
 class SequenceParked(Event, frozen=True):
     """The lead cannot go on in a sequence until somebody sees to it."""
 
+    quotes = ("reason",)
+
     sequence_id: int
     step: str
     reason: str
@@ -242,6 +262,7 @@ class MailNotSent(Event, frozen=True):
     """The mail of a step was not sent, and will not be."""
 
     public = True
+    quotes = ("reason",)
 
     sequence_id: int
     step: str
@@ -256,6 +277,7 @@ class MailBounced(Event, frozen=True):
     """A mail came back, for good or for the time being."""
 
     public = True
+    quotes = ("reason",)
 
     hard: bool
     reason: str

@@ -23,6 +23,7 @@ from cartwheel.leads.leadparts import (
     SAID_BY_THE_PERSON,
     SCORE,
     STRENGTH,
+    Address,
     Consent,
     CustomValue,
     Dirty,
@@ -37,6 +38,7 @@ from cartwheel.leads.leadparts import (
     Source,
     Suppression,
     SuppressionReason,
+    nobody,
 )
 from cartwheel.leads.mails import Mail, MailState
 
@@ -80,6 +82,7 @@ class Lead:
     outgoing: list[Mail] = field(default_factory=list)
     """Mails that were queued just now."""
     suppression: Suppression = NOT_LOADED
+    addresses: dict[str, Address] = NOT_LOADED
 
     events: list[Event] = field(default_factory=list)
     dirty: set[Dirty] = field(default_factory=set)
@@ -140,6 +143,11 @@ class Lead:
         """Whether all of these are loaded."""
         return self.loaded & parts == parts
 
+    @property
+    def erased(self) -> bool:
+        """Nothing is left of it but numbers."""
+        return self.email == nobody(self.id)
+
     # -- the row --
 
     def edit(self, profile: Mapping[str, str], custom: Mapping[int, CustomValue]) -> None:
@@ -180,19 +188,15 @@ class Lead:
             self.blacklisted = False
 
     def delete(self, now: datetime) -> None:
-        """Mark the lead as deleted; nothing else changes, so that it can be restored."""
+        """Mark the lead as deleted; it leaves its sequences, and nothing else changes, so that it can be restored."""
         if self.deleted_at is None:
             self.deleted_at = now
+            self.stop(now, "the lead was deleted")
             self.dirty.add(ROW)
             self.events.append(events.LeadDeleted())
 
-    def withdraw_consent(self, now: datetime) -> None:
-        """It no longer agrees to the storing of its data, nor to being contacted."""
-        self.consent = Consent(Gdpr.NOT_ACCEPTED, now)
-        self.dirty.add(ROW)
-
     def restore(self) -> None:
-        """Bring a deleted lead back as it was."""
+        """Bring a deleted lead back; not into the sequences that it was in."""
         if self.deleted_at is not None:
             self.deleted_at = None
             self.dirty.add(ROW)
@@ -348,6 +352,18 @@ class Lead:
         """The key of the run, or of the one before it while it has none itself."""
         before = (past.key for past in self.past_runs if past.sequence_id == run.sequence_id)
         return run.key if run.key != NOT_STORED else max(before, default=run.left_run)
+
+    def stop(self, now: datetime, why: str) -> None:
+        """End the runs that have not ended, and send nothing of what waits to be sent."""
+        for sequence_id, run in list(self.runs.items()):
+            if run.status in {RunStatus.ACTIVE, RunStatus.PARKED}:
+                self.unenrol(sequence_id, now)
+            elif run.left_run != (newest := self._newest_stored(run)):
+                self._put_run(replace(run, left_run=newest))
+        for mail in [mail for mail in self.mails.values() if mail.state is MailState.QUEUED]:
+            self.not_sent(mail, MailState.SUPPRESSED, why)
+        unsent = MailState.SUPPRESSED
+        self.outgoing = [replace(mail, state=unsent, next_at=None, reply=why) for mail in self.outgoing]
 
     def rejoin(self, sequence_id: int, left_at: datetime, now: datetime) -> bool:
         """Take back the leaving of that moment: the run goes on where it stood. False if it has not left just then."""

@@ -53,6 +53,8 @@ class Part:
     """Every mail of the lead in the ledger."""
     SUPPRESSION = 128
     """Why its address is not to be mailed, if so."""
+    ADDRESSES = 256
+    """Every address by which something is kept of it, for erasing it."""
 
     NONE = 0
     ALL = PROFILE | TAGS | LISTS | SEQUENCES | POINTS
@@ -75,6 +77,16 @@ Dirty = tuple[int, int]
 
 ROW: Dirty = (Part.NONE, 0)
 SCORE: Dirty = (Part.NONE, 1)
+ERASURE: Dirty = (Part.NONE, 2)
+"""Whatever is stored of the lead beside its row is wiped, last of all."""
+
+ERASED = "erased"
+"""What stands where a text was that an erased lead can be known by."""
+
+
+def nobody(lead_id: int) -> str:
+    """What an erased lead has for an address; nobody can write to it, or ask for it."""
+    return f"{ERASED}:{lead_id}"
 
 
 class Source(StrEnum):
@@ -214,6 +226,13 @@ class Suppression(msgspec.Struct, frozen=True):
     details: str = ""
     soft_bounces: int = 0
     """Temporary failures since the last mail that came through."""
+
+
+class Address(msgspec.Struct, frozen=True):
+    """One that a lead has or had, by its hash."""
+
+    digest: str
+    suppression: Suppression = Suppression()
 
 
 class Consent(msgspec.Struct, frozen=True):

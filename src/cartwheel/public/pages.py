@@ -36,6 +36,7 @@ from cartwheel.mail.links import Kind, MailId, Payload, Signer
 from cartwheel.public import publicdata
 from cartwheel.public.publicdata import public_name
 from cartwheel.sending.tracking import (
+    BY_LEAD,
     Choice,
     ChoiceWork,
     FarewellWork,
@@ -51,6 +52,7 @@ from cartwheel.sending.tracking import (
 )
 from cartwheel.times import from_micros, to_micros
 from cartwheel.work.batches import Batches
+from cartwheel.work.leadwork import EraseWork
 
 log = logging.getLogger(__name__)
 
@@ -146,7 +148,8 @@ class Public:
             "untrack": partial(self._track, on=False, told="untracked_done"),
             "track": partial(self._track, on=True, told="tracked_done"),
             "data": self._download,
-            "delete": self._delete,
+            "delete": self._ask_to_erase,
+            "erase": self._erase,
         }
 
     def open(self, batches: Batches, database: Database, signer: Signer) -> None:
@@ -262,11 +265,16 @@ class Public:
         await self._batches.submit(TrackWork(mail[:2], on=on))
         return await self._profile(mail, Notice(_TEXTS["preferences"][told]))
 
-    async def _delete(self, mail: MailId, form: Form) -> Response:
-        if _first(form, "sure") != "yes":
-            return await self._profile(mail, Notice(_TEXTS["preferences"]["delete_unsure"]), unsure=True)
-        await self._batches.submit(FarewellWork(mail[:2], SuppressionReason.DO_NOT_CONTACT, delete=True))
-        return self._message("deleted", account=self._account(mail))
+    async def _ask_to_erase(self, mail: MailId, _form: Form) -> Response:
+        lead = await self._batches.submit(LookWork(mail[:2], Part.NONE))
+        account = self._account(mail)
+        whom = _TEXTS["erase"]["whom"].format(account=account.name, email=_masked(lead.email))
+        return self._page("erase.html", account=account, whom=whom, preferences=self._preferences_link(mail))
+
+    async def _erase(self, mail: MailId, _form: Form) -> Response:
+        await self._batches.submit(EraseWork(mail[:2], BY_LEAD))
+        account = self._account(mail)
+        return self._message("erased", told=_TEXTS["erased"]["told"].format(account=account.name), account=account)
 
     async def _download(self, mail: MailId, _form: Form) -> Response:
         lead = await self._batches.submit(LookWork(mail[:2], Part.ALL | Part.SUPPRESSION))
@@ -276,7 +284,7 @@ class Public:
         headers = _UNCACHED | {"Content-Disposition": 'attachment; filename="my-data.json"'}
         return Response(data, media_type="application/json", headers=headers)
 
-    async def _profile(self, mail: MailId, *notices: Notice, unsure: bool = False) -> Response:
+    async def _profile(self, mail: MailId, *notices: Notice) -> Response:
         lead = await self._batches.submit(LookWork(mail[:2], _PROFILE_PAGE))
         account = self._account(mail)
         if lead.deleted_at is not None:
@@ -301,7 +309,6 @@ class Public:
             never=said_never(lead),
             untracked=lead.untracked,
             notices=notices,
-            unsure=unsure,
         )
 
     # -- reports of providers --

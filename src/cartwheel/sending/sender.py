@@ -22,7 +22,7 @@ from cartwheel.data.leadstore import LeadKey
 from cartwheel.data.signingkeys import SigningKeys
 from cartwheel.errors import Overloaded, Unavailable
 from cartwheel.leads.lead import Lead
-from cartwheel.leads.leadparts import Part
+from cartwheel.leads.leadparts import ERASED, Part
 from cartwheel.leads.mails import Mail, MailState
 from cartwheel.mail.composing import Composer, Unsendable, read_sender
 from cartwheel.mail.replies import Fate, Outcome, Phase
@@ -91,7 +91,7 @@ class HandOverWork(OneLead):
 
     def decide(self, desk: Desk) -> Letter | None:
         """The mail, if it is to be sent now."""
-        lead, now = self.lead(desk), desk.now
+        lead, now = self.remains(desk), desk.now
         mail = lead.mails.get(self.mail_key)
         if mail is None or mail.next_at is None or mail.next_at > now:
             return None  # somebody was here since it was found
@@ -159,7 +159,7 @@ def why_not_mailed(lead: Lead, mail: Mail, account: Account) -> str:
 
 def doubt(lead: Lead, mail: Mail, account: Account, now: datetime, reason: str) -> None:
     """Nobody can tell whether it was sent: do what the account wants done then."""
-    if account.mail.in_doubt is DoubtPolicy.RESEND:
+    if account.mail.in_doubt is DoubtPolicy.RESEND and not lead.erased:
         lead.try_later(mail, now, f"sent again: {reason}", soft=False)
     else:
         lead.doubt(mail, reason)
@@ -188,13 +188,26 @@ class SettleWork(OneLead):
 
     def decide(self, desk: Desk) -> bool:
         """False when the mail has left the queue meanwhile, so that it has to be looked for among all."""
-        lead = self.lead(desk)
+        lead = self.remains(desk)
         mail = lead.mails.get(self._mail.key)
         under_way = {MailState.HANDED_OVER, MailState.IN_DOUBT}
         if mail is None or mail.state not in under_way or mail.attempts != self._mail.attempts:
             return self._of_all_mails  # it took too long: the mail has been decided about since
-        self._settle(lead, mail, desk)
+        if lead.erased:
+            self._settle_erased(lead, mail, desk.now)
+        else:
+            self._settle(lead, mail, desk)
         return True
+
+    def _settle_erased(self, lead: Lead, mail: Mail, now: datetime) -> None:
+        """What the server said may name the person, and nothing more is sent."""
+        fate = self._outcome.fate
+        if fate is Fate.ACCEPTED:
+            lead.accepted(mail, ERASED, now)
+        elif fate is Fate.IN_DOUBT:
+            lead.doubt(mail, ERASED)
+        else:
+            lead.not_sent(mail, MailState.FAILED if fate is Fate.NEVER else MailState.SUPPRESSED, ERASED)
 
     def _settle(self, lead: Lead, mail: Mail, desk: Desk) -> None:
         now = desk.now
@@ -246,7 +259,7 @@ class PutOffWork(OneLead):
         self._reason = reason
 
     def decide(self, desk: Desk) -> None:
-        lead = self.lead(desk)
+        lead = self.remains(desk)
         mail = lead.mails.get(self._mail_key)
         if mail is None or mail.state is not MailState.QUEUED:
             return

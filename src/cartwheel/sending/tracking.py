@@ -274,12 +274,11 @@ def said_never(lead: Lead) -> bool:
 
 
 class FarewellWork(OneLead):
-    """The lead leaves everything; with a reason it is not mailed again, and perhaps it wants to be deleted."""
+    """The lead leaves everything; with a reason it is not mailed again."""
 
-    def __init__(self, key: LeadKey, reason: SuppressionReason | None, *, delete: bool = False) -> None:
+    def __init__(self, key: LeadKey, reason: SuppressionReason | None) -> None:
         super().__init__(key, Part.PROFILE | Part.LISTS | Part.SEQUENCES | Part.SUPPRESSION, BY_LEAD)
         self._reason = reason
-        self._delete = delete
 
     def decide(self, desk: Desk) -> None:
         lead, now = self.lead(desk), desk.now
@@ -289,9 +288,6 @@ class FarewellWork(OneLead):
             lead.unenrol(sequence_id, now)
         if self._reason is not None:
             lead.suppress(self._reason, "said so on the page for its mails", now)
-        if self._delete and lead.deleted_at is None:
-            lead.withdraw_consent(now)
-            lead.delete(now)
 
 
 # -- what servers report --

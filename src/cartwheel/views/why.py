@@ -9,14 +9,16 @@ from typing import Any, NamedTuple
 
 from cartwheel import accounts
 from cartwheel.accounts import Account
-from cartwheel.data import flowstore
+from cartwheel.data import erasures, flowstore
 from cartwheel.data.catalog import Catalog
 from cartwheel.data.db import Database
 from cartwheel.data.flowstore import FlowKey
 from cartwheel.data.leadstore import LeadKey
+from cartwheel.emails import read_email
 from cartwheel.errors import NoSuchName
 from cartwheel.leads.events import (
     LeadDeleted,
+    LeadErased,
     MailBounced,
     MailNotSent,
     SequenceLeft,
@@ -106,7 +108,10 @@ def explain(
 def _of_lead(known: Known) -> Iterator[Fact]:
     lead, account = known.lead, known.account
     yield Fact(About.LEAD, f"{lead.email} is a lead of {account.name} since {known.clock(lead.created_at)}.")
-    if lead.deleted_at is not None:
+    if lead.erased:
+        done = known.done(known.last(LeadErased.kind))
+        yield Fact(About.LEAD, f"It was erased{done}: nothing is left of it but numbers.", stops=True)
+    elif lead.deleted_at is not None:
         done = known.done(known.last(LeadDeleted.kind)) or f" on {known.clock(lead.deleted_at)}"
         yield Fact(About.LEAD, f"It was deleted{done}: nothing is sent to it.", stops=True)
     told = lead.suppression
@@ -291,6 +296,22 @@ async def read(database: Database, catalog: Catalog, key: LeadKey) -> Known:
     return Known(card.account, lead, card.feed, await asyncio.to_thread(_flows, database, keys))
 
 
+def _of_nobody(database: Database, account: Account, email: str) -> Iterator[Fact]:
+    """Of an address that no lead has."""
+    text = f"{account.name} has no lead {email}: it was never added, or has another address now."
+    yield Fact(About.LEAD, text, stops=True)
+    with database.read() as connection:
+        erased_at = erasures.erased_at(connection, account.id, read_email(email))
+    if erased_at is not None:
+        on = telling.clock(erased_at, account.zone, None)
+        allow = telling.command("lead", "allow", email)
+        text = (
+            f"The address is not to be mailed since {on}: {erasures.DETAILS}, and a hash of it was kept. "
+            f"If it comes back, {allow} has it mailed."
+        )
+        yield Fact(About.LEAD, text, stops=True)
+
+
 def _flows(database: Database, keys: set[FlowKey]) -> dict[FlowKey, Flow]:
     with database.read() as connection:
         found = {key: flowstore.read(connection, key) for key in keys}
@@ -301,8 +322,7 @@ def ask(database: Database, catalog: Catalog, account: Account, who: str, about:
     """`who` is an address or a lead's id; `about` a sequence's name or a mail's number. Raises `NoSuchName`."""
     key = leadcard.find(database, account, who)
     if key is None:
-        text = f"{account.name} has no lead {who}: it was never added, or has another address now."
-        return Answer(account, who, [Fact(About.LEAD, text, stops=True)])
+        return Answer(account, who, list(_of_nobody(database, account, who)))
     known = asyncio.run(read(database, catalog, key))
     sequence = account.sequences.get(accounts.name_key(about)) if about else None
     mail = int(about) if about and about.isascii() and about.isdigit() and sequence is None else None

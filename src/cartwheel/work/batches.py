@@ -54,6 +54,14 @@ class IdempotencyKey(NamedTuple):
     body_digest: str
 
 
+class StoredAnswer(NamedTuple):
+    """What a call was answered, and whose data that tells."""
+
+    key: IdempotencyKey
+    answer: str
+    lead_id: int | None
+
+
 class Entangled(CartwheelError):
     """A neighbour in the batch has just given the address to a lead that is not loaded as this piece needs it."""
 
@@ -87,7 +95,7 @@ class Desk:
         self._batch = batch
         self._mine: dict[tuple[int, int], Lead] = {}
         self._new_fields: list[tuple[int, CustomField]] = []
-        self._answer: tuple[IdempotencyKey, str] | None = None
+        self._answer: StoredAnswer | None = None
         self._rows: dict[tuple[Write, Row], Row] = {}
         self.catalog = batch.catalog
         self.now = batch.now
@@ -98,7 +106,7 @@ class Desk:
     def find(self, account_id: int, lead_id: int | None, email: str | None, parts: Parts) -> Lead:
         """The lead, by its id or else by its address. Raises `LeadNotFound` or `LeadIsDeleted`."""
         lead = self._look_up(account_id, lead_id, email)
-        if lead is None:
+        if lead is None or lead.erased:
             raise LeadNotFound
         if lead.deleted_at is not None:
             raise LeadIsDeleted
@@ -111,7 +119,7 @@ class Desk:
         return self._look_up(account_id, None, email)
 
     def any_lead(self, account_id: int, lead_id: int) -> Lead | None:
-        """The lead with this id, be it deleted."""
+        """The lead with this id, be it deleted or erased."""
         return self._look_up(account_id, lead_id, None)
 
     def new_lead_id(self) -> int:
@@ -130,8 +138,9 @@ class Desk:
         """(body digest, answer) of the call that came under this key before."""
         return self._batch.answers.get(key[:3])
 
-    def store_answer(self, key: IdempotencyKey, answer: str) -> None:
-        self._answer = (key, answer)
+    def store_answer(self, key: IdempotencyKey, answer: str, lead_id: int | None) -> None:
+        """`lead_id` is the lead whose data the answer tells."""
+        self._answer = StoredAnswer(key, answer, lead_id)
 
     def put(self, statement: Write, row: Row) -> None:
         """Something beside the leads is stored with them. Of the rows with one key the batch writes the last."""
@@ -156,9 +165,8 @@ class Desk:
         batch.rows |= self._rows
         batch.new_fields += self._new_fields
         if self._answer is not None:
-            key_, answer = self._answer
-            batch.answers[key_[:3]] = (key_.body_digest, answer)
-            batch.new_answers.append((key_, answer))
+            batch.answers[self._answer.key[:3]] = (self._answer.key.body_digest, self._answer.answer)
+            batch.new_answers.append(self._answer)
 
     def _look_up(self, account_id: int, lead_id: int | None, email: str | None) -> Lead | None:
         if lead_id is None:
@@ -214,7 +222,7 @@ class _Batch:
         """What is written beside the leads, by statement and key."""
         self.new_fields: list[tuple[int, CustomField]] = []
         self.answers: dict[tuple[int, str, str], tuple[str, str]] = {}
-        self.new_answers: list[tuple[IdempotencyKey, str]] = []
+        self.new_answers: list[StoredAnswer] = []
 
     async def load(self, lane: Lane, works: Sequence[Work[Any]], clock: Callable[[], datetime]) -> None:
         self.loaded = await load(lane, (wanted for work in works for wanted in work.wanted), clock)
@@ -246,8 +254,8 @@ class _Batch:
             flush.add(RUN_WOKEN, (at, *run))
         for (statement, _), row in self.rows.items():
             flush.add(statement, row)
-        for key, answer in self.new_answers:
-            flush.add(_ANSWER, (*key, answer, at))
+        for key, answer, lead_id in self.new_answers:
+            flush.add(_ANSWER, (*key, answer, at, lead_id))
         for account_id, field in self.new_fields:
             for statement, row in catalog.rows_of_new_field(account_id, field, at):
                 flush.add(statement, row)

@@ -47,7 +47,7 @@ class StepWork(OneLead):
 
     def decide(self, desk: Desk) -> bool:
         """Whether the run was due."""
-        lead = self.lead(desk)
+        lead = self.remains(desk)
         run = lead.runs.get(self.sequence_id)
         if run is None or run.due_at is None or run.due_at > desk.now or run.version != self._version:
             return False  # somebody was here since it was found
@@ -69,7 +69,7 @@ class ParkWork(OneLead):
         self._reason = reason
 
     def decide(self, desk: Desk) -> None:
-        lead: Lead = self.lead(desk)
+        lead: Lead = self.remains(desk)
         run = lead.runs.get(self._sequence_id)
         if run is not None and run.runs:
             lead.park(run, self._reason)

@@ -4,10 +4,11 @@ from collections.abc import Sequence
 
 from cartwheel.data.leadstore import LeadKey, Wanted
 from cartwheel.errors import LeadNotFound, NotInDoubt
+from cartwheel.leads.erasing import erase
 from cartwheel.leads.lead import Lead
-from cartwheel.leads.leadparts import Part, Parts, SuppressionReason
+from cartwheel.leads.leadparts import ERASED, Part, Parts, SuppressionReason
 from cartwheel.leads.mails import Mail, MailState
-from cartwheel.work.batches import Desk, IdempotencyKey
+from cartwheel.work.batches import Desk, Entangled, IdempotencyKey
 
 
 class OneLead:
@@ -22,6 +23,14 @@ class OneLead:
         self.wanted: Sequence[Wanted] = [Wanted(*key, None, parts)]
 
     def lead(self, desk: Desk) -> Lead:
+        """Raises `LeadNotFound`, also for one that was erased."""
+        lead = self.remains(desk)
+        if lead.erased:
+            raise LeadNotFound
+        return lead
+
+    def remains(self, desk: Desk) -> Lead:
+        """The lead, or what is left of it, for those who keep its books. Raises `LeadNotFound`."""
         lead = desk.any_lead(*self.key)
         if lead is None:
             raise LeadNotFound
@@ -35,14 +44,14 @@ class ExpiryWork(OneLead):
         super().__init__(key, Part.POINTS, "cartwheel")
 
     def decide(self, desk: Desk) -> None:
-        self.lead(desk).expire(desk.now)
+        self.remains(desk).expire(desk.now)
 
 
 class DeletionWork(OneLead):
     """Delete a lead, or bring it back."""
 
     def __init__(self, key: LeadKey, *, deleted: bool, origin: str) -> None:
-        super().__init__(key, Part.PROFILE, origin)
+        super().__init__(key, Part.PROFILE | Part.SEQUENCES | Part.QUEUE, origin)
         self._deleted = deleted
 
     def decide(self, desk: Desk) -> None:
@@ -53,8 +62,22 @@ class DeletionWork(OneLead):
             lead.restore()
 
 
+class EraseWork(OneLead):
+    """Erase a lead, for good."""
+
+    def __init__(self, key: LeadKey, origin: str) -> None:
+        parts = Part.PROFILE | Part.SEQUENCES | Part.QUEUE | Part.SUPPRESSION | Part.ADDRESSES
+        super().__init__(key, parts, origin)
+
+    def decide(self, desk: Desk) -> None:
+        lead = self.lead(desk)
+        if not lead.has(Part.ADDRESSES) or lead.email not in lead.addresses:
+            raise Entangled
+        erase(lead, desk.now)
+
+
 class DoubtWork(OneLead):
-    """Decide about a mail in doubt: `again` sends it once more, otherwise it is given up."""
+    """Decide about a mail in doubt: `again` sends it once more, otherwise, or if its lead was erased, it is given up."""
 
     def __init__(self, key: LeadKey, mail_key: int, *, again: bool, reason: str, origin: str) -> None:
         super().__init__(key, Part.MAILS, origin)
@@ -64,11 +87,13 @@ class DoubtWork(OneLead):
 
     def decide(self, desk: Desk) -> Mail:
         """The mail as it is then. Raises `NotInDoubt`."""
-        lead = self.lead(desk)
+        lead = self.remains(desk)
         mail = lead.mails.get(self._mail_key)
         if mail is None or mail.state is not MailState.IN_DOUBT:
             raise NotInDoubt(f"the mail {self._mail_key} is {mail.state if mail else 'gone'}, not in doubt")
-        if self._again:
+        if lead.erased:
+            lead.not_sent(mail, MailState.FAILED, ERASED)
+        elif self._again:
             lead.try_later(mail, desk.now, self._reason, soft=False)
         else:
             lead.not_sent(mail, MailState.FAILED, self._reason)

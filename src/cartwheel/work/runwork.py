@@ -33,7 +33,7 @@ class UnparkWork(OneLead):
 
     def decide(self, desk: Desk) -> bool:
         """Whether it was parked."""
-        lead = self.lead(desk)
+        lead = self.remains(desk)
         run = lead.runs.get(self._sequence_id)
         if run is None or run.status is not RunStatus.PARKED:
             return False
@@ -51,7 +51,7 @@ class MoveWork(OneLead):
 
     def decide(self, desk: Desk) -> Way | None:
         """Where it went, or why it stayed; None if there is nothing to move any more."""
-        lead, move = self.lead(desk), self._move
+        lead, move = self.remains(desk), self._move
         run = lead.runs.get(self._sequence_id)
         if run is None or run.status not in runstore.IN_IT or run.version not in move.sources:
             return None
