@@ -12,15 +12,16 @@ TREES = [SOURCE, SOURCE.parent.parent / "tests", SOURCE.parent.parent / "bench"]
 
 ORDER = """
 pure |               | errors times network readers emails
-pure | leads         | leadparts events mails lead erasing
+pure | leads         | leadparts events mails lead erasing editing filters
 pure |               | accounts people
+pure | leads         | acts
 pure | sequences     | schedule conditions stepparts steps flows moving telling
 pure | bounces       | reports mailparts reading proofs providers boxurl
 pure | mail          | replies outgoing plaintext merge inert splice mailhtml mime render smtpurl links dkim composing
 pure | simulation    | stories whatifs
 edge |               | config
 data | data          | schema arrays lanes checkpoints db catalog erasures mailstore leadstore due flowstore runstore signingkeys
-data | data          | mailbox ratelimits doctor catalogchanges userstore
+data | data          | mailbox ratelimits doctor catalogchanges userstore leadsearch segments
 edge | process       | observe orphans collector loops
 edge | work          | batches leadwork moveplans runwork engine housekeeping
 edge | bounces       | bouncebox
@@ -32,7 +33,8 @@ edge | reference     | examples openapi tables sequencepages pages
 edge | simulation    | simulator worlds
 edge | views         | leadcard why tables storyviews runviews mailviews
 edge | public        | publicdata pages
-edge | ui            | translations attempts menu visits registry forgery passwords rendering pages site
+edge | ui            | translations attempts menu visits registry forgery passwords rendering
+edge | ui            | leadquestions filterforms bulkforms pages site
 edge |               | app worker serving testing
 edge | cli           | shared context
 edge |               | demo

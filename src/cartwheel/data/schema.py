@@ -19,6 +19,7 @@ from sqlalchemy import (
     PrimaryKeyConstraint,
     Table,
     Text,
+    func,
     text,
 )
 
@@ -195,12 +196,36 @@ leads = _table(
 )
 """`score` always equals the sum of the lead's ledger rows that are not reversed."""
 
+Index("leads_created", leads.c.account_id, leads.c.created_at, leads.c.id)
+Index("leads_score", leads.c.account_id, leads.c.score, leads.c.id)
+Index(
+    "leads_deleted",
+    leads.c.account_id,
+    leads.c.id,
+    sqlite_where=leads.c.deleted_at.is_not(None),
+    postgresql_where=leads.c.deleted_at.is_not(None),
+)
+for _name in ("first_name", "last_name"):
+    Index(
+        f"leads_{_name}",
+        leads.c.account_id,
+        func.lower(leads.c[_name]).label("small"),
+        sqlite_where=text(f"{_name} <> ''"),
+        postgresql_where=text(f"{_name} <> ''"),
+        postgresql_ops={"small": "text_pattern_ops"},
+    )
+Index("leads_address", leads.c.account_id, leads.c.email, postgresql_ops={"email": "text_pattern_ops"}).ddl_if(
+    dialect="postgresql"
+)
+"""For the beginning of an address; of SQLite's texts, `leads_email` knows it, because they are compared as bytes."""
+
 lead_tags = _table(
     "lead_tags",
     _number("account_id"),
     _number("lead_id"),
     _number("tag_id"),
     _number("assigned_at"),
+    Index("lead_tags_tag", "account_id", "tag_id", "lead_id"),
     key=("account_id", "lead_id", "tag_id"),
 )
 
@@ -211,6 +236,14 @@ lead_lists = _table(
     _number("list_id"),
     _number("joined_at"),
     _number("left_at", null=True),
+    Index(
+        "lead_lists_list",
+        "account_id",
+        "list_id",
+        "lead_id",
+        sqlite_where=text("left_at IS NULL"),
+        postgresql_where=text("left_at IS NULL"),
+    ),
     key=("account_id", "lead_id", "list_id"),
 )
 
@@ -220,6 +253,7 @@ lead_fields = _table(
     _number("lead_id"),
     _number("field_id"),
     _text("value"),
+    Index("lead_fields_field", "account_id", "field_id", "lead_id"),
     key=("account_id", "lead_id", "field_id"),
 )
 """`value` is JSON: a string, or an array of option ids."""
@@ -268,6 +302,14 @@ enrolments = _table(
         "lead_id",
         "sequence_id",
         unique=True,
+        sqlite_where=text("latest"),
+        postgresql_where=text("latest"),
+    ),
+    Index(
+        "enrolments_sequence",
+        "account_id",
+        "sequence_id",
+        "lead_id",
         sqlite_where=text("latest"),
         postgresql_where=text("latest"),
     ),
@@ -332,6 +374,15 @@ Index(
     postgresql_where=suppressions.c.lead.is_not(None),
 )
 
+Index(
+    "suppressions_reason",
+    suppressions.c.account_id,
+    suppressions.c.reason,
+    suppressions.c.email,
+    sqlite_where=text("reason <> ''"),
+    postgresql_where=text("reason <> ''"),
+)
+
 erased_addresses = _table(
     "erased_addresses",
     _number("account_id"),
@@ -369,6 +420,52 @@ events = _table(
     key=("account_id", "lead_id", "id"),
 )
 """What happened to each lead, in order of `id`. `origin` says who did it: `app:1/3` (account and number of an App), `cli`, `cartwheel`."""
+
+# -- what people do with leads --
+
+segments = _table(
+    "segments",
+    _number("account_id"),
+    _number("id"),
+    _text("name"),
+    _text("name_key"),
+    _number("created_at"),
+    _text("filter"),
+    Index("segments_name", "account_id", "name_key", unique=True),
+    key=("account_id", "id"),
+)
+"""Filters that were given a name. `filter` is JSON (leads/filters.py)."""
+
+bulk_jobs = _table(
+    "bulk_jobs",
+    _number("account_id"),
+    _number("id"),
+    _number("user_id"),
+    _text("act"),
+    _text("who"),
+    _text("state"),
+    _number("before", null=True),
+    _number("looked"),
+    _number("changed"),
+    _number("created_at"),
+    _number("ended_at", null=True),
+    _number("next_at", null=True),
+    key=("account_id", "id"),
+)
+"""What somebody does with many leads at once, slice by slice. `act` and `who` (empty when it has ended) are JSON. It goes
+on with the leads whose ids are lower than `before`, at `next_at`; whoever takes a slice puts that off."""
+
+Index(
+    "bulk_jobs_next",
+    bulk_jobs.c.next_at,
+    sqlite_where=bulk_jobs.c.next_at.is_not(None),
+    postgresql_where=bulk_jobs.c.next_at.is_not(None),
+)
+
+bulk_leads = _table(
+    "bulk_leads", _number("account_id"), _number("job_id"), _number("lead_id"), key=("account_id", "job_id", "lead_id")
+)
+"""The leads that a job has changed, written with the change: none is changed twice, and all can be changed back."""
 
 # -- the API --
 

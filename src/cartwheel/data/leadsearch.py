@@ -1,0 +1,545 @@
+"""Finding leads among millions: a filter becomes SQL with parameters, and never looks at more rows than it may.
+
+A page of leads is read in windows: so many leads, in the order in which they are shown, of which those are taken that the
+filter wants. The windows follow an index that one of the filter's conditions has, if one has; and if a condition holds of
+few leads only, these are all that is looked at, in whatever order they are wanted. So a rare lead is found at once where an
+index leads to it; where none does, the page says how far it looked, and goes on from there.
+"""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime, time, timedelta
+from enum import StrEnum
+from functools import singledispatch
+from typing import Any, NamedTuple
+
+import sqlalchemy as sa
+
+from cartwheel.accounts import Account
+from cartwheel.data import schema
+from cartwheel.leads import filters
+from cartwheel.leads.filters import EVERYBODY, Condition, Group, Search
+from cartwheel.leads.leadparts import PROFILE_FIELDS, SuppressionReason
+from cartwheel.times import from_micros, moment_or_none, to_micros
+
+FEW = 5000
+"""A condition that so many leads meet at the most is looked at whole."""
+
+WINDOWS = (200, 1000, 4000, 15_000)
+"""How many leads a page looks at, one window after the other."""
+
+MOST_COUNTED = 10_001
+
+_LEADS, _TAGS, _LISTS, _FIELDS = schema.leads, schema.lead_tags, schema.lead_lists, schema.lead_fields
+_RUNS, _MAILS, _SUPPRESSED = schema.enrolments, schema.mails, schema.suppressions
+
+Where = sa.ColumnElement[bool]
+
+
+class Order(StrEnum):
+    """How leads are shown."""
+
+    NEWEST = "newest"
+    ADDRESS = "address"
+    SCORE = "score"
+
+
+@dataclass(frozen=True)
+class Question:
+    """Who is looked for. `postgresql` is which engine is asked."""
+
+    account: Account
+    tree: Group
+    search: Search
+    order: Order
+    postgresql: bool
+
+    @property
+    def everybody(self) -> bool:
+        return self.tree == EVERYBODY and not self.search.words
+
+
+class LeadLine(NamedTuple):
+    """A lead as lists show it."""
+
+    id: int
+    email: str
+    name: str
+    score: int
+    created_at: datetime
+    deleted_at: datetime | None
+    test: bool
+    tags: Sequence[int]
+    suppressed: str
+    """Why its address is not mailed; empty if it is."""
+
+
+class Found(NamedTuple):
+    """`after` is where the next page begins, None when there is none. `looked` is how many leads this one looked at in vain
+    before it stopped; 0 if it is full, or all there is."""
+
+    leads: Sequence[LeadLine]
+    after: str | None
+    looked: int
+
+
+class Count(NamedTuple):
+    """At least so many, or exactly."""
+
+    leads: int
+    exact: bool
+
+
+# -- conditions as SQL --
+
+
+@singledispatch
+def _where(condition: Condition, _question: Question) -> Where:
+    raise NotImplementedError(type(condition))
+
+
+@_where.register
+def _(condition: filters.HasTag, question: Question) -> Where:
+    return _exists(_TAGS, question, _TAGS.c.tag_id == condition.tag)
+
+
+@_where.register
+def _(condition: filters.OnList, question: Question) -> Where:
+    return _exists(_LISTS, question, _LISTS.c.list_id == condition.list, _LISTS.c.left_at.is_(None))
+
+
+@_where.register
+def _(condition: filters.InSequence, question: Question) -> Where:
+    more = [_RUNS.c.status == str(condition.status)] if condition.status else []
+    more += [_RUNS.c.step == condition.step] if condition.step else []
+    return _exists(_RUNS, question, _RUNS.c.sequence_id == condition.sequence, sa.text("enrolments.latest"), *more)
+
+
+@_where.register
+def _(condition: filters.Score, _question: Question) -> Where:
+    return _between(_LEADS.c.score, condition.at_least, condition.at_most)
+
+
+@_where.register
+def _(condition: filters.Field, question: Question) -> Where:
+    if condition.custom is not None:
+        return _custom(condition, question)
+    if condition.field not in PROFILE_FIELDS and condition.field != "email":
+        return sa.false()
+    column = _LEADS.c[condition.field]
+    if condition.how in {"filled", "empty"}:
+        return (column != "") if condition.how == "filled" else (column == "")
+    if condition.how == "begins" and condition.field in _INDEXED:
+        return _begins(question, condition.field, condition.text)
+    return sa.or_(*(_alike(sa.func.lower(column), condition.how, way) for way in filters.spellings(condition.text)))
+
+
+def _custom(condition: filters.Field, question: Question) -> Where:
+    field = next((entry for entry in question.account.fields.values() if entry.id == condition.custom), None)
+    if field is None:
+        return sa.false()
+    of = _FIELDS.c.field_id == field.id
+    if condition.how == "filled":
+        return _exists(_FIELDS, question, of)
+    if condition.how == "empty":
+        return ~_exists(_FIELDS, question, of)
+    if not field.type.is_text:
+        number = condition.text if condition.text.isdigit() else "0"
+        forms = (f"[{number}]", f"[{number},%", f"%, {number}]", f"%, {number},%")
+        return _exists(_FIELDS, question, of, sa.or_(*(_FIELDS.c.value.like(form) for form in forms)))
+    ways = (json.dumps(way, ensure_ascii=False) for way in filters.spellings(condition.text))
+    value = sa.func.lower(_FIELDS.c.value)
+    cut = {"is": slice(None), "begins": slice(None, -1), "contains": slice(1, -1)}[condition.how]
+    return _exists(_FIELDS, question, of, sa.or_(*(_alike(value, condition.how, way[cut]) for way in ways)))
+
+
+def _alike(column: sa.ColumnElement[Any], how: str, text: str) -> Where:
+    if how == "is":
+        return column == text
+    return column.startswith(text, autoescape=True) if how == "begins" else column.contains(text, autoescape=True)
+
+
+@_where.register
+def _(condition: filters.Joined, question: Question) -> Where:
+    return _between(_LEADS.c.created_at, *_days(condition, question.account))
+
+
+def _days(condition: filters.Joined, account: Account) -> tuple[int | None, int | None]:
+    """From the first moment of the one day to the last of the other."""
+
+    def begins(day: date) -> int:
+        return to_micros(datetime.combine(day, time(), account.zone))
+
+    since = None if condition.since is None else begins(condition.since)
+    last = condition.until and condition.until != date.max
+    return since, begins(condition.until + timedelta(days=1)) - 1 if condition.until and last else None
+
+
+@_where.register
+def _(condition: filters.MailStatus, question: Question) -> Where:
+    if condition.status == "mailable":
+        agreed = [_LEADS.c.gdpr_communications] if question.account.gdpr else []
+        return sa.and_(~_not_mailed(question), _LEADS.c.deleted_at.is_(None), *agreed)
+    return _not_mailed(question, *_REASONS.get(condition.status, ()))
+
+
+_REASONS: Mapping[str, Sequence[SuppressionReason]] = {
+    "do not contact": (SuppressionReason.DO_NOT_CONTACT,),
+    "bounced": (SuppressionReason.HARD_BOUNCE, SuppressionReason.SOFT_BOUNCES),
+    "complaint": (SuppressionReason.COMPLAINT,),
+}
+
+
+def _not_mailed(question: Question, *reasons: SuppressionReason) -> Where:
+    same = (_SUPPRESSED.c.account_id == question.account.id) & (_SUPPRESSED.c.email == _LEADS.c.email)
+    return sa.exists().where(same, _reason(reasons)).correlate(_LEADS)
+
+
+def _reason(reasons: Sequence[SuppressionReason]) -> Where:
+    return _SUPPRESSED.c.reason.in_([str(reason) for reason in reasons]) if reasons else _SUPPRESSED.c.reason != ""
+
+
+@_where.register
+def _(condition: filters.Seen, question: Question) -> Where:
+    clicked = _MAILS.c.clicked_at.is_not(None)
+    seen = clicked if condition.what == "clicked" else sa.or_(_MAILS.c.opened_at.is_not(None), clicked)
+    of = [_MAILS.c.sequence_id == condition.sequence] if condition.sequence else []
+    return _exists(_MAILS, question, *of, seen)
+
+
+@_where.register
+def _(_condition: filters.Deleted, _question: Question) -> Where:
+    return _LEADS.c.deleted_at.is_not(None)
+
+
+@_where.register
+def _(condition: filters.All, question: Question) -> Where:
+    return sa.and_(sa.true(), *(_where(each, question) for each in condition.conditions))
+
+
+@_where.register
+def _(condition: filters.AnyOf, question: Question) -> Where:
+    return sa.or_(sa.false(), *(_where(each, question) for each in condition.conditions))
+
+
+@_where.register
+def _(condition: filters.Not, question: Question) -> Where:
+    return ~_where(condition.condition, question)
+
+
+def _exists(table: sa.Table, question: Question, *conditions: Any) -> Where:
+    theirs = (table.c.account_id == question.account.id) & (table.c.lead_id == _LEADS.c.id)
+    return sa.exists().where(theirs, *conditions).correlate(_LEADS)
+
+
+def _between(column: sa.Column[int], low: int | None, high: int | None) -> Where:
+    bounds = [column >= low] if low is not None else []
+    return sa.and_(sa.true(), *bounds, *([column <= high] if high is not None else []))
+
+
+def _wanted(question: Question) -> Where:
+    """All that holds of the leads that are found."""
+    conditions = [_where(question.tree, question)] if question.tree.conditions else []
+    if any(isinstance(each, filters.Deleted) for each in question.tree.inside()):
+        conditions.append(~_LEADS.c.email.startswith("erased:"))
+    else:
+        conditions.append(_LEADS.c.deleted_at.is_(None))
+    if question.search.words:
+        conditions.append(_searched(question))
+    return sa.and_(*conditions)
+
+
+# -- the beginning of a text --
+
+_INDEXED = {"email": _LEADS.c.email} | {
+    name: sa.func.lower(_LEADS.c[name]) for name in ("first_name", "last_name")
+}
+"""What has an index that finds beginnings."""
+
+
+def _begins(question: Question, name: str, text: str) -> Where:
+    column = _INDEXED[name]
+    ways = [text.lower()] if name == "email" else filters.spellings(text)
+    ranges = []
+    for way in ways:
+        ends = filters.after_all(way)
+        if question.postgresql:  # the comparisons of text_pattern_ops
+            ranges.append(column.bool_op("~>=~")(way) & column.bool_op("~<~")(ends))
+        else:
+            ranges.append((column >= way) & (column < ends))
+    there = [] if name == "email" else [sa.text(f"leads.{name} <> ''")]  # so says the index
+    return sa.and_(*there, sa.or_(*ranges))
+
+
+def _searched(question: Question) -> Where:
+    return sa.or_(*_ways(question))
+
+
+def _ways(question: Question) -> Iterator[Where]:
+    """Each of what somebody who types this may mean; each has an index."""
+    search = question.search
+    if search.number is not None:
+        yield _LEADS.c.id == search.number
+    for name in ("email", "first_name", "last_name") if len(search.words) == 1 else ("first_name", "last_name"):
+        yield _begins(question, name, search.whole)
+    if len(search.words) > 1:
+        first, rest = search.words[0], " ".join(search.words[1:])
+        yield _begins(question, "last_name", rest) & _begins(question, "first_name", first)
+        yield _begins(question, "last_name", first) & _begins(question, "first_name", rest)
+
+
+# -- indexes that lead to a condition's leads --
+
+
+@dataclass(frozen=True)
+class _Index:
+    """Ids of leads, among them all those of which a condition holds. `by_id` when its index has them in their order."""
+
+    table: sa.Table
+    id: sa.Column[int]
+    where: Where
+    by_id: bool = False
+
+
+def _indexes(question: Question) -> Iterator[_Index]:
+    for condition in filters.mandatory(question.tree):
+        if isinstance(condition, filters.HasTag):
+            yield _Index(_TAGS, _TAGS.c.lead_id, _TAGS.c.tag_id == condition.tag, by_id=True)
+        elif isinstance(condition, filters.OnList):
+            on = (_LISTS.c.list_id == condition.list) & _LISTS.c.left_at.is_(None)
+            yield _Index(_LISTS, _LISTS.c.lead_id, on, by_id=True)
+        elif isinstance(condition, filters.InSequence | filters.Seen) and condition.sequence:
+            ran = sa.and_(_RUNS.c.sequence_id == condition.sequence, sa.text("enrolments.latest"))
+            yield _Index(_RUNS, _RUNS.c.lead_id, ran, by_id=True)
+        elif isinstance(condition, filters.Deleted):
+            yield _Index(_LEADS, _LEADS.c.id, _where(condition, question), by_id=True)
+        elif isinstance(condition, filters.Field) and condition.custom is not None and condition.how != "empty":
+            yield _Index(_FIELDS, _FIELDS.c.lead_id, _FIELDS.c.field_id == condition.custom, by_id=True)
+        elif isinstance(condition, filters.Score | filters.Joined):
+            yield _Index(_LEADS, _LEADS.c.id, _where(condition, question))
+        elif isinstance(condition, filters.Field) and condition.field in _INDEXED and condition.how in {"is", "begins"}:
+            yield _Index(_LEADS, _LEADS.c.id, _begins(question, condition.field, condition.text))
+
+
+def _few(connection: sa.Connection, question: Question) -> sa.Select[Any] | None:
+    """The ids of not too many leads, among whom are all those that are looked for; None if there are too many."""
+    account_id = question.account.id
+    choices = [_ids(index, account_id) for index in _indexes(question)]
+    if question.search.words:
+        ways = [_ids(_Index(_LEADS, _LEADS.c.id, way), account_id).limit(FEW + 1) for way in _ways(question)]
+        choices.append(sa.select(sa.union(*(sa.select(way.subquery()) for way in ways)).subquery()))
+    for condition in filters.mandatory(question.tree):
+        if isinstance(condition, filters.MailStatus) and condition.status != "mailable":
+            choices.append(_suppressed_ids(question, condition))
+    for choice in choices:
+        limited = choice.limit(FEW + 1)
+        count = connection.execute(sa.select(sa.func.count()).select_from(limited.subquery())).scalar_one()
+        if count <= FEW:
+            return limited
+    return None
+
+
+def _ids(index: _Index, account_id: int) -> sa.Select[Any]:
+    return sa.select(index.id.label("id")).where(index.table.c.account_id == account_id, index.where)
+
+
+def _suppressed_ids(question: Question, condition: filters.MailStatus) -> sa.Select[Any]:
+    same = (_LEADS.c.account_id == question.account.id) & (_LEADS.c.email == _SUPPRESSED.c.email)
+    of = _SUPPRESSED.c.account_id == question.account.id
+    told = sa.and_(of, sa.text("suppressions.reason <> ''"), _reason(_REASONS.get(condition.status, ())))
+    return sa.select(_LEADS.c.id.label("id")).join_from(_SUPPRESSED, _LEADS, same).where(told)
+
+
+# -- pages --
+
+
+@dataclass(frozen=True)
+class _Way:
+    """An order of leads: what it sorts by, the last part of which is unique, each falling if `falls`."""
+
+    keys: Sequence[sa.Column[Any]]
+    falls: bool = True
+
+    def after(self, place: Sequence[Any]) -> Where:
+        if len(self.keys) == 1:
+            key: sa.ColumnElement[Any] = self.keys[0]
+            return key.__lt__(place[0]) if self.falls else key.__gt__(place[0])
+        first, last = self.keys
+        return sa.and_(first <= place[0], sa.or_(first < place[0], last < place[1]))
+
+    def sorted(self, columns: Mapping[str, sa.ColumnElement[Any]] | None = None) -> Sequence[sa.ColumnElement[Any]]:
+        keys = self.keys if columns is None else [columns[key.name] for key in self.keys]
+        return [key.desc() if self.falls else key.asc() for key in keys]
+
+
+_WAYS = {
+    Order.NEWEST: _Way((_LEADS.c.id,)),
+    Order.ADDRESS: _Way((_LEADS.c.email,), falls=False),
+    Order.SCORE: _Way((_LEADS.c.score, _LEADS.c.id)),
+}
+_BY_DAY = _Way((_LEADS.c.created_at, _LEADS.c.id))
+
+
+def _way(question: Question) -> _Way:
+    by_day = any(isinstance(each, filters.Joined) for each in filters.mandatory(question.tree))
+    return _BY_DAY if by_day and question.order is Order.NEWEST else _WAYS[question.order]
+
+
+_SHOWN = ("id", "email", "first_name", "last_name", "score", "created_at", "deleted_at", "test")
+
+
+def find(connection: sa.Connection, question: Question, after: str | None, most: int) -> Found:
+    """A page of leads. Raises `ValueError` for an `after` that no page has given."""
+    way = _way(question)
+    place = None if after is None else _place(way, after)
+    few = _few(connection, question)
+    if few is not None:
+        rows = _rows(connection, question, way, few.subquery("w"), place, most + 1)
+        more = len(rows) > most
+        return Found(_lines(connection, question, rows[:most]), _token(way, rows[most - 1]) if more else None, 0)
+    rows, looked = [], 0
+    for size in WINDOWS:
+        window = _window(question, way, place, size)
+        rows += _rows(connection, question, way, window, None, most + 1 - len(rows))
+        if len(rows) > most:
+            return Found(_lines(connection, question, rows[:most]), _token(way, rows[most - 1]), 0)
+        ends = _end(connection, way, window, size)
+        if ends is None:
+            return Found(_lines(connection, question, rows), None, 0)
+        place, looked = ends, looked + size
+    return Found(_lines(connection, question, rows), json.dumps(place), looked)
+
+
+def _window(question: Question, way: _Way, place: Sequence[Any] | None, size: int) -> sa.Subquery:
+    """The next so many leads, by the index of a condition if one has them in this order."""
+    index = None
+    if way is _WAYS[Order.NEWEST]:
+        index = next((index for index in _indexes(question) if index.by_id), None)
+    if index is not None:
+        query = _ids(index, question.account.id).order_by(index.id.desc())
+        return query.where(*([] if place is None else [index.id < place[0]])).limit(size).subquery("w")
+    columns = dict.fromkeys([*way.keys, _LEADS.c.id])
+    query = sa.select(*columns).where(_LEADS.c.account_id == question.account.id, *_bounds(question, way))
+    query = query.where(*([] if place is None else [way.after(place)]))
+    return query.order_by(*way.sorted()).limit(size).subquery("w")
+
+
+def _bounds(question: Question, way: _Way) -> Iterator[Where]:
+    """Conditions on what it is sorted by: the index knows them."""
+    for condition in filters.mandatory(question.tree):
+        if (way is _BY_DAY and isinstance(condition, filters.Joined)) or (
+            way is _WAYS[Order.SCORE] and isinstance(condition, filters.Score)
+        ):
+            yield _where(condition, question)
+
+
+def _rows(
+    connection: sa.Connection,
+    question: Question,
+    way: _Way,
+    window: sa.Subquery,
+    place: Sequence[Any] | None,
+    most: int,
+) -> list[Any]:
+    theirs = (_LEADS.c.account_id == question.account.id) & (_LEADS.c.id == window.c.id)
+    columns = [_LEADS.c[name] for name in _SHOWN]
+    query = sa.select(*columns).select_from(window.join(_LEADS, theirs)).where(_wanted(question))
+    if place is not None:
+        query = query.where(way.after(place))
+    return list(connection.execute(query.order_by(*way.sorted()).limit(most)))
+
+
+def _end(connection: sa.Connection, way: _Way, window: sa.Subquery, size: int) -> list[Any] | None:
+    """The place of a window's last lead; None if it is not full, so that there are no more."""
+    if connection.execute(sa.select(sa.func.count()).select_from(window)).scalar_one() < size:
+        return None
+    columns = window.c
+    last = [columns[key.name].asc() if way.falls else columns[key.name].desc() for key in way.keys]
+    row = connection.execute(sa.select(*(columns[key.name] for key in way.keys)).order_by(*last).limit(1)).one()
+    return list(row)
+
+
+def _token(way: _Way, row: Any) -> str:
+    return json.dumps([getattr(row, key.name) for key in way.keys])
+
+
+def _place(way: _Way, token: str) -> list[Any]:
+    place = json.loads(token[:500])
+    kinds = [str if isinstance(key.type, sa.Text) else int for key in way.keys]
+    if not isinstance(place, list) or [type(part) for part in place] != kinds:
+        raise ValueError("there is no such page")
+    return place
+
+
+def _lines(connection: sa.Connection, question: Question, rows: Sequence[Any]) -> list[LeadLine]:
+    """With what stands in other tables, in a query for each."""
+    account_id = question.account.id
+    tags: dict[int, list[int]] = {}
+    if rows:
+        of = (_TAGS.c.account_id == account_id) & _TAGS.c.lead_id.in_([row.id for row in rows])
+        for lead_id, tag_id in connection.execute(sa.select(_TAGS.c.lead_id, _TAGS.c.tag_id).where(of)):
+            tags.setdefault(lead_id, []).append(tag_id)
+    suppressed = suppressions_of(connection, account_id, [row.email for row in rows])
+    return [
+        LeadLine(
+            row.id,
+            row.email,
+            f"{row.first_name} {row.last_name}".strip(),
+            row.score,
+            from_micros(row.created_at),
+            moment_or_none(row.deleted_at),
+            bool(row.test),
+            sorted(tags.get(row.id, ())),
+            suppressed.get(row.email, ""),
+        )
+        for row in rows
+    ]
+
+
+def suppressions_of(connection: sa.Connection, account_id: int, emails: Sequence[str]) -> dict[str, str]:
+    """Why these addresses are not mailed, those that are not."""
+    if not emails:
+        return {}
+    query = sa.select(_SUPPRESSED.c.email, _SUPPRESSED.c.reason).where(
+        _SUPPRESSED.c.account_id == account_id, _SUPPRESSED.c.email.in_(emails), _SUPPRESSED.c.reason != ""
+    )
+    return {row.email: row.reason for row in connection.execute(query)}
+
+
+# -- how many --
+
+
+def count(connection: sa.Connection, question: Question) -> Count:
+    """How many are found among the first `MOST_COUNTED` that are looked at."""
+    few = _few(connection, question)
+    window = few.subquery("w") if few is not None else _window(question, _way(question), None, MOST_COUNTED)
+    theirs = (_LEADS.c.account_id == question.account.id) & (_LEADS.c.id == window.c.id)
+    wanted = sa.select(sa.func.count()).select_from(window.join(_LEADS, theirs)).where(_wanted(question))
+    found = int(connection.execute(wanted).scalar_one())
+    if few is not None:
+        return Count(found, exact=True)
+    looked = connection.execute(sa.select(sa.func.count()).select_from(window)).scalar_one()
+    return Count(found, exact=looked < MOST_COUNTED)
+
+
+# -- all of them, slice by slice --
+
+
+class Slice(NamedTuple):
+    """`before` is where the next slice begins; None after the last one."""
+
+    ids: Sequence[int]
+    looked: int
+    before: int | None
+
+
+def next_slice(connection: sa.Connection, question: Question, before: int | None, size: int) -> Slice:
+    """Those that are found among the next so many, the newest first: the ids below `before`."""
+    way = _WAYS[Order.NEWEST]
+    window = _window(question, way, None if before is None else [before], size)
+    theirs = (_LEADS.c.account_id == question.account.id) & (_LEADS.c.id == window.c.id)
+    query = sa.select(_LEADS.c.id).select_from(window.join(_LEADS, theirs)).where(_wanted(question))
+    ids = list(connection.execute(query.order_by(_LEADS.c.id.desc())).scalars())
+    looked, lowest = connection.execute(sa.select(sa.func.count(), sa.func.min(window.c.id))).one()
+    return Slice(ids, looked, lowest if looked == size else None)
