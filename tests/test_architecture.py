@@ -21,9 +21,9 @@ pure | mail          | replies outgoing plaintext merge inert splice mailhtml mi
 pure | simulation    | stories whatifs
 edge |               | config
 data | data          | schema arrays lanes checkpoints db catalog erasures mailstore leadstore due flowstore runstore signingkeys
-data | data          | mailbox ratelimits doctor catalogchanges userstore leadsearch segments
+data | data          | mailbox ratelimits doctor catalogchanges userstore leadsearch segments bulkstore
 edge | process       | observe orphans collector loops
-edge | work          | batches leadwork moveplans runwork engine housekeeping
+edge | work          | batches leadwork bulkwork moveplans runwork engine housekeeping
 edge | bounces       | bouncebox
 edge | sending       | conversations smtp servers sendlimits sender tracking bouncereader
 edge | api           | bodies wire registry commands credentials gate calls dispatch

@@ -497,6 +497,13 @@ def _lines(connection: sa.Connection, question: Question, rows: Sequence[Any]) -
     ]
 
 
+def lines(connection: sa.Connection, question: Question, ids: Sequence[int]) -> list[LeadLine]:
+    """These leads, the newest first; erased ones are not among them."""
+    of = (_LEADS.c.account_id == question.account.id) & _LEADS.c.id.in_(ids) & ~_LEADS.c.email.startswith("erased:")
+    query = sa.select(*(_LEADS.c[name] for name in _SHOWN)).where(of).order_by(_LEADS.c.id.desc())
+    return _lines(connection, question, list(connection.execute(query)))
+
+
 def suppressions_of(connection: sa.Connection, account_id: int, emails: Sequence[str]) -> dict[str, str]:
     """Why these addresses are not mailed, those that are not."""
     if not emails:

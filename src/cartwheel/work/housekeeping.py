@@ -1,4 +1,4 @@
-"""What happens without a call: points that expire, and what is kept no longer.
+"""What happens without a call: points that expire, what is done to many leads, and what is kept no longer.
 
 The loop runs in every server process and needs no leader: it only finds leads for which something is due, and submits
 them as work like any other. The lead decides under its lock, so that a grant is taken back once, whoever finds it.
@@ -16,6 +16,7 @@ from cartwheel.data.leadstore import LeadKey, leads_with_points_due
 from cartwheel.process.loops import Loop
 from cartwheel.times import to_micros
 from cartwheel.work.batches import MOST_IN_BATCH, Batches
+from cartwheel.work.bulkwork import BulkRunner
 from cartwheel.work.leadwork import ExpiryWork
 
 ROUND_S = 1.0
@@ -37,6 +38,7 @@ class Housekeeping:
         self._database = database
         self._batches = batches
         self._clock = clock
+        self._bulk = BulkRunner(database, batches, clock=clock)
         self._loop = Loop("housekeeping", self.round, ROUND_S)
 
     def start(self) -> None:
@@ -57,7 +59,8 @@ class Housekeeping:
         forgotten = await asyncio.to_thread(self._forget, now)
         if failures:
             raise failures[0]
-        return bool(due) or forgotten == MOST_FORGOTTEN
+        bulk = await self._bulk.round()
+        return bulk or bool(due) or forgotten == MOST_FORGOTTEN
 
     def _due(self, now: datetime) -> list[LeadKey]:
         with self._database.read() as connection:
