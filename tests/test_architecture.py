@@ -20,8 +20,8 @@ pure | bounces       | reports mailparts reading proofs providers boxurl
 pure | mail          | replies outgoing plaintext merge inert splice mailhtml mime render smtpurl links dkim composing
 pure | simulation    | stories whatifs
 edge |               | config
-data | data          | schema arrays lanes checkpoints db catalog erasures mailstore leadstore due flowstore runstore signingkeys
-data | data          | mailbox ratelimits doctor catalogchanges userstore leadsearch segments bulkstore
+data | data          | columns peopletables schema arrays lanes checkpoints db catalog erasures mailstore leadstore due flowstore runstore signingkeys
+data | data          | mailbox ratelimits doctor catalogchanges userstore leadconditions leadsearch segments bulkstore
 edge | process       | observe orphans collector loops
 edge | work          | batches leadwork bulkwork moveplans runwork engine housekeeping
 edge | bounces       | bouncebox

@@ -61,14 +61,17 @@ def test_all_that_a_filter_finds_are_changed(boss: Person, api: Api, people: lis
     assert [scores[number] for number in people] == [0, 0, 7, 7]
 
 
-def test_a_slice_that_is_done_again_changes_nobody_twice(boss: Person, api: Api, people: list[str]) -> None:
+@pytest.mark.usefixtures("people")
+def test_a_slice_that_is_done_again_changes_nobody_twice(boss: Person, api: Api) -> None:
     page = boss.post("/leads/bulk", act="give_points", points="7").headers["location"]
     finish(api)
     number = int(page.rpartition("/")[2])
     with api.server.database.write() as connection:  # as it was before the last slice was booked
         table = schema.bulk_jobs
         values = {"state": "running", "next_at": 0, "who": "{}", "looked": 0, "changed": 0}
-        connection.execute(table.update().where(table.c.account_id == api.account_id, table.c.id == number).values(values))
+        connection.execute(
+            table.update().where(table.c.account_id == api.account_id, table.c.id == number).values(values)
+        )
     finish(api)
     assert {row["score"] for row in api.rows(schema.leads)} == {7}
 

@@ -7,8 +7,6 @@ from typing import Any
 import pytest
 from cast import Cast, Person
 
-from cartwheel.people import Role
-
 
 def shown(person: Person, **query: Any) -> list[str]:
     """The addresses on the page of leads, in their order."""

@@ -8,56 +8,38 @@ index leads to it; where none does, the page says how far it looked, and goes on
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from datetime import date, datetime, time, timedelta
-from enum import StrEnum
-from functools import singledispatch
+from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
-from cartwheel.accounts import Account
 from cartwheel.data import schema
+from cartwheel.data.leadconditions import (
+    INDEXED,
+    REASONS,
+    Order,
+    Question,
+    Where,
+    begins,
+    reason_of,
+    wanted,
+    ways_of,
+    where_of,
+)
 from cartwheel.leads import filters
-from cartwheel.leads.filters import EVERYBODY, Condition, Group, Search
-from cartwheel.leads.leadparts import PROFILE_FIELDS, SuppressionReason
-from cartwheel.times import from_micros, moment_or_none, to_micros
+from cartwheel.times import from_micros, moment_or_none
 
-FEW = 5000
+FEW = 1000
 """A condition that so many leads meet at the most is looked at whole."""
 
-WINDOWS = (200, 1000, 4000, 15_000)
+WINDOWS = (200, 800, 3000)
 """How many leads a page looks at, one window after the other."""
 
 MOST_COUNTED = 10_001
 
 _LEADS, _TAGS, _LISTS, _FIELDS = schema.leads, schema.lead_tags, schema.lead_lists, schema.lead_fields
 _RUNS, _MAILS, _SUPPRESSED = schema.enrolments, schema.mails, schema.suppressions
-
-Where = sa.ColumnElement[bool]
-
-
-class Order(StrEnum):
-    """How leads are shown."""
-
-    NEWEST = "newest"
-    ADDRESS = "address"
-    SCORE = "score"
-
-
-@dataclass(frozen=True)
-class Question:
-    """Who is looked for. `postgresql` is which engine is asked."""
-
-    account: Account
-    tree: Group
-    search: Search
-    order: Order
-    postgresql: bool
-
-    @property
-    def everybody(self) -> bool:
-        return self.tree == EVERYBODY and not self.search.words
 
 
 class LeadLine(NamedTuple):
@@ -77,7 +59,8 @@ class LeadLine(NamedTuple):
 
 class Found(NamedTuple):
     """`after` is where the next page begins, None when there is none. `looked` is how many leads this one looked at in vain
-    before it stopped; 0 if it is full, or all there is."""
+    before it stopped; 0 if it is full, or all there is.
+    """
 
     leads: Sequence[LeadLine]
     after: str | None
@@ -85,208 +68,11 @@ class Found(NamedTuple):
 
 
 class Count(NamedTuple):
-    """At least so many, or exactly."""
+    """Exactly so many, or about so many; `among` the newest `MOST_COUNTED` only, if there are more."""
 
     leads: int
     exact: bool
-
-
-# -- conditions as SQL --
-
-
-@singledispatch
-def _where(condition: Condition, _question: Question) -> Where:
-    raise NotImplementedError(type(condition))
-
-
-@_where.register
-def _(condition: filters.HasTag, question: Question) -> Where:
-    return _exists(_TAGS, question, _TAGS.c.tag_id == condition.tag)
-
-
-@_where.register
-def _(condition: filters.OnList, question: Question) -> Where:
-    return _exists(_LISTS, question, _LISTS.c.list_id == condition.list, _LISTS.c.left_at.is_(None))
-
-
-@_where.register
-def _(condition: filters.InSequence, question: Question) -> Where:
-    more = [_RUNS.c.status == str(condition.status)] if condition.status else []
-    more += [_RUNS.c.step == condition.step] if condition.step else []
-    return _exists(_RUNS, question, _RUNS.c.sequence_id == condition.sequence, sa.text("enrolments.latest"), *more)
-
-
-@_where.register
-def _(condition: filters.Score, _question: Question) -> Where:
-    return _between(_LEADS.c.score, condition.at_least, condition.at_most)
-
-
-@_where.register
-def _(condition: filters.Field, question: Question) -> Where:
-    if condition.custom is not None:
-        return _custom(condition, question)
-    if condition.field not in PROFILE_FIELDS and condition.field != "email":
-        return sa.false()
-    column = _LEADS.c[condition.field]
-    if condition.how in {"filled", "empty"}:
-        return (column != "") if condition.how == "filled" else (column == "")
-    if condition.how == "begins" and condition.field in _INDEXED:
-        return _begins(question, condition.field, condition.text)
-    return sa.or_(*(_alike(sa.func.lower(column), condition.how, way) for way in filters.spellings(condition.text)))
-
-
-def _custom(condition: filters.Field, question: Question) -> Where:
-    field = next((entry for entry in question.account.fields.values() if entry.id == condition.custom), None)
-    if field is None:
-        return sa.false()
-    of = _FIELDS.c.field_id == field.id
-    if condition.how == "filled":
-        return _exists(_FIELDS, question, of)
-    if condition.how == "empty":
-        return ~_exists(_FIELDS, question, of)
-    if not field.type.is_text:
-        number = condition.text if condition.text.isdigit() else "0"
-        forms = (f"[{number}]", f"[{number},%", f"%, {number}]", f"%, {number},%")
-        return _exists(_FIELDS, question, of, sa.or_(*(_FIELDS.c.value.like(form) for form in forms)))
-    ways = (json.dumps(way, ensure_ascii=False) for way in filters.spellings(condition.text))
-    value = sa.func.lower(_FIELDS.c.value)
-    cut = {"is": slice(None), "begins": slice(None, -1), "contains": slice(1, -1)}[condition.how]
-    return _exists(_FIELDS, question, of, sa.or_(*(_alike(value, condition.how, way[cut]) for way in ways)))
-
-
-def _alike(column: sa.ColumnElement[Any], how: str, text: str) -> Where:
-    if how == "is":
-        return column == text
-    return column.startswith(text, autoescape=True) if how == "begins" else column.contains(text, autoescape=True)
-
-
-@_where.register
-def _(condition: filters.Joined, question: Question) -> Where:
-    return _between(_LEADS.c.created_at, *_days(condition, question.account))
-
-
-def _days(condition: filters.Joined, account: Account) -> tuple[int | None, int | None]:
-    """From the first moment of the one day to the last of the other."""
-
-    def begins(day: date) -> int:
-        return to_micros(datetime.combine(day, time(), account.zone))
-
-    since = None if condition.since is None else begins(condition.since)
-    last = condition.until and condition.until != date.max
-    return since, begins(condition.until + timedelta(days=1)) - 1 if condition.until and last else None
-
-
-@_where.register
-def _(condition: filters.MailStatus, question: Question) -> Where:
-    if condition.status == "mailable":
-        agreed = [_LEADS.c.gdpr_communications] if question.account.gdpr else []
-        return sa.and_(~_not_mailed(question), _LEADS.c.deleted_at.is_(None), *agreed)
-    return _not_mailed(question, *_REASONS.get(condition.status, ()))
-
-
-_REASONS: Mapping[str, Sequence[SuppressionReason]] = {
-    "do not contact": (SuppressionReason.DO_NOT_CONTACT,),
-    "bounced": (SuppressionReason.HARD_BOUNCE, SuppressionReason.SOFT_BOUNCES),
-    "complaint": (SuppressionReason.COMPLAINT,),
-}
-
-
-def _not_mailed(question: Question, *reasons: SuppressionReason) -> Where:
-    same = (_SUPPRESSED.c.account_id == question.account.id) & (_SUPPRESSED.c.email == _LEADS.c.email)
-    return sa.exists().where(same, _reason(reasons)).correlate(_LEADS)
-
-
-def _reason(reasons: Sequence[SuppressionReason]) -> Where:
-    return _SUPPRESSED.c.reason.in_([str(reason) for reason in reasons]) if reasons else _SUPPRESSED.c.reason != ""
-
-
-@_where.register
-def _(condition: filters.Seen, question: Question) -> Where:
-    clicked = _MAILS.c.clicked_at.is_not(None)
-    seen = clicked if condition.what == "clicked" else sa.or_(_MAILS.c.opened_at.is_not(None), clicked)
-    of = [_MAILS.c.sequence_id == condition.sequence] if condition.sequence else []
-    return _exists(_MAILS, question, *of, seen)
-
-
-@_where.register
-def _(_condition: filters.Deleted, _question: Question) -> Where:
-    return _LEADS.c.deleted_at.is_not(None)
-
-
-@_where.register
-def _(condition: filters.All, question: Question) -> Where:
-    return sa.and_(sa.true(), *(_where(each, question) for each in condition.conditions))
-
-
-@_where.register
-def _(condition: filters.AnyOf, question: Question) -> Where:
-    return sa.or_(sa.false(), *(_where(each, question) for each in condition.conditions))
-
-
-@_where.register
-def _(condition: filters.Not, question: Question) -> Where:
-    return ~_where(condition.condition, question)
-
-
-def _exists(table: sa.Table, question: Question, *conditions: Any) -> Where:
-    theirs = (table.c.account_id == question.account.id) & (table.c.lead_id == _LEADS.c.id)
-    return sa.exists().where(theirs, *conditions).correlate(_LEADS)
-
-
-def _between(column: sa.Column[int], low: int | None, high: int | None) -> Where:
-    bounds = [column >= low] if low is not None else []
-    return sa.and_(sa.true(), *bounds, *([column <= high] if high is not None else []))
-
-
-def _wanted(question: Question) -> Where:
-    """All that holds of the leads that are found."""
-    conditions = [_where(question.tree, question)] if question.tree.conditions else []
-    if any(isinstance(each, filters.Deleted) for each in question.tree.inside()):
-        conditions.append(~_LEADS.c.email.startswith("erased:"))
-    else:
-        conditions.append(_LEADS.c.deleted_at.is_(None))
-    if question.search.words:
-        conditions.append(_searched(question))
-    return sa.and_(*conditions)
-
-
-# -- the beginning of a text --
-
-_INDEXED = {"email": _LEADS.c.email} | {
-    name: sa.func.lower(_LEADS.c[name]) for name in ("first_name", "last_name")
-}
-"""What has an index that finds beginnings."""
-
-
-def _begins(question: Question, name: str, text: str) -> Where:
-    column = _INDEXED[name]
-    ways = [text.lower()] if name == "email" else filters.spellings(text)
-    ranges = []
-    for way in ways:
-        ends = filters.after_all(way)
-        if question.postgresql:  # the comparisons of text_pattern_ops
-            ranges.append(column.bool_op("~>=~")(way) & column.bool_op("~<~")(ends))
-        else:
-            ranges.append((column >= way) & (column < ends))
-    there = [] if name == "email" else [sa.text(f"leads.{name} <> ''")]  # so says the index
-    return sa.and_(*there, sa.or_(*ranges))
-
-
-def _searched(question: Question) -> Where:
-    return sa.or_(*_ways(question))
-
-
-def _ways(question: Question) -> Iterator[Where]:
-    """Each of what somebody who types this may mean; each has an index."""
-    search = question.search
-    if search.number is not None:
-        yield _LEADS.c.id == search.number
-    for name in ("email", "first_name", "last_name") if len(search.words) == 1 else ("first_name", "last_name"):
-        yield _begins(question, name, search.whole)
-    if len(search.words) > 1:
-        first, rest = search.words[0], " ".join(search.words[1:])
-        yield _begins(question, "last_name", rest) & _begins(question, "first_name", first)
-        yield _begins(question, "last_name", first) & _begins(question, "first_name", rest)
+    among: bool = False
 
 
 # -- indexes that lead to a condition's leads --
@@ -313,31 +99,35 @@ def _indexes(question: Question) -> Iterator[_Index]:
             ran = sa.and_(_RUNS.c.sequence_id == condition.sequence, sa.text("enrolments.latest"))
             yield _Index(_RUNS, _RUNS.c.lead_id, ran, by_id=True)
         elif isinstance(condition, filters.Deleted):
-            yield _Index(_LEADS, _LEADS.c.id, _where(condition, question), by_id=True)
+            yield _Index(_LEADS, _LEADS.c.id, where_of(condition, question), by_id=True)
         elif isinstance(condition, filters.Field) and condition.custom is not None and condition.how != "empty":
             yield _Index(_FIELDS, _FIELDS.c.lead_id, _FIELDS.c.field_id == condition.custom, by_id=True)
         elif isinstance(condition, filters.Score | filters.Joined):
-            yield _Index(_LEADS, _LEADS.c.id, _where(condition, question))
-        elif isinstance(condition, filters.Field) and condition.field in _INDEXED and condition.how in {"is", "begins"}:
-            yield _Index(_LEADS, _LEADS.c.id, _begins(question, condition.field, condition.text))
+            yield _Index(_LEADS, _LEADS.c.id, where_of(condition, question))
+        elif isinstance(condition, filters.Field) and condition.field in INDEXED and condition.how in {"is", "begins"}:
+            yield _Index(_LEADS, _LEADS.c.id, begins(question, condition.field, condition.text))
 
 
 def _few(connection: sa.Connection, question: Question) -> sa.Select[Any] | None:
     """The ids of not too many leads, among whom are all those that are looked for; None if there are too many."""
     account_id = question.account.id
-    choices = [_ids(index, account_id) for index in _indexes(question)]
+    choices = [[_ids(index, account_id)] for index in _indexes(question)]
     if question.search.words:
-        ways = [_ids(_Index(_LEADS, _LEADS.c.id, way), account_id).limit(FEW + 1) for way in _ways(question)]
-        choices.append(sa.select(sa.union(*(sa.select(way.subquery()) for way in ways)).subquery()))
-    for condition in filters.mandatory(question.tree):
-        if isinstance(condition, filters.MailStatus) and condition.status != "mailable":
-            choices.append(_suppressed_ids(question, condition))
+        choices.append([_ids(_Index(_LEADS, _LEADS.c.id, way), account_id) for way in ways_of(question)])
+    choices += [
+        [_suppressed_ids(question, condition)]
+        for condition in filters.mandatory(question.tree)
+        if isinstance(condition, filters.MailStatus) and condition.status != "mailable"
+    ]
     for choice in choices:
-        limited = choice.limit(FEW + 1)
-        count = connection.execute(sa.select(sa.func.count()).select_from(limited.subquery())).scalar_one()
-        if count <= FEW:
-            return limited
+        limited = [query.limit(FEW + 1) for query in choice]
+        if all(_size(connection, query.subquery()) <= FEW for query in limited):
+            return limited[0] if len(limited) == 1 else sa.select(sa.union(*map(_inner, limited)).subquery())
     return None
+
+
+def _inner(query: sa.Select[Any]) -> sa.Select[Any]:
+    return sa.select(query.subquery())
 
 
 def _ids(index: _Index, account_id: int) -> sa.Select[Any]:
@@ -347,7 +137,7 @@ def _ids(index: _Index, account_id: int) -> sa.Select[Any]:
 def _suppressed_ids(question: Question, condition: filters.MailStatus) -> sa.Select[Any]:
     same = (_LEADS.c.account_id == question.account.id) & (_LEADS.c.email == _SUPPRESSED.c.email)
     of = _SUPPRESSED.c.account_id == question.account.id
-    told = sa.and_(of, sa.text("suppressions.reason <> ''"), _reason(_REASONS.get(condition.status, ())))
+    told = sa.and_(of, sa.text("suppressions.reason <> ''"), reason_of(REASONS.get(condition.status, ())))
     return sa.select(_LEADS.c.id.label("id")).join_from(_SUPPRESSED, _LEADS, same).where(told)
 
 
@@ -389,11 +179,21 @@ def _way(question: Question) -> _Way:
 _SHOWN = ("id", "email", "first_name", "last_name", "score", "created_at", "deleted_at", "test")
 
 
-def find(connection: sa.Connection, question: Question, after: str | None, most: int) -> Found:
-    """A page of leads. Raises `ValueError` for an `after` that no page has given."""
-    way = _way(question)
-    place = None if after is None else _place(way, after)
+def find(connection: sa.Connection, question: Question, after: str | None, most: int) -> tuple[Found, Count]:
+    """A page of leads, and how many there are. Raises `ValueError` for an `after` that no page has given."""
+    place = None if after is None else _place(_way(question), after)
     few = _few(connection, question)
+    return _page(connection, question, few, place, most), _count(connection, question, few)
+
+
+def _page(
+    connection: sa.Connection,
+    question: Question,
+    few: sa.Select[Any] | None,
+    place: Sequence[Any] | None,
+    most: int,
+) -> Found:
+    way = _way(question)
     if few is not None:
         rows = _rows(connection, question, way, few.subquery("w"), place, most + 1)
         more = len(rows) > most
@@ -431,7 +231,7 @@ def _bounds(question: Question, way: _Way) -> Iterator[Where]:
         if (way is _BY_DAY and isinstance(condition, filters.Joined)) or (
             way is _WAYS[Order.SCORE] and isinstance(condition, filters.Score)
         ):
-            yield _where(condition, question)
+            yield where_of(condition, question)
 
 
 def _rows(
@@ -444,7 +244,7 @@ def _rows(
 ) -> list[Any]:
     theirs = (_LEADS.c.account_id == question.account.id) & (_LEADS.c.id == window.c.id)
     columns = [_LEADS.c[name] for name in _SHOWN]
-    query = sa.select(*columns).select_from(window.join(_LEADS, theirs)).where(_wanted(question))
+    query = sa.select(*columns).select_from(window.join(_LEADS, theirs)).where(wanted(question))
     if place is not None:
         query = query.where(way.after(place))
     return list(connection.execute(query.order_by(*way.sorted()).limit(most)))
@@ -452,7 +252,7 @@ def _rows(
 
 def _end(connection: sa.Connection, way: _Way, window: sa.Subquery, size: int) -> list[Any] | None:
     """The place of a window's last lead; None if it is not full, so that there are no more."""
-    if connection.execute(sa.select(sa.func.count()).select_from(window)).scalar_one() < size:
+    if _size(connection, window) < size:
         return None
     columns = window.c
     last = [columns[key.name].asc() if way.falls else columns[key.name].desc() for key in way.keys]
@@ -517,17 +317,21 @@ def suppressions_of(connection: sa.Connection, account_id: int, emails: Sequence
 # -- how many --
 
 
-def count(connection: sa.Connection, question: Question) -> Count:
-    """How many are found among the first `MOST_COUNTED` that are looked at."""
-    few = _few(connection, question)
-    window = few.subquery("w") if few is not None else _window(question, _way(question), None, MOST_COUNTED)
+def _count(connection: sa.Connection, question: Question, few: sa.Select[Any] | None) -> Count:
+    """When they are many, as the share among the first that are looked at lets one expect."""
+    way = _way(replace(question, order=Order.NEWEST))
+    window = few.subquery("w") if few is not None else _window(question, way, None, FEW)
     theirs = (_LEADS.c.account_id == question.account.id) & (_LEADS.c.id == window.c.id)
-    wanted = sa.select(sa.func.count()).select_from(window.join(_LEADS, theirs)).where(_wanted(question))
-    found = int(connection.execute(wanted).scalar_one())
-    if few is not None:
+    those = sa.select(sa.func.count()).select_from(window.join(_LEADS, theirs)).where(wanted(question))
+    found = int(connection.execute(those).scalar_one())
+    if few is not None or _size(connection, window) < FEW:
         return Count(found, exact=True)
-    looked = connection.execute(sa.select(sa.func.count()).select_from(window)).scalar_one()
-    return Count(found, exact=looked < MOST_COUNTED)
+    most = _size(connection, _window(question, way, None, MOST_COUNTED))
+    return Count(found * most // FEW, exact=False, among=most == MOST_COUNTED)
+
+
+def _size(connection: sa.Connection, window: sa.Subquery) -> int:
+    return int(connection.execute(sa.select(sa.func.count()).select_from(window)).scalar_one())
 
 
 # -- all of them, slice by slice --
@@ -546,7 +350,7 @@ def next_slice(connection: sa.Connection, question: Question, before: int | None
     way = _WAYS[Order.NEWEST]
     window = _window(question, way, None if before is None else [before], size)
     theirs = (_LEADS.c.account_id == question.account.id) & (_LEADS.c.id == window.c.id)
-    query = sa.select(_LEADS.c.id).select_from(window.join(_LEADS, theirs)).where(_wanted(question))
+    query = sa.select(_LEADS.c.id).select_from(window.join(_LEADS, theirs)).where(wanted(question))
     ids = list(connection.execute(query.order_by(_LEADS.c.id.desc())).scalars())
     looked, lowest = connection.execute(sa.select(sa.func.count(), sa.func.min(window.c.id))).one()
     return Slice(ids, looked, lowest if looked == size else None)

@@ -57,5 +57,3 @@ def remove(connection: sa.Connection, account_id: int, number: int) -> bool:
     """Whether it was there."""
     here = (_TABLE.c.account_id == account_id) & (_TABLE.c.id == number)
     return connection.execute(sa.delete(_TABLE).where(here)).rowcount > 0
-
-

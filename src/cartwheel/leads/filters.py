@@ -25,7 +25,7 @@ Words = Annotated[str, Meta(max_length=255)]
 
 
 class BadFilter(ValueError):
-    """This is no filter."""
+    """No filter can be read from it."""
 
 
 class Condition(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, tag_field="type"):
@@ -224,9 +224,7 @@ class Not(Condition, tag="not", frozen=True):
 
 Simple = HasTag | OnList | InSequence | Score | Field | Joined | MailStatus | Seen | Deleted
 Group = All | AnyOf
-AnyCondition = (
-    HasTag | OnList | InSequence | Score | Field | Joined | MailStatus | Seen | Deleted | All | AnyOf | Not
-)
+AnyCondition = HasTag | OnList | InSequence | Score | Field | Joined | MailStatus | Seen | Deleted | All | AnyOf | Not
 
 EVERYBODY = All()
 

@@ -36,7 +36,8 @@ def choices(visit: Visit) -> list[tuple[str, str]]:
     return [
         (name, visit._(label))
         for name, label in LABELS.items()
-        if visit.may(acts.KINDS[name].right) and all(there.get(field, True) for field in acts.KINDS[name].__struct_fields__)
+        if visit.may(acts.KINDS[name].right)
+        and all(there.get(field, True) for field in acts.KINDS[name].__struct_fields__)
     ]
 
 

@@ -89,9 +89,7 @@ def _group(sent: QueryParams, account: Account, places: list[str], inside: str, 
     return AnyOf(conditions) if sent.get(f"match.{inside.removesuffix('.')}") == "any" else All(conditions)
 
 
-def _condition(
-    sent: QueryParams, account: Account, places: list[str], place: str, adds: _Addition
-) -> Condition | None:
+def _condition(sent: QueryParams, account: Account, places: list[str], place: str, adds: _Addition) -> Condition | None:
     kind = sent.get(f"kind.{place}", "")
     condition: Any
     if kind == "group":
@@ -101,7 +99,7 @@ def _condition(
     return Not(condition) if condition is not None and sent.get(f"not.{place}") == "1" else condition
 
 
-def _simple(kind: str, value: Any, account: Account) -> Condition | None:  # noqa: PLR0911 - a case a kind
+def _simple(kind: str, value: Any, account: Account) -> Condition | None:
     match kind:
         case "tag":
             return filters.HasTag(_number(value("tag")) or 0)

@@ -2,7 +2,7 @@
 
 from urllib.parse import urlencode
 
-from cartwheel.data.leadsearch import Order, Question
+from cartwheel.data.leadconditions import Order, Question
 from cartwheel.leads import filters
 from cartwheel.leads.filters import EVERYBODY, BadFilter
 from cartwheel.ui.visits import Visit

@@ -9,7 +9,8 @@ import sqlalchemy as sa
 from cartwheel.data import bulkstore, leadsearch
 from cartwheel.data.bulkstore import Job
 from cartwheel.data.db import Database
-from cartwheel.data.leadsearch import Order, Question, Slice
+from cartwheel.data.leadconditions import Order, Question
+from cartwheel.data.leadsearch import Slice
 from cartwheel.data.leadstore import LeadKey
 from cartwheel.errors import DomainError
 from cartwheel.leads import acts, filters

@@ -48,9 +48,7 @@ class OneLead:
 class EditWork(OneLead, Generic[R]):
     """Somebody changes a lead, which is not deleted unless `deleted` allows that. Raises what the change raises."""
 
-    def __init__(
-        self, key: LeadKey, parts: Parts, change: Change[R], origin: str, *, deleted: bool = False
-    ) -> None:
+    def __init__(self, key: LeadKey, parts: Parts, change: Change[R], origin: str, *, deleted: bool = False) -> None:
         super().__init__(key, parts, origin)
         self._change = change
         self._may_be_deleted = deleted
@@ -107,9 +105,7 @@ class NewLeadWork:
         if taken is not None:
             raise LeadExists if taken.deleted_at is None else LeadIsDeleted
         gdpr = Gdpr.UNKNOWN if desk.account(account_id).gdpr else Gdpr.OFF
-        lead = Lead.create(
-            account_id, desk.new_lead_id(), email, desk.now, source=Source.MANUAL, test=False, gdpr=gdpr
-        )
+        lead = Lead.create(account_id, desk.new_lead_id(), email, desk.now, source=Source.MANUAL, test=False, gdpr=gdpr)
         lead.fill(self._profile, {})
         desk.add(lead)
         return lead.id

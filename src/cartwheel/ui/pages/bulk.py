@@ -64,9 +64,9 @@ def _whom(visit: Visit, who: Who) -> tuple[list[LeadLine], Count, str]:
         except BadFilter:
             raise NotThere from None
         question = leadquestions.question(visit, tree, who.q)
-        found = leadsearch.find(connection, question, None, SHOWN)
+        found, count = leadsearch.find(connection, question, None, SHOWN)
         told = filterforms.told(tree, visit.account) if tree.conditions else ""
-        return list(found.leads), leadsearch.count(connection, question), told
+        return list(found.leads), count, told
 
 
 @page(HERE, menu="leads", right=Right.LEADS_WRITE, post=True)
@@ -85,9 +85,7 @@ def start_bulk(visit: Visit) -> Answer:
         return visit.refuse("bulk.html", {"act": told}, **_context(visit, kind, who))
     _whom(visit, who)
     with visit.database.write() as connection:
-        number = bulkstore.begin(
-            connection, visit.account.id, visit.user.id, acts.written(act), who, visit.now
-        )
+        number = bulkstore.begin(connection, visit.account.id, visit.user.id, acts.written(act), who, visit.now)
     visit.about(act.told(visit.account))
     return visit.redirect(f"{HERE}/{number}")
 

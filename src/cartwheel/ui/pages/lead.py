@@ -9,7 +9,7 @@ from cartwheel.accounts import Account, CustomField
 from cartwheel.data.leadstore import LeadKey
 from cartwheel.emails import EmailNotValid, read_email
 from cartwheel.errors import LeadExists, LeadIsDeleted, LeadNotFound, StepNotFound
-from cartwheel.leads import acts, editing
+from cartwheel.leads import editing
 from cartwheel.leads.acts import Act
 from cartwheel.leads.lead import Lead
 from cartwheel.leads.leadparts import PROFILE_FIELDS, CustomValue, Part, RunStatus
@@ -68,9 +68,7 @@ def _key(visit: Visit) -> LeadKey:
 
 def _card(visit: Visit, most_events: int) -> LeadCard:
     """Raises `NotThere`."""
-    reading = leadcard.read_card(
-        visit.database, visit.catalog, _key(visit), most_events=most_events, parts=EVERYTHING
-    )
+    reading = leadcard.read_card(visit.database, visit.catalog, _key(visit), most_events=most_events, parts=EVERYTHING)
     try:
         return asyncio.run(reading)
     except LeadNotFound:
@@ -248,5 +246,3 @@ def erase_lead(visit: Visit) -> Answer:
     visit.submit(EraseWork((lead.account_id, lead.id), visit.user.origin))
     visit.about(f"no. {lead.id}")
     return visit.redirect("/leads", visit._("The lead is erased. Nothing is left of it but numbers."))
-
-

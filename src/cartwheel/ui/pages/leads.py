@@ -28,10 +28,9 @@ def show_leads(visit: Visit) -> Answer:
     after = visit.query.get("after")
     with visit.database.read() as connection:
         try:
-            found = leadsearch.find(connection, question, after, ON_A_PAGE)
+            found, count = leadsearch.find(connection, question, after, ON_A_PAGE)
         except ValueError:
             raise NotThere from None
-        count = leadsearch.count(connection, question)
         kept = [] if visit.htmx else segments.listed(connection, visit.account.id)
     written = filters.written(question.tree)
     editing = visit.query.get("editing") == "1"
