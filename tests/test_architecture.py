@@ -12,7 +12,7 @@ TREES = [SOURCE, SOURCE.parent.parent / "tests", SOURCE.parent.parent / "bench"]
 
 ORDER = """
 pure |               | errors times network readers emails
-pure | leads         | leadparts events mails lead erasing editing filters
+pure | leads         | leadparts events mails lead erasing editing merging filters
 pure |               | accounts people
 pure | leads         | acts
 pure | sequences     | schedule conditions stepparts steps flows moving telling

@@ -133,3 +133,25 @@ def test_hostile_names_are_text(boss: Person, api: Api) -> None:
     number = api.create("mallory@shop.example", first_name="<script>alert(1)</script>", last_name="\u202eevil")
     for path in ("/leads", f"/leads/{number}", f"/leads/{number}?tab=fields"):
         assert "<script>alert" not in boss.get(path).text
+
+
+def test_two_leads_become_one(boss: Person, api: Api, ada: str) -> None:
+    api.create("ada@home.example", first_name="Augusta", city="London")
+    api.on("ada@home.example", "assign_tag", tag_name="Trial user")
+    api.on("ada@home.example", "give_points_to_lead", points="5", expiration="3")
+    other = next(row["id"] for row in api.rows(schema.leads, email="ada@home.example"))
+    assert "ada@home.example" in boss.get(f"/leads/{ada}/merge?with=ada@home.example").text
+    boss.post(f"/leads/{ada}/merge", **{"with": str(other)})
+    told = api.lead(ADA)
+    assert (told["first_name"], told["city"], told["score"], len(told["tags"])) == ("Ada", "London", 35, 2)
+    assert [row["deleted_at"] is None for row in api.rows(schema.leads, id=other)] == [False]
+    assert api.events(ada)[-1] == ("lead_merged", {"lead_id": other})
+    assert api.events(str(other))[-1] == ("lead_merged_into", {"lead_id": int(ada)})
+    api.server.clock.forward(days=4)
+    assert api.lead(ADA)["score"] == 30
+
+
+def test_nobody_is_merged_with_itself_or_with_a_strangers_lead(boss: Person, stranger: Api, ada: str) -> None:
+    foreign = stranger.create("eve@shop.example")
+    for who in (ada, foreign, "no address"):
+        assert boss.post(f"/leads/{ada}/merge", **{"with": who}).status_code == 404

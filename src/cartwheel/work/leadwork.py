@@ -6,10 +6,11 @@ from typing import Generic, TypeVar
 
 from cartwheel.accounts import Account
 from cartwheel.data.leadstore import LeadKey, Wanted
-from cartwheel.errors import LeadExists, LeadIsDeleted, LeadNotFound, NotInDoubt
+from cartwheel.errors import LeadExists, LeadIsDeleted, LeadNotFound, LedgerChanged, NotInDoubt
+from cartwheel.leads import merging
 from cartwheel.leads.erasing import erase
 from cartwheel.leads.lead import Lead
-from cartwheel.leads.leadparts import ERASED, CustomValue, Gdpr, Part, Parts, Source, SuppressionReason
+from cartwheel.leads.leadparts import ERASED, CustomValue, Gdpr, Grant, Part, Parts, Source, SuppressionReason
 from cartwheel.leads.mails import Mail, MailState
 from cartwheel.work.batches import Desk, Entangled, IdempotencyKey
 
@@ -109,6 +110,28 @@ class NewLeadWork:
         lead.fill(self._profile, {})
         desk.add(lead)
         return lead.id
+
+
+class MergeWork(OneLead):
+    """One lead gets what another has, which is then deleted. Raises `LedgerChanged` if that one's `ledger` has changed."""
+
+    def __init__(self, key: LeadKey, other: LeadKey, ledger: Sequence[Grant], origin: str) -> None:
+        super().__init__(key, merging.NEEDED, origin)
+        self.wanted = [*self.wanted, Wanted(*other, None, merging.NEEDED)]
+        self._other = other
+        self._ledger = ledger
+
+    def decide(self, desk: Desk) -> str:
+        """The address of the one that is kept. Raises `LeadNotFound`, `LeadIsDeleted`."""
+        kept, other = self.lead(desk), desk.any_lead(*self._other)
+        if other is None or other.erased or other.id == kept.id:
+            raise LeadNotFound
+        if kept.deleted_at is not None or other.deleted_at is not None:
+            raise LeadIsDeleted
+        if sum(grant.points for grant in self._ledger if grant.reversed_at is None) != other.score:
+            raise LedgerChanged
+        merging.merge(kept, other, self._ledger, desk.now)
+        return kept.email
 
 
 class ExpiryWork(OneLead):

@@ -8,7 +8,7 @@ from typing import Any
 from cartwheel.accounts import Account, CustomField
 from cartwheel.data.leadstore import LeadKey
 from cartwheel.emails import EmailNotValid, read_email
-from cartwheel.errors import LeadExists, LeadIsDeleted, LeadNotFound, StepNotFound
+from cartwheel.errors import LeadExists, LeadIsDeleted, LeadNotFound, NoSuchName, StepNotFound
 from cartwheel.leads import editing
 from cartwheel.leads.acts import Act
 from cartwheel.leads.lead import Lead
@@ -19,7 +19,7 @@ from cartwheel.ui.registry import page
 from cartwheel.ui.visits import Answer, NotThere, Redirect, Undo, Visit
 from cartwheel.views import leadcard, why
 from cartwheel.views.leadcard import LeadCard
-from cartwheel.work.leadwork import EditWork, EraseWork, ProfileWork
+from cartwheel.work.leadwork import EditWork, EraseWork, MergeWork, ProfileWork
 
 HERE = "/leads/{number:int}"
 TABS = ("activity", "fields", "tags", "sequences", "points", "mail", "why")
@@ -224,6 +224,52 @@ def move_lead(visit: Visit) -> Answer:
 
     told = visit._("It goes on at step %s.") % step
     return _edit(visit, Part.SEQUENCES, change, "sequences", told)
+
+
+# -- duplicates --
+
+
+@page(f"{HERE}/merge", menu="leads", right=Right.LEADS_WRITE)
+def show_merge(visit: Visit) -> Answer:
+    card = _card(visit, 1)
+    sent, other = visit.query.get("with", "").strip(), None
+    errors = {}
+    if sent:
+        try:
+            other = _other(visit, sent, card)
+        except NotThere:
+            errors["with"] = visit._("There is no other lead with this address or number.")
+    return visit.show("lead_merge.html", card=card, lead=card.lead, other=other, errors=errors, asked=sent)
+
+
+@page(f"{HERE}/merge", menu="leads", right=Right.LEADS_WRITE, post=True)
+def merge_leads(visit: Visit) -> Answer:
+    """Merged two leads."""
+    card = _card(visit, 1)
+    other = _other(visit, visit.text("with"), card)
+    key, account_id = _key(visit), visit.account.id
+    try:
+        visit.submit(MergeWork(key, (account_id, other.lead.id), other.ledger, visit.user.origin))
+    except LeadNotFound:
+        raise NotThere from None
+    visit.about(f"{card.lead.email}, {other.lead.email}")
+    told = visit._("They are one now. The lead %s is deleted, and its mails stay with it.") % other.lead.email
+    return _back(visit, "", told)
+
+
+def _other(visit: Visit, who: str, card: LeadCard) -> LeadCard:
+    """Raises `NotThere` if there is none, or it is the same."""
+    try:
+        key = leadcard.find(visit.database, visit.account, who)
+        if key is None or key[1] == card.lead.id:
+            raise NotThere
+        reading = leadcard.read_card(visit.database, visit.catalog, key, most_events=1, parts=EVERYTHING)
+        found = asyncio.run(reading)
+    except (LeadNotFound, NoSuchName):
+        raise NotThere from None
+    if found.lead.deleted_at is not None:
+        raise NotThere
+    return found
 
 
 # -- the end --
