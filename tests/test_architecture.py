@@ -12,17 +12,19 @@ TREES = [SOURCE, SOURCE.parent.parent / "tests", SOURCE.parent.parent / "bench"]
 
 ORDER = """
 pure |               | errors times network readers emails
-pure | leads         | leadparts events mails lead mailing clicks erasing
+pure | leads         | leadparts events mails lead mailing clicks erasing editing merging filters
 pure |               | accounts people
+pure | leads         | acts
 pure | sequences     | schedule conditions stepparts steps flows moving telling
 pure | bounces       | reports mailparts reading proofs providers boxurl
 pure | mail          | replies outgoing plaintext merge inert splice mailhtml mime render smtpurl links dkim composing
 pure | simulation    | stories whatifs
 edge |               | config
-data | data          | schema arrays lanes checkpoints db catalog erasures mailstore leadstore leadfeed due flowstore runstore signingkeys
-data | data          | mailbox ratelimits doctor catalogchanges userstore
+data | data          | columns peopletables schema arrays lanes checkpoints db catalog erasures mailstore leadstore leadfeed due
+data | data          | flowstore runstore signingkeys mailbox ratelimits doctor catalogchanges userstore
+data | data          | leadconditions leadsearch segments bulkstore
 edge | process       | observe orphans collector loops
-edge | work          | batches changes leadwork mailwork moveplans runwork engine housekeeping
+edge | work          | batches changes leadwork mailwork bulkwork moveplans runwork engine housekeeping
 edge | bounces       | bouncebox
 edge | sending       | conversations smtp servers sendlimits posts settling handover sender tracking bouncereader
 edge | api           | bodies wire registry commands credentials gate calls dispatch
@@ -32,7 +34,8 @@ edge | reference     | examples openapi tables sequencepages pages
 edge | simulation    | simulator worlds
 edge | views         | leadcard why tables storyviews runviews mailviews
 edge | public        | texts publicdata pages
-edge | ui            | translations attempts menu visits registry forgery passwords rendering pages site
+edge | ui            | translations attempts menu visits registry forgery passwords rendering
+edge | ui            | leadquestions filterforms bulkforms pages site
 edge |               | app worker serving testing
 edge | cli           | shared context
 edge |               | demo

@@ -66,6 +66,7 @@ class Application:
     dispatcher: Dispatcher
     batches: Batches
     gate: Gate
+    housekeeping: Housekeeping
 
     def __init__(self, settings: Settings, clock: Callable[[], datetime] = times.now) -> None:
         self.settings = settings
@@ -105,7 +106,7 @@ class Application:
         checkpointer = Checkpointer(database.file) if database.file else None
         if checkpointer:
             checkpointer.start()
-        worker = Housekeeping(database, self.batches, clock=self._clock)
+        worker = self.housekeeping = Housekeeping(database, self.batches, clock=self._clock)
         worker.start()
         _when_told_to_stop(self._hurry)
         try:

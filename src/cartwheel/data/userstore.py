@@ -5,7 +5,7 @@ Tokens of cookies and links are long and random, and stored as their SHA-256 onl
 
 import hashlib
 import secrets
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -41,6 +41,15 @@ def user(connection: sa.Connection, user_id: int) -> User | None:
 
 def user_of(connection: sa.Connection, email: str) -> User | None:
     return _user(connection, schema.users.c.email == email)
+
+
+def by_origin(connection: sa.Connection, origins: Collection[str]) -> dict[str, str]:
+    """What the people are called who are behind these origins of events, as far as they are people."""
+    numbers = [int(number) for kind, _, number in (origin.partition(":") for origin in origins) if kind == "user"]
+    if not numbers:
+        return {}
+    found = connection.execute(sa.select(schema.users).where(schema.users.c.id.in_(numbers)))
+    return {person.origin: person.name or person.email for person in map(_read, found)}
 
 
 def _user(connection: sa.Connection, which: sa.ColumnElement[bool]) -> User | None:

@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any, TypeVar
 from urllib.parse import urlencode, urlsplit
 
-from starlette.datastructures import FormData, UploadFile
+from starlette.datastructures import FormData, QueryParams, UploadFile
 
 from cartwheel.accounts import Account
 from cartwheel.config import Settings
@@ -89,7 +89,7 @@ class Visit:
     house: House
     catalog: Catalog
     path: Mapping[str, Any]
-    query: Mapping[str, str]
+    query: QueryParams
     form: FormData
     language: Language
     url: str

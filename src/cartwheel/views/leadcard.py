@@ -2,14 +2,14 @@
 
 import asyncio
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, NamedTuple
 
 from cartwheel import times
 from cartwheel.accounts import Account, CustomField
-from cartwheel.data import leadfeed, leadstore
+from cartwheel.data import leadfeed, leadstore, userstore
 from cartwheel.data.catalog import Catalog
 from cartwheel.data.db import Database
 from cartwheel.data.leadfeed import Happened
@@ -143,23 +143,32 @@ async def read_card(
     if key not in loaded.leads:
         raise LeadNotFound
     account = catalog.accounts[key[0]]
-    ledger, feed = await asyncio.to_thread(_read_history, database, key, most_events)
-    return LeadCard(loaded.leads[key], account, ledger, [_entry(happened, account, catalog) for happened in feed])
+    ledger, feed, people = await asyncio.to_thread(_read_history, database, key, most_events)
+    entries = [_entry(happened, account, catalog, people) for happened in feed]
+    return LeadCard(loaded.leads[key], account, ledger, entries)
 
 
-def _read_history(database: Database, key: LeadKey, most_events: int) -> tuple[list[Grant], list[Happened]]:
+People = Mapping[str, str]
+"""The names of those who have signed in and did something, by their origins."""
+
+
+def _read_history(database: Database, key: LeadKey, most_events: int) -> tuple[list[Grant], list[Happened], People]:
     with database.read() as connection:
-        return leadfeed.ledger(connection, key), leadfeed.feed(connection, key, most_events)
+        feed = leadfeed.feed(connection, key, most_events)
+        people = userstore.by_origin(connection, {happened.origin for happened in feed})
+        return leadfeed.ledger(connection, key), feed, people
 
 
-def _entry(happened: Happened, account: Account, catalog: Catalog) -> Entry:
+def _entry(happened: Happened, account: Account, catalog: Catalog, people: People) -> Entry:
     text = happened.event.told(account.names) if happened.event else f"{happened.kind} {happened.details}"
-    by = _who(happened.origin, account, catalog)
+    by = _who(happened.origin, account, catalog, people)
     return Entry(happened.at, happened.kind, text, by, json.loads(happened.details))
 
 
-def _who(origin: str, account: Account, catalog: Catalog) -> str:
+def _who(origin: str, account: Account, catalog: Catalog, people: People) -> str:
     """The `origin` of an event, for people."""
+    if origin in people:
+        return f"by {people[origin]}"
     for app in catalog.apps.values():
         if app.origin == origin:
             owner = catalog.accounts[app.account_id]

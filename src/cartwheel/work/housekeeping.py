@@ -1,4 +1,5 @@
-"""What happens without a call: points that expire, clicks that turn out to be a person's, and what is kept no longer.
+"""What happens without a call: points that expire, clicks that turn out to be a person's, what is done to
+many leads, and what is kept no longer.
 
 The loop runs in every server and worker process and needs no leader: it only finds leads for which something is due, and
 submits them as work like any other. The lead decides under its lock, so that a grant is taken back once, whoever finds it.
@@ -17,6 +18,7 @@ from cartwheel.data.mailstore import leads_with_clicks_due
 from cartwheel.process.loops import Loop
 from cartwheel.times import to_micros
 from cartwheel.work.batches import MOST_IN_BATCH, Batches, Work
+from cartwheel.work.bulkwork import BulkRunner
 from cartwheel.work.leadwork import ClicksWork, ExpiryWork
 
 ROUND_S = 1.0
@@ -43,6 +45,7 @@ class Housekeeping:
         self._batches = batches
         self._clock = clock
         self._flows_at = clock()
+        self._bulk = BulkRunner(database, batches, clock=clock)
         self._loop = Loop("housekeeping", self.round, ROUND_S)
 
     def start(self) -> None:
@@ -67,7 +70,8 @@ class Housekeeping:
             await asyncio.to_thread(flowstore.forget, self._database, now)
         if failures:
             raise failures[0]
-        return bool(due) or forgotten == MOST_FORGOTTEN or thrown_away == mailbox.MOST_FORGOTTEN
+        bulk = await self._bulk.round()
+        return bulk or bool(due) or forgotten == MOST_FORGOTTEN or thrown_away == mailbox.MOST_FORGOTTEN
 
     def _due(self, now: datetime) -> list[Work[None]]:
         with self._database.read() as connection:

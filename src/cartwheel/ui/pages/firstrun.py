@@ -3,7 +3,7 @@
 from zoneinfo import available_timezones
 
 from cartwheel.accountfiles import accountfile
-from cartwheel.accountfiles.accountfile import AccountFile, AccountPart
+from cartwheel.accountfiles.fileparts import AccountFile, AccountPart
 from cartwheel.accounts import LONGEST_NAME, MailSettings
 from cartwheel.data import catalog, userstore
 from cartwheel.emails import EmailNotValid, read_email
