@@ -20,19 +20,19 @@ pure | mail          | replies outgoing plaintext merge inert splice mailhtml mi
 pure | simulation    | stories whatifs
 edge |               | config
 data | data          | schema arrays lanes checkpoints db catalog erasures mailstore leadstore due flowstore runstore signingkeys
-data | data          | mailbox ratelimits doctor catalogchanges userstore
+data | data          | mailbox ratelimits doctor catalogchanges fieldoptions bygones membercounts userstore
 edge | process       | observe orphans collector loops
 edge | work          | batches changes leadwork mailwork moveplans runwork engine housekeeping
 edge | bounces       | bouncebox
 edge | sending       | conversations smtp servers sendlimits posts settling handover sender tracking bouncereader
 edge | api           | bodies wire registry commands credentials gate calls dispatch
-edge | accountfiles  | sequencefile accountrows accountfile accountexport
+edge | accountfiles  | sequencefile accountrows accountfile accountexport uses
 edge | views         | terminal
 edge | reference     | examples openapi tables sequencepages pages
 edge | simulation    | simulator worlds
 edge | views         | leadcard why tables storyviews runviews mailviews
 edge | public        | texts publicdata pages
-edge | ui            | translations attempts menu visits registry forgery passwords rendering pages site
+edge | ui            | translations attempts menu visits registry forgery passwords rendering naming pages site
 edge |               | app worker serving testing
 edge | cli           | shared context
 edge |               | demo

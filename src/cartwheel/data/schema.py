@@ -45,6 +45,8 @@ def _flag(name: str) -> Column[bool]:
 
 
 # -- the catalog: what rarely changes, cached by every process --
+# What was deleted keeps its row, so that it can be taken back and old events can name it: `deleted_at`; the leads' rows
+# about it are gone from `wiped_at` on.
 
 catalog_version = _table("catalog_version", _number("id"), _number("version"), key=("id",))
 """One row. Whoever changes an account raises the version, and gives it to the account, in the same transaction."""
@@ -101,7 +103,16 @@ lists = _table(
     _text("name_key"),
     _text("public_name"),
     _number("created_at"),
-    Index("lists_name", "account_id", "name_key", unique=True),
+    _number("deleted_at", null=True),
+    _number("wiped_at", null=True),
+    Index(
+        "lists_name",
+        "account_id",
+        "name_key",
+        unique=True,
+        sqlite_where=text("deleted_at IS NULL"),
+        postgresql_where=text("deleted_at IS NULL"),
+    ),
     key=("account_id", "id"),
 )
 
@@ -112,7 +123,16 @@ tags = _table(
     _text("name"),
     _text("name_key"),
     _number("created_at"),
-    Index("tags_name", "account_id", "name_key", unique=True),
+    _number("deleted_at", null=True),
+    _number("wiped_at", null=True),
+    Index(
+        "tags_name",
+        "account_id",
+        "name_key",
+        unique=True,
+        sqlite_where=text("deleted_at IS NULL"),
+        postgresql_where=text("deleted_at IS NULL"),
+    ),
     key=("account_id", "id"),
 )
 
@@ -154,7 +174,16 @@ custom_fields = _table(
     _text("name_key"),
     _text("type"),
     _number("created_at"),
-    Index("custom_fields_name", "account_id", "name_key", unique=True),
+    _number("deleted_at", null=True),
+    _number("wiped_at", null=True),
+    Index(
+        "custom_fields_name",
+        "account_id",
+        "name_key",
+        unique=True,
+        sqlite_where=text("deleted_at IS NULL"),
+        postgresql_where=text("deleted_at IS NULL"),
+    ),
     key=("account_id", "id"),
 )
 
@@ -167,6 +196,26 @@ custom_field_options = _table(
     Column("position", Integer, nullable=False),
     key=("account_id", "id"),
 )
+
+member_counts = _table(
+    "member_counts",
+    _number("account_id"),
+    _text("what"),
+    _number("id"),
+    _number("leads"),
+    key=("account_id", "what", "id"),
+)
+"""How many leads each list, tag or custom field had when they were counted, in accounts too large to count each time."""
+
+member_countings = _table(
+    "member_countings",
+    _number("account_id"),
+    _text("what"),
+    _number("counted_at", null=True),
+    _number("wanted_at", null=True),
+    key=("account_id", "what"),
+)
+"""When they were counted, and since when somebody wants to see newer numbers."""
 
 # -- leads --
 

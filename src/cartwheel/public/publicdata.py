@@ -55,8 +55,9 @@ def _about(lead: Lead, account: Account) -> dict[str, Any]:
         "opens_and_clicks_recorded": not lead.untracked,
         "not_mailed_because": lead.suppression.reason,
         "lists": [
-            {"name": lists.get(number, ""), "joined_at": _time(place.joined_at), "left_at": _time(place.left_at)}
+            {"name": lists[number], "joined_at": _time(place.joined_at), "left_at": _time(place.left_at)}
             for number, place in sorted(lead.lists.items())
+            if number in lists
         ],
         "sequences": [
             {
@@ -89,7 +90,7 @@ def _events(feed: list[Happened], account: Account) -> Iterator[dict[str, Any]]:
     """Newest first, in words, under the names that subscribers know."""
     names = Names(
         tags={},
-        lists={entry.id: public_name(entry) for entry in account.lists.values()},
+        lists={entry.id: public_name(entry) for entry in (*account.deleted.lists.values(), *account.lists.values())},
         sequences={entry.id: public_name(entry) for entry in account.sequences.values()},
         fields=account.names.fields,
     )
