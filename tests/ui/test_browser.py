@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from html import unescape
 
+import httpx
 import pytest
 from cast import PASSWORD, Cast, Person
 from filled import HOSTILE, LONG, fill
@@ -34,6 +35,9 @@ class Shown:
     api: Api
     boss: Person
     context: BrowserContext
+    outside: BrowserContext
+    """Of somebody who is not signed in, as are the `strangers`."""
+    strangers: httpx.Client
     addresses: dict[str, str]
 
 
@@ -42,10 +46,11 @@ def full(browser: Browser, shown: Server) -> Iterator[Shown]:
     api = fill(shown)
     with Cast(api) as cast:
         boss = cast.person(Role.OWNER)
-        context = browser.new_context()
+        context, outside = browser.new_context(), browser.new_context()
         enter(context, boss)
-        yield Shown(api, boss, context, found(boss))
+        yield Shown(api, boss, context, outside, cast.visitor(), found(boss))
         context.close()
+        outside.close()
 
 
 def enter(context: BrowserContext, person: Person) -> None:
@@ -71,10 +76,11 @@ def found(boss: Person) -> dict[str, str]:
 @pytest.mark.parametrize("path", SEEN)
 def test_a_page_is_for_every_screen_and_everybody(full: Shown, pytestconfig: pytest.Config, path: str) -> None:
     assert path in full.addresses, "no page has a link to it"
-    answer = full.boss.get(full.addresses[path])
+    open_to_all = PAGES[path, False].open
+    answer = full.strangers.get(path) if open_to_all else full.boss.get(full.addresses[path])
     if "text/html" not in answer.headers.get("content-type", "") or "<html" not in answer.text:
         pytest.skip("this is no page to look at")
-    page = full.context.new_page()
+    page = (full.outside if open_to_all else full.context).new_page()
     watched = Watched(page, pytestconfig)
     page.goto(full.api.server.url + full.addresses[path], wait_until="networkidle")
     faults = []
@@ -144,14 +150,14 @@ def test_the_main_path(browser: Browser, full: Shown, scripts: bool) -> None:  #
     page.get_by_label("Password").fill(PASSWORD)
     page.get_by_role("button", name="Sign in").click()
     expect(page.get_by_role("heading", level=1)).to_have_text("Lists")
-    page.get_by_role("textbox", name="Name", exact=True).fill("Gardeners")
+    page.locator("#f-name").fill("Gardeners")
     page.get_by_role("button", name="Make the list").click()
     expect(page.get_by_role("status")).to_contain_text("The list Gardeners is there.")
     page.get_by_role("searchbox").fill("garden")
     page.get_by_role("searchbox").press("Enter")
     expect(page.get_by_role("row")).to_have_count(2)
     page.get_by_role("link", name="Gardeners").click()
-    page.get_by_role("textbox", name="Name", exact=True).fill("Growers")
+    page.locator("#f-name").fill("Growers")
     page.get_by_role("button", name="Save").click()
     page.get_by_role("link", name="Growers").click()
     page.get_by_role("button", name="Delete the list").click()
