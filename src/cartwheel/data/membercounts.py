@@ -54,16 +54,16 @@ class Counts:
 def read(database: Database, account_id: int, what: What, now: datetime) -> Counts:
     """The numbers; asks for newer ones where these are old."""
     with database.read() as connection:
-        if _is_small(connection, account_id, what):
-            return Counts(_counted(connection, account_id, what))
         here = (_COUNTINGS.c.account_id == account_id) & (_COUNTINGS.c.what == what)
         row = connection.execute(sa.select(_COUNTINGS).where(here)).one_or_none()
+        at = moment_or_none(row.counted_at) if row else None
+        old = at is None or at < now - FRESH
+        if old and _is_small(connection, account_id, what):
+            return Counts(_counted(connection, account_id, what))
         query = sa.select(_COUNTS.c.id, _COUNTS.c.leads).where(
             _COUNTS.c.account_id == account_id, _COUNTS.c.what == what
         )
-        leads = {row.id: row.leads for row in connection.execute(query)}
-    at = moment_or_none(row.counted_at) if row else None
-    old = at is None or at < now - FRESH
+        leads = {count.id: count.leads for count in connection.execute(query)}
     if old and (row is None or row.wanted_at is None):
         with database.write() as connection:
             _want(connection, account_id, what, now)
