@@ -8,7 +8,7 @@ COMPILE := $(BIN)/uv pip compile --quiet --universal --generate-hashes --upgrade
 BUILT := src/cartwheel/ui/static/manifest.json
 DRAWN := $(shell find assets/src src/cartwheel/ui/templates -type f) src/cartwheel/ui/menu.py assets/build.mjs
 
-.PHONY: help setup assets messages run test check fix reference lock bench clean
+.PHONY: help setup assets messages run test check fix reference lock bench screenshots clean
 
 help: ## say what there is
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -66,6 +66,9 @@ bench: setup ## the speed of API, mail and sequences on both engines, some minut
 	  $(BIN)/python bench/mail.py --engine $$engine --mails 10000 && \
 	  $(BIN)/python bench/engine.py --engine $$engine --sleepers 100000 || exit 1; \
 	done
+
+screenshots: setup ## take the README's pictures anew from the demo (needs Chromium)
+	$(BIN)/python bench/screenshots.py
 
 clean: ## away with everything that was made
 	rm -rf .venv src/cartwheel/ui/static assets/node_modules .mypy_cache .pytest_cache .ruff_cache .hypothesis dist

@@ -89,18 +89,21 @@ class LinkKind(StrEnum):
     INVITATION = "invitation"
     PASSWORD = "password"  # noqa: S105 - the kind, not one
     """A new password for somebody who forgot it."""
+    DEMO = "demo"
+    """Into the demo's account, without a password."""
 
 
 LINK_LASTS: Mapping[LinkKind, timedelta] = {
     LinkKind.SETUP: timedelta(days=7),
     LinkKind.INVITATION: timedelta(days=7),
     LinkKind.PASSWORD: timedelta(hours=24),
+    LinkKind.DEMO: timedelta(days=1),
 }
 
 
 @dataclass(frozen=True, slots=True)
 class OneTimeLink:
-    """`account_id` and `role` of an invitation; `email` of an invitation or a new password."""
+    """`account_id` and `role` of an invitation; `email` of an invitation, a new password or the demo."""
 
     digest: str
     kind: LinkKind

@@ -1,17 +1,15 @@
 """A real browser, and people in front of the pages."""
 
-import os
-import shutil
 from collections.abc import Iterator
 
 import pytest
 from cast import Cast, Person
-from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import Browser
 
+from browser import chromium as running_browser
 from cartwheel.people import Role
-from harness import Api
-
-CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
+from conftest import Databases
+from harness import Api, Server
 
 
 @pytest.fixture
@@ -27,15 +25,22 @@ def boss(cast: Cast) -> Person:
     return cast.person(Role.OWNER)
 
 
-@pytest.fixture(scope="session")
-def chromium() -> Iterator[Browser]:
-    """Debian's, or the one that the variable CHROMIUM names; with REQUIRE_BROWSER set, it has to be there."""
-    if CHROMIUM is None and not os.environ.get("REQUIRE_BROWSER"):
-        pytest.skip("there is no Chromium: install it, or name it in the variable CHROMIUM")
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path=CHROMIUM,
-            args=["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"],
-        )
-        yield browser
-        browser.close()
+@pytest.fixture(scope="module")
+def browser(request: pytest.FixtureRequest) -> Iterator[Browser]:
+    """Not for longer, because other tests have event loops of their own."""
+    with running_browser(request.config) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def chromium(browser: Browser) -> Browser:
+    """The same."""
+    return browser
+
+
+@pytest.fixture(scope="module")
+def shown(databases: Databases) -> Iterator[Server]:
+    """A server for tests of how pages look, which does not depend on the database."""
+    running = Server(databases.new("sqlite"))
+    yield running
+    running.stop()

@@ -401,7 +401,8 @@ class _Changes:
     def _option(self, account_id: int, field_id: int, position: int, name: str, number: int) -> None:
         table = schema.custom_field_options
         holder = self._rows.of(table, account_id).get(number)
-        if holder is not None and holder["field_id"] != field_id:
+        fields = self._rows.of(schema.custom_fields, account_id)
+        if holder and holder["field_id"] != field_id and fields[holder["field_id"]].get("deleted_at") is None:
             raise BadAccountFile(f"the option id {number} belongs to another custom field")
         self._rows.put(table, account_id, number, {"field_id": field_id, "name": name, "position": position})
 

@@ -8,7 +8,7 @@ import sqlalchemy as sa
 
 from cartwheel import accounts
 from cartwheel.accounts import name_key
-from cartwheel.data import catalog, schema
+from cartwheel.data import catalog
 from cartwheel.data.db import Database
 from cartwheel.errors import NameTaken
 from cartwheel.times import to_micros
@@ -32,7 +32,7 @@ def add_named(connection: sa.Connection, table: sa.Table, account_id: int, name:
     row = {
         "account_id": account_id,
         "id": number,
-        "name": name,
+        name_column(table).name: name,
         "name_key": name_key(name),
         "created_at": to_micros(now),
     }
@@ -44,23 +44,18 @@ def rename(connection: sa.Connection, table: sa.Table, account_id: int, number: 
     """Raises `NameTaken`."""
     check_free(connection, table, account_id, name, but=number)
     here = (table.c.account_id == account_id) & (table.c.id == number)
-    connection.execute(sa.update(table).where(here).values(name=name, name_key=name_key(name), **values))
+    named = {name_column(table).name: name, "name_key": name_key(name)}
+    connection.execute(sa.update(table).where(here).values(**named, **values))
+
+
+def name_column(table: sa.Table) -> sa.Column[str]:
+    return table.c.identifier if "identifier" in table.c else table.c.name
 
 
 def check_free(connection: sa.Connection, table: sa.Table, account_id: int, name: str, but: int | None = None) -> None:
-    """Raises `NameTaken` if another row has this name."""
-    query = sa.select(table.c.id).where(table.c.account_id == account_id, table.c.name_key == name_key(name))
+    """Raises `NameTaken` if another row has this name that was not deleted."""
+    same = (table.c.account_id == account_id) & (table.c.name_key == name_key(name))
+    query = sa.select(table.c.id).where(same, catalog.alive(table))
     holder = connection.execute(query).scalar_one_or_none()
     if holder not in {None, but}:
         raise NameTaken(f"there is one called {name} already")
-
-
-def member_counts(connection: sa.Connection, account_id: int) -> dict[int, int]:
-    """How many leads are on each list."""
-    table = schema.lead_lists
-    query = (
-        sa.select(table.c.list_id, sa.func.count())
-        .where(table.c.account_id == account_id, table.c.left_at.is_(None))
-        .group_by(table.c.list_id)
-    )
-    return {row[0]: row[1] for row in connection.execute(query)}

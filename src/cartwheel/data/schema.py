@@ -46,6 +46,8 @@ __all__ = [
 """Those that stand elsewhere; the others stand here."""
 
 # -- the catalog: what rarely changes, cached by every process --
+# What was deleted keeps its row, so that it can be taken back and old events can name it: `deleted_at`; the leads' rows
+# about it are gone from `wiped_at` on.
 
 catalog_version = table("catalog_version", number("id"), number("version"), key=("id",))
 """One row. Whoever changes an account raises the version, and gives it to the account, in the same transaction."""
@@ -102,7 +104,16 @@ lists = table(
     words("name_key"),
     words("public_name"),
     number("created_at"),
-    Index("lists_name", "account_id", "name_key", unique=True),
+    number("deleted_at", null=True),
+    number("wiped_at", null=True),
+    Index(
+        "lists_name",
+        "account_id",
+        "name_key",
+        unique=True,
+        sqlite_where=text("deleted_at IS NULL"),
+        postgresql_where=text("deleted_at IS NULL"),
+    ),
     key=("account_id", "id"),
 )
 
@@ -113,7 +124,16 @@ tags = table(
     words("name"),
     words("name_key"),
     number("created_at"),
-    Index("tags_name", "account_id", "name_key", unique=True),
+    number("deleted_at", null=True),
+    number("wiped_at", null=True),
+    Index(
+        "tags_name",
+        "account_id",
+        "name_key",
+        unique=True,
+        sqlite_where=text("deleted_at IS NULL"),
+        postgresql_where=text("deleted_at IS NULL"),
+    ),
     key=("account_id", "id"),
 )
 
@@ -155,7 +175,16 @@ custom_fields = table(
     words("name_key"),
     words("type"),
     number("created_at"),
-    Index("custom_fields_name", "account_id", "name_key", unique=True),
+    number("deleted_at", null=True),
+    number("wiped_at", null=True),
+    Index(
+        "custom_fields_name",
+        "account_id",
+        "name_key",
+        unique=True,
+        sqlite_where=text("deleted_at IS NULL"),
+        postgresql_where=text("deleted_at IS NULL"),
+    ),
     key=("account_id", "id"),
 )
 
@@ -168,6 +197,26 @@ custom_field_options = table(
     Column("position", Integer, nullable=False),
     key=("account_id", "id"),
 )
+
+member_counts = table(
+    "member_counts",
+    number("account_id"),
+    words("what"),
+    number("id"),
+    number("leads"),
+    key=("account_id", "what", "id"),
+)
+"""How many leads each list, tag or custom field had when they were counted, in accounts too large to count each time."""
+
+member_countings = table(
+    "member_countings",
+    number("account_id"),
+    words("what"),
+    number("counted_at", null=True),
+    number("wanted_at", null=True),
+    key=("account_id", "what"),
+)
+"""When they were counted, and since when somebody wants to see newer numbers."""
 
 # -- leads --
 

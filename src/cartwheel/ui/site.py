@@ -100,7 +100,7 @@ class Site:
             path=request.path_params,
             query=request.query_params,
             form=form,
-            language=choose(signed_in.user.language if signed_in else "", request.headers.get("accept-language", "")),
+            language=choose(_wanted(signed_in, request, form), request.headers.get("accept-language", "")),
             url=request.url.path,
             base_url=self._settings.public_url.rstrip("/") or str(request.base_url).rstrip("/"),
             address=self._client(request).text,
@@ -228,6 +228,11 @@ class Site:
         path = route.path if isinstance(route, Route) else ""
         entry = pages.PAGES.get((path, False)) or pages.PAGES.get((path, True))
         return entry.menu if entry else ""
+
+
+def _wanted(signed_in: SignedIn | None, request: Request, form: FormData) -> str:
+    """The code of the language that somebody has chosen, here or at the sign-in."""
+    return signed_in.user.language if signed_in else request.query_params.get("lang", "") or str(form.get("lang", ""))
 
 
 def _is_open(entry: Entry, visit: Visit) -> bool:

@@ -26,6 +26,11 @@ class Language:
     def locale(self) -> Locale:
         return Locale.parse(self.code)
 
+    @property
+    def name(self) -> str:
+        """As those call it who speak it."""
+        return str(self.locale.get_language_name(self.code)).capitalize()
+
     def gettext(self, text: str) -> str:
         return self.translations.gettext(text)
 

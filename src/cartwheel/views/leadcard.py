@@ -18,7 +18,7 @@ from cartwheel.emails import EmailNotValid, read_email
 from cartwheel.errors import LeadNotFound, NoSuchName
 from cartwheel.leads.events import told_origin
 from cartwheel.leads.lead import Lead
-from cartwheel.leads.leadparts import CustomValue, Grant, Part, Parts
+from cartwheel.leads.leadparts import CustomValue, Grant, Membership, Part, Parts
 
 
 class Entry(NamedTuple):
@@ -56,7 +56,12 @@ class LeadCard:
         return built_in | custom
 
     def tags(self) -> list[str]:
-        return [self.account.tag_names[number] for number in sorted(self.lead.tags)]
+        names = self.account.tag_names
+        return [names[number] for number in sorted(self.lead.tags) if number in names]
+
+    def lists(self) -> list[tuple[str, Membership]]:
+        names = self.account.list_names
+        return [(names[number], place) for number, place in sorted(self.lead.lists.items()) if number in names]
 
     def as_data(self) -> dict[str, Any]:
         """As JSON has it: times with the account's offset from UTC."""
@@ -83,11 +88,11 @@ class LeadCard:
             "tags": self.tags(),
             "lists": [
                 {
-                    "name": account.list_names[number],
+                    "name": name,
                     "joined_at": self._time(place.joined_at),
                     "left_at": self._time(place.left_at),
                 }
-                for number, place in sorted(lead.lists.items())
+                for name, place in self.lists()
             ],
             "sequences": [
                 {

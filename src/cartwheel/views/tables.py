@@ -51,11 +51,11 @@ def _state(lead_card: LeadCard) -> Iterator[tuple[str, str]]:
         yield "test lead", "made by an App in test mode"
     if lead.consent.status is not Gdpr.OFF:
         yield "consent", lead.consent.status.name.lower().replace("_", " ")
-    if lead.tags:
-        yield "tags", ", ".join(lead_card.tags())
-    for number, place in sorted(lead.lists.items()):
+    if tags := lead_card.tags():
+        yield "tags", ", ".join(tags)
+    for name, place in lead_card.lists():
         left = f", left {_time(lead_card, place.left_at)}" if place.left_at else ""
-        yield "list", f"{account.list_names[number]} since {_time(lead_card, place.joined_at)}{left}"
+        yield "list", f"{name} since {_time(lead_card, place.joined_at)}{left}"
     for run in lead.runs.values():
         ended = f" {_time(lead_card, run.ended_at)}" if run.ended_at else ""
         name = account.sequence_names[run.sequence_id]

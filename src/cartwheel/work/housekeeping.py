@@ -1,5 +1,5 @@
-"""What happens without a call: points that expire, clicks that turn out to be a person's, what is done to
-many leads, and what is kept no longer.
+"""What happens without a call: points that expire, clicks that turn out to be a person's, and what is kept no longer;
+and beside it, because it may take longer, the counting of leads and the wiping of what was deleted.
 
 The loop runs in every server and worker process and needs no leader: it only finds leads for which something is due, and
 submits them as work like any other. The lead decides under its lock, so that a grant is taken back once, whoever finds it.
@@ -11,7 +11,8 @@ from datetime import datetime, timedelta
 
 import sqlalchemy as sa
 
-from cartwheel.data import flowstore, mailbox, schema
+from cartwheel.data import flowstore, mailbox, membercounts, schema
+from cartwheel.data.bygones import Wiping
 from cartwheel.data.db import Database
 from cartwheel.data.leadstore import leads_with_points_due
 from cartwheel.data.mailstore import leads_with_clicks_due
@@ -47,12 +48,22 @@ class Housekeeping:
         self._flows_at = clock()
         self._bulk = BulkRunner(database, batches, clock=clock)
         self._loop = Loop("housekeeping", self.round, ROUND_S)
+        self._wiping = Wiping(database)
+        self._slow_loop = Loop("tidying", self.tidy, ROUND_S)
 
     def start(self) -> None:
         self._loop.start()
+        self._slow_loop.start()
 
     async def stop(self) -> None:
         await self._loop.stop()
+        await self._slow_loop.stop()
+
+    async def tidy(self) -> bool:
+        """Count what somebody wants to see, and wipe a slice of what was deleted; true if there may be more."""
+        now = self._clock()
+        counted = await asyncio.to_thread(membercounts.count_wanted, self._database, now)
+        return await asyncio.to_thread(self._wiping.round, now) or counted
 
     async def round(self) -> bool:
         """Do what is due now; true if there may be more. Raises the first of what went wrong, after the rest is done."""

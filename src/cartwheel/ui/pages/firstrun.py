@@ -9,7 +9,7 @@ from cartwheel.data import catalog, userstore
 from cartwheel.emails import EmailNotValid, read_email
 from cartwheel.people import LinkKind, OneTimeLink, Role
 from cartwheel.ui import passwords
-from cartwheel.ui.pages import signin
+from cartwheel.ui.entering import begin
 from cartwheel.ui.registry import page
 from cartwheel.ui.visits import Answer, NotThere, Visit
 
@@ -55,7 +55,7 @@ def set_up(visit: Visit) -> Answer:
         numbers = catalog.account_numbers(connection)
         for number in numbers:
             userstore.put_member(connection, number, user.id, Role.OWNER, visit.now)
-    return signin.begin(visit, user, numbers[0], "/")
+    return begin(visit, user, numbers[0], "/")
 
 
 def _link(visit: Visit) -> OneTimeLink:

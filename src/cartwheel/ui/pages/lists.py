@@ -3,25 +3,28 @@
 from typing import Any
 
 from cartwheel.accounts import LONGEST_NAME, MailingList
-from cartwheel.data import catalogchanges, schema
+from cartwheel.data import catalogchanges, membercounts, schema
+from cartwheel.data.membercounts import What
 from cartwheel.errors import NameTaken
 from cartwheel.people import Right
+from cartwheel.ui import naming
 from cartwheel.ui.registry import page
-from cartwheel.ui.visits import Answer, NotThere, Visit
+from cartwheel.ui.visits import Answer, Visit
 
 HERE = "/communication/lists"
 
 
 @page(HERE, menu="lists", right=Right.ACCOUNT_READ)
 def show_lists(visit: Visit) -> Answer:
-    return visit.show("lists.html", **_context(visit))
+    return visit.show("lists.html", block="rows" if visit.htmx else "", **_context(visit))
 
 
 def _context(visit: Visit) -> dict[str, Any]:
-    with visit.database.read() as connection:
-        counts = catalogchanges.member_counts(connection, visit.account.id)
-    lists = sorted(visit.account.lists.values(), key=lambda entry: entry.name.casefold())
-    return {"lists": [(entry, counts.get(entry.id, 0)) for entry in lists]}
+    return {
+        "found": naming.find(visit, visit.account.lists.values()),
+        "counts": membercounts.read(visit.database, visit.account.id, What.LISTS, visit.now),
+        "bygones": naming.bygone_of(visit, MailingList),
+    }
 
 
 @page(HERE, menu="lists", right=Right.LISTS_WRITE, post=True)
@@ -45,15 +48,19 @@ def add_list(visit: Visit) -> Answer:
 
 @page(f"{HERE}/{{number:int}}", menu="lists", right=Right.ACCOUNT_READ)
 def show_list(visit: Visit) -> Answer:
-    return visit.show("list.html", list=_list(visit))
+    entry = naming.numbered(visit, visit.account.lists.values())
+    return visit.show("list.html", list=entry, uses=naming.users_of(visit, entry))
 
 
 @page(f"{HERE}/{{number:int}}", menu="lists", right=Right.LISTS_WRITE, post=True)
 def change_list(visit: Visit) -> Answer:
     """Changed a list."""
-    entry = _list(visit)
+    entry = naming.numbered(visit, visit.account.lists.values())
     name, public_name = visit.text("name", LONGEST_NAME + 1), visit.text("public_name", LONGEST_NAME + 1)
     errors = _complaints(visit, name, public_name)
+    used = naming.users_of(visit, entry)
+    if used and naming.differs(entry, name):
+        errors.setdefault("name", visit._("Steps of sequences call it by this name."))
     if not errors:
         try:
             with catalogchanges.changing(visit.database, visit.account.id) as connection:
@@ -63,25 +70,34 @@ def change_list(visit: Visit) -> Answer:
         except NameTaken:
             errors["name"] = visit._("There is a list of this name.")
     if errors:
-        return visit.refuse("list.html", errors, list=entry)
+        return visit.refuse("list.html", errors, list=entry, uses=used)
     visit.about(name)
     return visit.redirect(HERE, visit._("The list %s is changed.") % name)
 
 
-def _list(visit: Visit) -> MailingList:
-    """Raises `NotThere` for one that this account does not have."""
-    for entry in visit.account.lists.values():
-        if entry.id == visit.path["number"]:
-            return entry
-    raise NotThere
+@page(f"{HERE}/{{number:int}}/delete", menu="lists", right=Right.LISTS_WRITE, post=True)
+def delete_list(visit: Visit) -> Answer:
+    """Deleted a list."""
+    entry = naming.numbered(visit, visit.account.lists.values())
+    if used := naming.users_of(visit, entry):
+        return visit.refuse("list.html", {}, list=entry, uses=used)
+    undo = naming.delete(visit, entry)
+    return visit.redirect(HERE, visit._("The list %s is deleted.") % entry.name, undo)
+
+
+@page(f"{HERE}/{{number:int}}/restore", menu="lists", right=Right.LISTS_WRITE, post=True)
+def restore_list(visit: Visit) -> Answer:
+    """Took back the deletion of a list."""
+    try:
+        bygone = naming.restore(visit, MailingList)
+    except NameTaken:
+        told = visit._("It cannot come back: there is another list of its name now. Rename that one first.")
+        return visit.redirect(HERE, told, alarming=True)
+    return visit.redirect(HERE, visit._("The list %s is back, with its leads.") % bygone.name)
 
 
 def _complaints(visit: Visit, name: str, public_name: str) -> dict[str, str]:
-    errors = {}
+    errors = naming.too_long(visit, name=name, public_name=public_name)
     if not name:
         errors["name"] = visit._("A list needs a name.")
-    elif len(name) > LONGEST_NAME:
-        errors["name"] = visit._("At most %d characters, please.") % LONGEST_NAME
-    if len(public_name) > LONGEST_NAME:
-        errors["public_name"] = visit._("At most %d characters, please.") % LONGEST_NAME
     return errors

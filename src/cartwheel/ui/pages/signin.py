@@ -4,7 +4,9 @@ from cartwheel.data import userstore
 from cartwheel.emails import EmailNotValid, read_email
 from cartwheel.people import User
 from cartwheel.ui import passwords
+from cartwheel.ui.entering import begin
 from cartwheel.ui.registry import page
+from cartwheel.ui.translations import languages
 from cartwheel.ui.visits import Answer, Visit, local_path
 
 
@@ -15,30 +17,31 @@ def show_sign_in(visit: Visit) -> Answer:
         return visit.redirect(there)
     with visit.database.read() as connection:
         anybody = userstore.count(connection) > 0
-    return visit.show("signin.html", anybody=anybody, next=there, email="")
+    return visit.show("signin.html", anybody=anybody, next=there, email="", lang=_chosen(visit.query.get("lang", "")))
 
 
 @page("/signin", post=True, open=True)
 def sign_in(visit: Visit) -> Answer:
-    there, email = local_path(visit.text("next")), visit.text("email")
+    there, email, lang = local_path(visit.text("next")), visit.text("email"), _chosen(visit.text("lang"))
     password = visit.form.get("password", "")
     user = _right(visit, email, password if isinstance(password, str) else "")
     if isinstance(user, str):
-        return visit.refuse("signin.html", {"password": user}, anybody=True, next=there, email=email)
+        return visit.refuse("signin.html", {"password": user}, anybody=True, next=there, email=email, lang=lang)
     with visit.database.read() as connection:
         roles = userstore.roles_of(connection, user.id)
     accounts = [number for number in roles if number in visit.catalog.accounts]
     if not accounts:
         told = visit._("You are no longer a member of any account here.")
-        return visit.refuse("signin.html", {"password": told}, anybody=True, next=there, email=email)
+        return visit.refuse("signin.html", {"password": told}, anybody=True, next=there, email=email, lang=lang)
+    if lang:
+        with visit.database.write() as connection:
+            userstore.change(connection, user.id, language=lang)
     return begin(visit, user, accounts[0], there)
 
 
-def begin(visit: Visit, user: User, account_id: int, there: str) -> Answer:
-    """The session, with a token that nobody knew before."""
-    with visit.database.write() as connection:
-        visit.cookie = userstore.open_session(connection, user.id, account_id, visit.now, visit.address, visit.agent)
-    return visit.redirect(there)
+def _chosen(language: str) -> str:
+    """A language that somebody has chosen here, and that there is."""
+    return language if language in languages() else ""
 
 
 def _right(visit: Visit, email: str, password: str) -> User | str:
