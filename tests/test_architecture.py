@@ -20,7 +20,7 @@ pure | mail          | replies outgoing plaintext merge inert splice mailhtml mi
 pure | simulation    | stories whatifs
 edge |               | config
 data | data          | schema arrays lanes checkpoints db catalog erasures mailstore leadstore due flowstore runstore signingkeys
-data | data          | mailbox ratelimits doctor catalogchanges userstore
+data | data          | mailbox ratelimits doctor catalogchanges installation userstore factors
 edge | process       | observe orphans collector loops
 edge | work          | batches changes leadwork mailwork moveplans runwork engine housekeeping
 edge | bounces       | bouncebox
@@ -32,11 +32,12 @@ edge | reference     | examples openapi tables sequencepages pages
 edge | simulation    | simulator worlds
 edge | views         | leadcard why tables storyviews runviews mailviews
 edge | public        | texts publicdata pages
-edge | ui            | translations attempts menu visits registry forgery passwords rendering pages site
+edge | ui            | translations attempts menu visits registry forgery passwords rendering browsers
+edge | ui            | secondfactor entering mailservers dnscheck accountforms invitations pages site
 edge |               | app worker serving testing
 edge | cli           | shared context
 edge |               | demo
-edge | cli           | accounts leads sequences runs mail main
+edge | cli           | accounts people leads sequences runs mail main
 edge |               | __main__
 """
 """A module may import those before it. Within `commands`, modules do not import each other."""

@@ -89,18 +89,21 @@ class LinkKind(StrEnum):
     INVITATION = "invitation"
     PASSWORD = "password"  # noqa: S105 - the kind, not one
     """A new password for somebody who forgot it."""
+    CODE = "code"
+    """Between the password and the second factor."""
 
 
 LINK_LASTS: Mapping[LinkKind, timedelta] = {
     LinkKind.SETUP: timedelta(days=7),
     LinkKind.INVITATION: timedelta(days=7),
     LinkKind.PASSWORD: timedelta(hours=24),
+    LinkKind.CODE: timedelta(minutes=10),
 }
 
 
 @dataclass(frozen=True, slots=True)
 class OneTimeLink:
-    """`account_id` and `role` of an invitation; `email` of an invitation or a new password."""
+    """`account_id` and `role` of an invitation; `email` of all but the first."""
 
     digest: str
     kind: LinkKind

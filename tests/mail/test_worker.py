@@ -10,6 +10,7 @@ import pytest
 from sink import Sink
 
 from cartwheel.accountfiles import accountfile
+from cartwheel.data import installation
 from cartwheel.data.db import Database
 from cartwheel.times import now
 from conftest import Databases
@@ -86,3 +87,15 @@ def test_the_worker_sends_is_replaced_when_it_dies_and_ends_with_the_server(shop
         assert server.stop() == 0
         until(lambda: not any(Path(f"/proc/{child}").exists() for child in workers))
     assert [taken.rcpt for taken in sink.messages] == ["TO:<ada@shop.example>", "TO:<grace@shop.example>"]
+
+
+def test_a_worker_takes_up_mail_servers_that_are_set_on_the_page(shop: str, sink: Sink) -> None:
+    with Cartwheel("serve", "--port", 0, database=shop, smtp="", worker="yes") as server:
+        url = server.wait_for_url()
+        database = Database(shop)
+        with database.write() as connection:
+            installation.put_mail_servers(connection, sink.url())
+        database.close()
+        server.wait_for("the mail servers were changed")
+        subscribe(url, "ada@shop.example")
+        until(lambda: len(sink.messages) == 1)

@@ -484,6 +484,9 @@ test_mailbox = Table(
 secrets = _table("secrets", _text("name"), _text("value"), key=("name",))
 """What this installation made for itself: the keys that links in mails are signed and erased addresses hashed with."""
 
+installation = _table("installation", _text("name"), _text("value"), key=("name",))
+"""What people set on the pages for the whole installation, and not for one account."""
+
 # -- people who sign in --
 
 users = _table(
@@ -550,6 +553,7 @@ audit_log = _table(
     _text("who"),
     _text("action"),
     _text("subject"),
+    Index("audit_log_person", "account_id", "user_id", "id"),
     key=("account_id", "id"),
 )
 """What people changed on the pages. `subject` says of what, in words; `who` outlives its user."""
