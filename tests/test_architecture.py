@@ -32,8 +32,8 @@ edge | reference     | examples openapi tables sequencepages pages
 edge | simulation    | simulator worlds
 edge | views         | leadcard why tables storyviews runviews mailviews
 edge | public        | texts publicdata pages
-edge | ui            | translations attempts menu visits registry forgery passwords rendering browsers
-edge | ui            | secondfactor entering mailservers dnscheck accountforms invitations pages site
+edge | ui            | translations attempts menu dnscheck visits registry forgery passwords rendering browsers
+edge | ui            | secondfactor entering mailservers accountforms invitations pages site
 edge |               | app worker serving testing
 edge | cli           | shared context
 edge |               | demo

@@ -6,6 +6,7 @@ from cartwheel.data import catalog, schema
 from cartwheel.mail.smtpurl import Route, parse_routes
 
 _MAIL_SERVERS = "mail servers"
+_BEFORE = "mail servers before"
 
 
 def mail_servers(connection: sa.Connection) -> str:
@@ -25,9 +26,21 @@ def put_mail_servers(connection: sa.Connection, text: str) -> None:
     """Running workers take them up. Raises `BadSetting`, and changes nothing, if they cannot be read."""
     if text:
         parse_routes(text)
+    _put(connection, _BEFORE, mail_servers(connection))
+    _put(connection, _MAIL_SERVERS, text)
+
+
+def undo_mail_servers(connection: sa.Connection) -> None:
+    """Those that were there before the last change are back."""
     table = schema.installation
-    connection.execute(sa.delete(table).where(table.c.name == _MAIL_SERVERS))
-    connection.execute(sa.insert(table).values(name=_MAIL_SERVERS, value=text))
+    before = connection.execute(sa.select(table.c.value).where(table.c.name == _BEFORE)).scalar_one_or_none()
+    put_mail_servers(connection, before or "")
+
+
+def _put(connection: sa.Connection, name: str, value: str) -> None:
+    table = schema.installation
+    connection.execute(sa.delete(table).where(table.c.name == name))
+    connection.execute(sa.insert(table).values(name=name, value=value))
 
 
 def lock(connection: sa.Connection) -> None:

@@ -458,6 +458,7 @@ sender_domains = _table(
     _text("selector"),
     _text("private_key"),
     _number("created_at"),
+    _number("removed_at", null=True),
     key=("account_id", "domain", "selector"),
 )
 """The keys that mail from a domain is signed with. Which algorithm, the key tells."""

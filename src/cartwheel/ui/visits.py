@@ -18,6 +18,7 @@ from cartwheel.data.db import Database
 from cartwheel.data.userstore import SignedIn
 from cartwheel.people import RIGHTS, Right, Role, User
 from cartwheel.ui.attempts import Attempts
+from cartwheel.ui.dnscheck import Dns
 from cartwheel.ui.translations import Language
 from cartwheel.work.batches import Batches, Work
 
@@ -81,6 +82,7 @@ class House:
     loop: asyncio.AbstractEventLoop
     clock: Callable[[], datetime]
     attempts: Attempts = field(default_factory=Attempts)
+    dns: Dns = field(default_factory=Dns)
 
 
 @dataclass

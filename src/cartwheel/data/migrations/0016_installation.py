@@ -8,4 +8,5 @@ def up(connection: sa.Connection) -> None:
     connection.execute(
         sa.text("CREATE TABLE installation (name TEXT NOT NULL, value TEXT NOT NULL, PRIMARY KEY (name))" + rowless)
     )
+    connection.execute(sa.text("ALTER TABLE sender_domains ADD COLUMN removed_at BIGINT"))
     connection.execute(sa.text("CREATE INDEX audit_log_person ON audit_log (account_id, user_id, id)"))
