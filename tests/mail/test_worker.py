@@ -3,6 +3,7 @@
 import os
 import signal
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import httpx
@@ -10,7 +11,7 @@ import pytest
 from sink import Sink
 
 from cartwheel.accountfiles import accountfile
-from cartwheel.data import installation
+from cartwheel.data import installation, mailbox
 from cartwheel.data.db import Database
 from cartwheel.times import now
 from conftest import Databases
@@ -90,12 +91,19 @@ def test_the_worker_sends_is_replaced_when_it_dies_and_ends_with_the_server(shop
 
 
 def test_a_worker_takes_up_mail_servers_that_are_set_on_the_page(shop: str, sink: Sink) -> None:
-    with Cartwheel("serve", "--port", 0, database=shop, smtp="", worker="yes") as server:
+    with closing(Database(shop)) as database, Cartwheel("serve", "--port", 0, database=shop, worker="yes") as server:
         url = server.wait_for_url()
-        database = Database(shop)
+        subscribe(url, "ada@shop.example")
+        until(lambda: in_the_mailbox(database) == 1)
         with database.write() as connection:
             installation.put_mail_servers(connection, sink.url())
-        database.close()
         server.wait_for("the mail servers were changed")
-        subscribe(url, "ada@shop.example")
+        subscribe(url, "grace@shop.example")
         until(lambda: len(sink.messages) == 1)
+        assert in_the_mailbox(database) == 1
+        assert server.stop() == 0
+
+
+def in_the_mailbox(database: Database) -> int:
+    with database.read() as connection:
+        return len(mailbox.kept(connection, 1, 10))

@@ -126,7 +126,7 @@ def show_first_server(visit: Visit) -> Answer:
 def set_first_server(visit: Visit) -> Answer:
     """Set the mail server."""
     if not mailservers.may_change(visit):
-        return visit.show("forbidden.html", status=403)
+        raise NotThere
     if visit.text("way") == "mailbox":
         mailservers.store(visit, ())
         return visit.redirect(

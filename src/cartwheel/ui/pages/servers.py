@@ -103,7 +103,7 @@ def undo_servers(visit: Visit) -> Answer:
 
 
 @page(f"{HERE}/test", menu="servers", right=Right.SETTINGS, post=True)
-def test_server(visit: Visit) -> Answer:
+def try_server(visit: Visit) -> Answer:
     """Sent a test mail."""
     route = _route(visit, visit.number("number"))
     visit.about(route.server.name)
