@@ -70,7 +70,9 @@ def _networks(text: str) -> tuple[Network, ...]:
     return tuple(read_network(part) for part in text.split(",") if part.strip())
 
 
-def _mail_servers(text: str) -> tuple[Route, ...]:
+def _mail_servers(text: str) -> tuple[Route, ...] | None:
+    if not text:
+        return None
     if text == "mailbox:":
         return ()
     try:
@@ -169,10 +171,11 @@ class Settings:
     test_domain: str = setting(
         "test.invalid", "The mail domain that leads of test-mode Apps get instead of their own.", str.lower
     )
-    smtp: tuple[Route, ...] = setting(
-        "mailbox:",
+    smtp: tuple[Route, ...] | None = setting(
+        "",
         "The mail server: `smtp://user:password@host:port`, `smtps://…`, several as `domain=smtp://…` with spaces between "
-        "them; or `mailbox:`, which keeps everything in the built-in test mailbox.",
+        "them; or `mailbox:`, which keeps everything in the built-in test mailbox. Empty: those that the page *Mail servers* "
+        "has, and until then the test mailbox.",
         _mail_servers,
         secret=True,
     )

@@ -91,6 +91,8 @@ class LinkKind(StrEnum):
     """A new password for somebody who forgot it."""
     DEMO = "demo"
     """Into the demo's account, without a password."""
+    CODE = "code"
+    """Between the password and the second factor."""
 
 
 LINK_LASTS: Mapping[LinkKind, timedelta] = {
@@ -98,12 +100,13 @@ LINK_LASTS: Mapping[LinkKind, timedelta] = {
     LinkKind.INVITATION: timedelta(days=7),
     LinkKind.PASSWORD: timedelta(hours=24),
     LinkKind.DEMO: timedelta(days=1),
+    LinkKind.CODE: timedelta(minutes=10),
 }
 
 
 @dataclass(frozen=True, slots=True)
 class OneTimeLink:
-    """`account_id` and `role` of an invitation; `email` of an invitation, a new password or the demo."""
+    """`account_id` and `role` of an invitation; `email` of all but the first."""
 
     digest: str
     kind: LinkKind

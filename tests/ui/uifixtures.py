@@ -7,7 +7,9 @@ from cast import Cast, Person
 from playwright.sync_api import Browser
 
 from browser import chromium as running_browser
+from cartwheel.data import catalog, installation, userstore
 from cartwheel.people import Role
+from cartwheel.ui import site
 from conftest import Databases
 from harness import Api, Server
 
@@ -44,3 +46,19 @@ def shown(databases: Databases) -> Iterator[Server]:
     running = Server(databases.new("sqlite"))
     yield running
     running.stop()
+
+
+@pytest.fixture
+def leader(boss: Person, api: Api) -> Iterator[Person]:
+    """An owner of the installation's first account, too; afterwards there are no mail servers again."""
+    server = api.server
+    with server.database.write() as connection:
+        first = min(catalog.account_numbers(connection))
+        userstore.put_member(connection, first, boss.user_id, Role.OWNER, server.clock())
+        with_cookie = userstore.open_session(connection, boss.user_id, first, server.clock(), "127.0.0.1", "tests")
+    boss.http.cookies.set(site.COOKIE, with_cookie)
+    boss.cookie = with_cookie
+    yield boss
+    with server.database.write() as connection:
+        userstore.remove_member(connection, first, boss.user_id)
+        installation.put_mail_servers(connection, "")

@@ -4,11 +4,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import msgspec
 import sqlalchemy as sa
 
 from cartwheel import accounts
-from cartwheel.accounts import name_key
-from cartwheel.data import catalog
+from cartwheel.accounts import Account, MailSettings, name_key
+from cartwheel.data import catalog, schema
 from cartwheel.data.db import Database
 from cartwheel.errors import NameTaken
 from cartwheel.times import to_micros
@@ -59,3 +60,16 @@ def check_free(connection: sa.Connection, table: sa.Table, account_id: int, name
     holder = connection.execute(query).scalar_one_or_none()
     if holder not in {None, but}:
         raise NameTaken(f"there is one called {name} already")
+
+
+def change_account(
+    connection: sa.Connection, account: Account, *, name: str, zone: str, gdpr: bool, mail: MailSettings
+) -> None:
+    """Raises `NameTaken` if another account has this name."""
+    table = schema.accounts
+    others = sa.select(table.c.id).where(table.c.name_key == name_key(name), table.c.id != account.id)
+    if connection.execute(others).first() is not None:
+        raise NameTaken(f"there is an account called {name} already")
+    values = {"name": name, "name_key": name_key(name), "timezone": zone, "gdpr": gdpr}
+    values["mail"] = msgspec.json.encode(mail).decode()
+    connection.execute(sa.update(table).where(table.c.id == account.id).values(values))

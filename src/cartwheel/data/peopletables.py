@@ -70,6 +70,7 @@ audit_log = table(
     words("who"),
     words("action"),
     words("subject"),
+    Index("audit_log_person", "account_id", "user_id", "id"),
     key=("account_id", "id"),
 )
 """What people changed on the pages. `subject` says of what, in words; `who` outlives its user."""

@@ -563,6 +563,7 @@ sender_domains = table(
     words("selector"),
     words("private_key"),
     number("created_at"),
+    number("removed_at", null=True),
     key=("account_id", "domain", "selector"),
 )
 """The keys that mail from a domain is signed with. Which algorithm, the key tells."""
@@ -588,3 +589,6 @@ test_mailbox = Table(
 
 secrets = table("secrets", words("name"), words("value"), key=("name",))
 """What this installation made for itself: the keys that links in mails are signed and erased addresses hashed with."""
+
+installation = table("installation", words("name"), words("value"), key=("name",))
+"""What people set on the pages for the whole installation, and not for one account."""

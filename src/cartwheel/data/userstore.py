@@ -12,7 +12,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from cartwheel.data import schema
+from cartwheel.data import catalog, schema
 from cartwheel.people import LINK_LASTS, SESSION, LinkKind, OneTimeLink, Role, Session, User
 from cartwheel.times import from_micros, to_micros
 
@@ -89,6 +89,11 @@ def add(connection: sa.Connection, email: str, name: str, password_hash: str, no
     return made
 
 
+def everybody(connection: sa.Connection) -> list[User]:
+    """In the order in which they came."""
+    return [_read(row) for row in connection.execute(sa.select(schema.users).order_by(schema.users.c.id))]
+
+
 def change(connection: sa.Connection, user_id: int, **values: Any) -> None:
     connection.execute(sa.update(schema.users).where(schema.users.c.id == user_id).values(**values))
 
@@ -129,6 +134,18 @@ def put_member(connection: sa.Connection, account_id: int, user_id: int, role: R
     if connection.execute(sa.update(table).where(here).values(role=role.value)).rowcount == 0:
         row = {"account_id": account_id, "user_id": user_id, "role": role.value, "created_at": to_micros(now)}
         connection.execute(sa.insert(table), row)
+
+
+def role_in(connection: sa.Connection, account_id: int, user_id: int) -> Role | None:
+    """None for who is no member."""
+    return roles_of(connection, user_id).get(account_id)
+
+
+def is_last_owner(connection: sa.Connection, account_id: int, user_id: int) -> bool:
+    """Whether nobody would own the account without this person. Two who leave at once wait for each other."""
+    catalog.lock(connection)
+    owners = [member.user.id for member in members(connection, account_id) if member.role is Role.OWNER]
+    return owners == [user_id]
 
 
 def remove_member(connection: sa.Connection, account_id: int, user_id: int) -> None:
@@ -290,6 +307,13 @@ def invitations(connection: sa.Connection, account_id: int, now: datetime) -> li
     return [_link(row) for row in connection.execute(query)]
 
 
+def revoke_invitation(connection: sa.Connection, account_id: int, email: str) -> bool:
+    """Whether there was one."""
+    table = schema.one_time_links
+    this = {"kind": LinkKind.INVITATION.value, "account_id": account_id, "email": email}
+    return connection.execute(sa.delete(table).filter_by(**this)).rowcount > 0
+
+
 # -- what people did --
 
 
@@ -319,10 +343,14 @@ def audit(connection: sa.Connection, account_id: int, now: datetime, person: Use
     connection.execute(sa.insert(table).values(row))
 
 
-def audited(connection: sa.Connection, account_id: int, before: int | None, most: int) -> list[Audited]:
-    """Newest first; `before` is the number of the last one of the page before."""
+def audited(
+    connection: sa.Connection, account_id: int, before: int | None, most: int, *, user_id: int | None = None
+) -> list[Audited]:
+    """Newest first, of all or of one person; `before` is the number of the last one of the page before."""
     table = schema.audit_log
     query = sa.select(table).where(table.c.account_id == account_id).order_by(table.c.id.desc()).limit(most)
     if before is not None:
         query = query.where(table.c.id < before)
+    if user_id is not None:
+        query = query.where(table.c.user_id == user_id)
     return [Audited(row.id, from_micros(row.at), row.who, row.action, row.subject) for row in connection.execute(query)]

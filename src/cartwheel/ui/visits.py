@@ -12,11 +12,13 @@ from starlette.datastructures import FormData, QueryParams, UploadFile
 
 from cartwheel.accounts import Account
 from cartwheel.config import Settings
+from cartwheel.data import userstore
 from cartwheel.data.catalog import Catalog
 from cartwheel.data.db import Database
 from cartwheel.data.userstore import SignedIn
 from cartwheel.people import RIGHTS, Right, Role, User
 from cartwheel.ui.attempts import Attempts
+from cartwheel.ui.dnscheck import Dns
 from cartwheel.ui.translations import Language
 from cartwheel.work.batches import Batches, Work
 
@@ -80,6 +82,7 @@ class House:
     loop: asyncio.AbstractEventLoop
     clock: Callable[[], datetime]
     attempts: Attempts = field(default_factory=Attempts)
+    dns: Dns = field(default_factory=Dns)
 
 
 @dataclass
@@ -120,6 +123,13 @@ class Visit:
         """The account that the session is in."""
         assert self.signed_in is not None
         return self.catalog.accounts[self.signed_in.session.account_id]
+
+    def other_accounts(self) -> dict[int, str]:
+        """The names of the accounts where this person is a member, too."""
+        with self.database.read() as connection:
+            roles = userstore.roles_of(connection, self.user.id)
+        known = self.catalog.accounts
+        return {number: known[number].name for number in roles if number in known and number != self.account.id}
 
     def may(self, right: Right | str) -> bool:
         return self.signed_in is not None and Right(right) in RIGHTS[self.signed_in.role]

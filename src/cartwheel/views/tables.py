@@ -1,6 +1,6 @@
 """What people see in a terminal of a lead, of an account's Apps, and of the doctor's findings."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -145,3 +145,22 @@ def _app(app: App) -> list[Text]:
     commands = "all" if app.commands is None else ", ".join(sorted(app.commands))
     cells = (app.name, app.mode, rate, ", ".join(app.allow_ips) or "any", commands, "yes" if app.active else "no")
     return [terminal.plain(cell) for cell in cells]
+
+
+# -- people --
+
+
+def users(entries: Sequence[Mapping[str, Any]]) -> Iterator[Text]:
+    """Those who sign in to the pages."""
+    if not entries:
+        yield Text("Nobody has a login yet: open the link that `cartwheel serve` prints.")
+        return
+    yield from terminal.columns(
+        [
+            terminal.plain(entry["email"], "bold"),
+            terminal.plain(entry["name"]),
+            terminal.plain(", ".join(f"{account}: {role}" for account, role in entry["accounts"].items())),
+            Text("second factor" if entry["second_factor"] else "", "dim"),
+        ]
+        for entry in entries
+    )

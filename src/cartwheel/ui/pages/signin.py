@@ -1,13 +1,11 @@
-"""Signing in and out."""
+"""Signing in, with a second factor where there is one, and out; a new password by a link."""
 
 from cartwheel.data import userstore
-from cartwheel.emails import EmailNotValid, read_email
-from cartwheel.people import User
-from cartwheel.ui import passwords
-from cartwheel.ui.entering import begin
+from cartwheel.people import LinkKind, User
+from cartwheel.ui import entering, passwords
 from cartwheel.ui.registry import page
 from cartwheel.ui.translations import languages
-from cartwheel.ui.visits import Answer, Visit, local_path
+from cartwheel.ui.visits import Answer, NotThere, Visit, local_path
 
 
 @page("/signin", open=True)
@@ -23,20 +21,17 @@ def show_sign_in(visit: Visit) -> Answer:
 @page("/signin", post=True, open=True)
 def sign_in(visit: Visit) -> Answer:
     there, email, lang = local_path(visit.text("next")), visit.text("email"), _chosen(visit.text("lang"))
-    password = visit.form.get("password", "")
-    user = _right(visit, email, password if isinstance(password, str) else "")
+    user = entering.whose(visit, email, entering.secret_text(visit, "password"))
     if isinstance(user, str):
         return visit.refuse("signin.html", {"password": user}, anybody=True, next=there, email=email, lang=lang)
-    with visit.database.read() as connection:
-        roles = userstore.roles_of(connection, user.id)
-    accounts = [number for number in roles if number in visit.catalog.accounts]
+    accounts = entering.accounts_of(visit, user)
     if not accounts:
         told = visit._("You are no longer a member of any account here.")
         return visit.refuse("signin.html", {"password": told}, anybody=True, next=there, email=email, lang=lang)
     if lang:
         with visit.database.write() as connection:
             userstore.change(connection, user.id, language=lang)
-    return begin(visit, user, accounts[0], there)
+    return entering.proceed(visit, user, accounts[0], there)
 
 
 def _chosen(language: str) -> str:
@@ -44,21 +39,62 @@ def _chosen(language: str) -> str:
     return language if language in languages() else ""
 
 
-def _right(visit: Visit, email: str, password: str) -> User | str:
-    """The person, or what to tell whoever is not."""
-    wrong = visit._("This is not the right address and password.")
-    attempts, keys = visit.house.attempts, (visit.address, email.lower())
-    if not attempts.take(visit.now, *keys):
-        return visit._("Too many attempts. Please wait a minute.")
-    try:
-        with visit.database.read() as connection:
-            user = userstore.user_of(connection, read_email(email))
-    except EmailNotValid:
-        user = None
-    if not passwords.matches(user.password_hash if user else passwords.NOBODYS, password) or user is None:
-        return wrong
-    attempts.give_back(*keys)
-    return user
+# -- the second factor --
+
+
+@page("/signin/code/{token}", open=True)
+def show_code(visit: Visit) -> Answer:
+    _waiting(visit)
+    return visit.show("signin_code.html", next=entering.next_path(visit))
+
+
+@page("/signin/code/{token}", post=True, open=True)
+def check_code(visit: Visit) -> Answer:
+    account_id, user = _waiting(visit)
+    there = entering.next_path(visit)
+    told = entering.take_factor(visit, user, visit.text("code", 50))
+    if told:
+        return visit.refuse("signin_code.html", {"code": told}, next=there)
+    with visit.database.write() as connection:
+        found = userstore.link(connection, visit.path["token"], visit.now)
+        if found is None or not userstore.use_link(connection, found):
+            raise NotThere
+    return entering.begin(visit, user, account_id, there)
+
+
+def _waiting(visit: Visit) -> tuple[int, User]:
+    """The account and the person of whoever has given the right password."""
+    found = entering.link(visit, LinkKind.CODE)
+    with visit.database.read() as connection:
+        user = userstore.user_of(connection, found.email)
+    if user is None:
+        raise NotThere
+    return found.account_id, user
+
+
+# -- a forgotten password --
+
+
+@page("/password/{token}", open=True)
+def show_new_password(visit: Visit) -> Answer:
+    return visit.show("new_password.html", email=entering.link(visit, LinkKind.PASSWORD).email)
+
+
+@page("/password/{token}", post=True, open=True)
+def set_new_password(visit: Visit) -> Answer:
+    link = entering.link(visit, LinkKind.PASSWORD)
+    password = entering.secret_text(visit, "password")
+    if told := passwords.complaint(visit, password, link.email):
+        return visit.refuse("new_password.html", {"password": told}, email=link.email)
+    hashed = passwords.hash_password(password)
+    with visit.database.write() as connection:
+        user = userstore.user_of(connection, link.email)
+        if user is None or not userstore.use_link(connection, link):
+            raise NotThere
+        userstore.change(connection, user.id, password_hash=hashed)
+        userstore.close_sessions(connection, user.id)
+    accounts = entering.accounts_of(visit, user)
+    return entering.proceed(visit, user, accounts[0], "/") if accounts else visit.redirect("/signin")
 
 
 @page("/signout", menu="profile", post=True)
