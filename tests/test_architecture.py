@@ -20,13 +20,13 @@ pure | mail          | replies outgoing plaintext merge inert splice mailhtml mi
 pure | simulation    | stories whatifs
 edge |               | config
 data | data          | schema arrays lanes checkpoints db catalog erasures mailstore leadstore due flowstore runstore signingkeys
-data | data          | mailbox ratelimits doctor catalogchanges userstore
+data | data          | mailbox ratelimits doctor catalogchanges userstore callstore
 edge | process       | observe orphans collector loops
 edge | work          | batches changes leadwork mailwork moveplans runwork engine housekeeping
 edge | bounces       | bouncebox
 edge | sending       | conversations smtp servers sendlimits posts settling handover sender tracking bouncereader
-edge | api           | bodies wire registry commands credentials gate calls dispatch
-edge | accountfiles  | sequencefile accountrows accountfile accountexport
+edge | api           | bodies wire registry commands credentials gate calls dispatch redaction recorder
+edge | accountfiles  | sequencefile accountrows accountfile accountkeys accountexport
 edge | views         | terminal
 edge | reference     | examples openapi tables sequencepages pages
 edge | simulation    | simulator worlds

@@ -70,10 +70,15 @@ api_keys = _table(
     _text("key_digest"),
     _text("password_hash"),
     _number("created_at"),
+    _number("expires_at", null=True),
+    _number("used_at", null=True),
     Index("api_keys_digest", "key_digest", unique=True),
     key=("account_id", "key_digest"),
 )
-"""The key as the hex SHA-256 of it (it is long and random), the password as an argon2 hash."""
+"""The key as the hex SHA-256 of it (it is long and random), the password as an argon2 hash.
+
+An account may have several: each is good until it expires. `used_at` is written now and then only.
+"""
 
 apps = _table(
     "apps",
@@ -553,3 +558,37 @@ audit_log = _table(
     key=("account_id", "id"),
 )
 """What people changed on the pages. `subject` says of what, in words; `who` outlives its user."""
+
+# -- the API's last calls, for people who want to see them --
+
+api_calls = _table(
+    "api_calls",
+    _number("account_id"),
+    _text("request_id"),
+    _number("at"),
+    _text("app"),
+    _flag("admitted"),
+    _flag("ok"),
+    _text("refused"),
+    _text("told"),
+    _number("lead", null=True),
+    _number("other_lead", null=True),
+    _text("email"),
+    _text("new_email"),
+    _text("other_email"),
+    _text("client"),
+    _text("content_type"),
+    _text("query"),
+    _text("body"),
+    _text("tree"),
+    _text("answer"),
+    _number("status"),
+    _number("micros"),
+    Index("api_calls_newest", "account_id", "at"),
+    Index("api_calls_app", "account_id", "app", "admitted", "at"),
+    Index("api_calls_old", "at"),
+    key=("account_id", "request_id"),
+)
+"""The last calls of each App, without credentials. `app` is its origin, empty if nobody knows which; `told` is JSON: each
+command with its reply's number. Whom a call is about stands in `lead` and `email`, and what it asked of another in the rest.
+"""

@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, TypeVar
@@ -10,7 +10,8 @@ from urllib.parse import urlencode, urlsplit
 
 from starlette.datastructures import FormData, UploadFile
 
-from cartwheel.accounts import Account
+from cartwheel.accounts import Account, App
+from cartwheel.api.dispatch import Request
 from cartwheel.config import Settings
 from cartwheel.data.catalog import Catalog
 from cartwheel.data.db import Database
@@ -79,6 +80,8 @@ class House:
     batches: Batches
     loop: asyncio.AbstractEventLoop
     clock: Callable[[], datetime]
+    rehearse: Callable[[Request, App], Awaitable[str]]
+    """Runs a call as an App in test mode; returns its request id."""
     attempts: Attempts = field(default_factory=Attempts)
 
 
@@ -139,6 +142,14 @@ class Visit:
         return asyncio.run_coroutine_threadsafe(self.house.batches.submit(work), self.house.loop).result(
             SUBMIT_TIMEOUT_S
         )
+
+    def rehearse(self, request: Request, app: App) -> str:
+        """A call to the API as an App in test mode would make it; returns its request id, for the inspector."""
+
+        async def run() -> str:
+            return await self.house.rehearse(request, app)
+
+        return asyncio.run_coroutine_threadsafe(run(), self.house.loop).result(SUBMIT_TIMEOUT_S)
 
     def text(self, name: str, most: int = 1000) -> str:
         """What was sent under this name, trimmed and cut to `most` characters; empty if nothing was, or a file."""
