@@ -16,6 +16,7 @@ import msgspec
 from cartwheel.api import redaction, wire
 from cartwheel.api.bodies import Tree
 from cartwheel.api.dispatch import Answer, Request
+from cartwheel.api.wire import Reply
 from cartwheel.data import callstore
 from cartwheel.data.catalog import Catalog, key_digest
 from cartwheel.data.db import Database
@@ -144,7 +145,7 @@ def _row(seen: Seen) -> dict[str, Any]:
         "request_id": seen.request_id,
         "admitted": answer.caller is not None,
         "ok": answer.refused is None and not any(type_ in _ERRORS for _, type_ in answer.told),
-        "refused": answer.refused.type if answer.refused else "",
+        "refused": _said(answer.refused, secrets) if answer.refused else "",
         "told": redaction.redact_values(told, secrets),
         "lead": found[0],
         "other_lead": next((number for number in found[1:] if number != found[0]), None),
@@ -158,6 +159,10 @@ def _row(seen: Seen) -> dict[str, Any]:
         "status": 429 if answer.too_many else 200,
         "micros": round(seen.seconds * 1_000_000),
     }
+
+
+def _said(reply: Reply, secrets: set[str]) -> str:
+    return redaction.redact_values(f"{reply.type} {reply.message}"[:LONGEST_TEXT], secrets)
 
 
 _ERRORS = frozenset(reply.type for reply in wire.replies() if reply.status == wire.ERROR)

@@ -143,6 +143,12 @@ class Visit:
             SUBMIT_TIMEOUT_S
         )
 
+    def renew_catalog(self) -> Catalog:
+        """The catalog with what was changed just now."""
+        refreshed = asyncio.run_coroutine_threadsafe(self.house.batches.refresh(), self.house.loop)
+        self.catalog = refreshed.result(SUBMIT_TIMEOUT_S)
+        return self.catalog
+
     def rehearse(self, request: Request, app: App) -> str:
         """A call to the API as an App in test mode would make it; returns its request id, for the inspector."""
 
