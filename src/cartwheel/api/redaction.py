@@ -28,7 +28,11 @@ NOT_KEPT = "(not kept: it cannot be read, so nobody knows where its credentials 
 _NAMES = "|".join(sorted(CREDENTIALS))
 _JSON = re.compile(rf'("(?:{_NAMES})"\s*:\s*)("(?:[^"\\]|\\.)*(?:"|$)|[^,\]}}\s][^,\]}}]*)', re.DOTALL)
 _MULTIPART = re.compile(rf'(name="?(?:{_NAMES})\b[^\r\n]*\r?\n(?:[^\r\n]+\r?\n)*\r?\n)(.*?)(?=\r?\n--|$)', re.DOTALL)
-_LOOSE = re.compile(rf"\b({_NAMES})(\W{{1,12}}?)([^\s\"'&,;<>}}{{\]\[]+)", re.IGNORECASE)
+_QUOTED = r""""(?:[^"\\]|\\.)*(?:"|$)|'(?:[^'\\]|\\.)*(?:'|$)"""
+_LOOSE = re.compile(
+    rf"\b({_NAMES})(?:([\"']?\s*[:=]>?\s*)({_QUOTED})|(\W{{1,12}}?)(\w[^&\s]*))", re.IGNORECASE | re.DOTALL
+)
+"""A name, what stands between, and a value in quotes or without."""
 
 
 def redact_tree(tree: Tree) -> Tree:
@@ -106,7 +110,7 @@ def redact_unread(body: bytes) -> str:
 
     def hide(match: re.Match[str]) -> str:
         found.add(match[1].lower())
-        return match[1] + match[2] + HIDDEN
+        return match[1] + (match[2] or match[4]) + HIDDEN
 
     text = _LOOSE.sub(hide, text)
     return text if found == CREDENTIALS else NOT_KEPT
@@ -115,7 +119,8 @@ def redact_unread(body: bytes) -> str:
 def app_ids_in(body: bytes) -> list[str]:
     """What may be the id of an App in a body that nobody could read."""
     text = body[:MOST_KEPT].decode(errors="replace")
-    return [match[3] for match in _LOOSE.finditer(text) if match[1].lower() == "app_id"]
+    found = [match for match in _LOOSE.finditer(text) if match[1].lower() == "app_id"]
+    return [(match[3] or match[5]).strip("\"'") for match in found]
 
 
 def as_text(tree: Tree, secrets: Iterable[str]) -> str:
