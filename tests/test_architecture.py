@@ -21,20 +21,20 @@ pure | mail          | replies outgoing plaintext merge inert splice mailhtml mi
 pure | simulation    | stories whatifs
 edge |               | config
 data | data          | columns peopletables schema arrays lanes checkpoints db catalog erasures mailstore leadstore leadfeed due
-data | data          | flowstore runstore signingkeys mailbox ratelimits doctor catalogchanges fieldoptions bygones membercounts installation userstore factors
+data | data          | flowstore runstore signingkeys mailbox ratelimits doctor catalogchanges fieldoptions bygones membercounts installation userstore factors callstore
 data | data          | leadconditions leadsearch segments bulkstore
 edge | process       | observe orphans collector loops
 edge | work          | batches changes leadwork mailwork bulkwork moveplans runwork engine housekeeping
 edge | bounces       | bouncebox
 edge | sending       | conversations smtp servers sendlimits posts settling handover sender tracking bouncereader
-edge | api           | bodies wire registry commands credentials gate calls dispatch
+edge | api           | bodies wire registry commands credentials gate calls dispatch redaction recorder
 edge | accountfiles  | fileparts sequencefile accountrows accountfile accountexport uses
 edge | views         | terminal
 edge | reference     | examples openapi tables sequencepages pages
 edge | simulation    | simulator worlds
 edge | views         | leadcard why tables storyviews runviews mailviews
 edge | public        | texts publicdata pages
-edge | ui            | translations attempts menu dnscheck visits registry forgery passwords rendering browsers
+edge | ui            | translations attempts menu dnscheck visits registry forgery passwords rendering browsers snippets explaining trying
 edge | ui            | secondfactor entering naming mailservers accountforms invitations
 edge | ui            | leadquestions filterforms bulkforms pages site
 edge |               | app worker serving testing

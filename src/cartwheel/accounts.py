@@ -3,7 +3,7 @@
 import unicodedata
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import UTC, datetime
 from enum import StrEnum
 from functools import cached_property
 from typing import Annotated, Any, Protocol, TypeVar
@@ -96,11 +96,21 @@ class App:
         return self.commands is None or command in self.commands or scope in self.commands
 
 
+NO_TIME = datetime(1970, 1, 1, tzinfo=UTC)
+
+
 @dataclass(frozen=True, slots=True)
 class ApiKey:
+    """A key and its password. `expires_at` is None for those that are good until somebody changes that."""
+
     account_id: int
     key_digest: str
     password_hash: str
+    created_at: datetime = NO_TIME
+    expires_at: datetime | None = None
+
+    def good(self, now: datetime) -> bool:
+        return self.expires_at is None or now < self.expires_at
 
 
 class DoubtPolicy(StrEnum):

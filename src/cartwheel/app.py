@@ -23,10 +23,12 @@ from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 from cartwheel import times
+from cartwheel.accounts import App
 from cartwheel.api import wire
 from cartwheel.api.bodies import Why
 from cartwheel.api.dispatch import Answer, Dispatcher, Request
 from cartwheel.api.gate import Gate
+from cartwheel.api.recorder import Recorder
 from cartwheel.api.registry import COMMANDS
 from cartwheel.config import LogLevel, Settings
 from cartwheel.data import mailstore
@@ -67,6 +69,7 @@ class Application:
     batches: Batches
     gate: Gate
     housekeeping: Housekeeping
+    recorder: Recorder
 
     def __init__(self, settings: Settings, clock: Callable[[], datetime] = times.now) -> None:
         self.settings = settings
@@ -100,14 +103,17 @@ class Application:
         self.batches = Batches(database, clock=self._clock, most_waiting=self.settings.queue)
         self.gate = Gate(self.batches, limits, self.settings.require_https, clock=self._clock)
         self.dispatcher = Dispatcher(self.settings, self.batches, self.gate)
+        most = self.settings.inspector_calls
+        self.recorder = Recorder(database, lambda: self.batches.catalog, clock=self._clock, most=most)
         await self.batches.start()
         self.public.open(self.batches, database, await asyncio.to_thread(link_signer, database))
-        self.site.open(self.batches, database)
+        self.site.open(self.batches, database, self.rehearse)
         checkpointer = Checkpointer(database.file) if database.file else None
         if checkpointer:
             checkpointer.start()
         worker = self.housekeeping = Housekeeping(database, self.batches, clock=self._clock)
         worker.start()
+        self.recorder.start()
         _when_told_to_stop(self._hurry)
         try:
             yield
@@ -117,6 +123,7 @@ class Application:
             await self.batches.stop()
             if checkpointer:
                 checkpointer.stop()
+            await self.recorder.stop()
             await limits.close()
             self.gate.close()
             await asyncio.get_running_loop().shutdown_default_executor()  # who still reads holds a connection
@@ -149,22 +156,31 @@ class Application:
             return
         started = time.perf_counter()
         client = self._client(scope, headers)
-        answer = await self.dispatcher.answer(
-            Request(
-                client=client,
-                query=scope["query_string"],
-                content_type=headers.get(b"content-type", b"").decode("latin-1").strip(),
-                idempotency_key=_decoded(headers.get(b"idempotency-key")),
-                body=body,
-                content_encoding=headers.get(b"content-encoding", b"").decode("latin-1").strip().lower(),
-            )
+        request = Request(
+            client=client,
+            query=scope["query_string"],
+            content_type=headers.get(b"content-type", b"").decode("latin-1").strip(),
+            idempotency_key=_decoded(headers.get(b"idempotency-key")),
+            body=body,
+            content_encoding=headers.get(b"content-encoding", b"").decode("latin-1").strip().lower(),
         )
+        answer = await self.dispatcher.answer(request)
         seconds = time.perf_counter() - started
         observe.CALL_SECONDS.observe(seconds)
         request_id = next(self._request_ids)
         if self._call_log:
             self._call_log.write(_log_fields(request_id, client, answer, len(body), seconds))
+        self.recorder.note(request_id, request, answer, seconds)
         await _send(send, answer, request_id)
+
+    async def rehearse(self, request: Request, app: App) -> str:
+        """A call from our own pages, as an App in test mode would make it; returns its request id, for the inspector."""
+        started = time.perf_counter()
+        answer = await self.dispatcher.answer(request, app)
+        request_id = next(self._request_ids)
+        self.recorder.note(request_id, request, answer, time.perf_counter() - started, rehearsed=True)
+        await self.recorder.flush()
+        return request_id
 
     def _hurry(self) -> None:
         """Calls that have arrived are answered; those that never arrive do not hold up the end."""

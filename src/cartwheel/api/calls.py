@@ -104,6 +104,8 @@ class CallWork:
         """What was answered: (command, reply number), for the metrics."""
         self._told_lead: int | None = None
         """The lead whose data the answer tells."""
+        self.about: list[int] = []
+        """The leads that it was found to be about."""
         first = envelope.actions[0].command if envelope.actions else None
         self.may_make_lead = first is not None and first.makes_lead
         needs_lead, self._parts = self._needs()
@@ -166,7 +168,7 @@ class CallWork:
     def decide(self, desk: Desk) -> bytes:
         """The answer; raises `Refused` when the call is refused as a whole."""
         if desk.catalog.version != self._caller.version:
-            self._caller.recheck(desk.catalog)
+            self._caller.recheck(desk.catalog, desk.now)
         if self.idempotency is not None and (stored := desk.stored_answer(self.idempotency)):
             digest, answer = stored
             if digest != self.idempotency.body_digest:
@@ -176,6 +178,7 @@ class CallWork:
             return answer.encode()
         self.told.clear()
         self._told_lead = None
+        self.about.clear()
         shape = self._run(desk)
         body = msgspec.json.encode(shape)
         if self.idempotency is not None:
@@ -256,6 +259,7 @@ class CallWork:
             raise Refused(unknown) from None
         except LeadIsDeleted:
             raise Refused(wire.LEAD_DELETED) from None
+        self.about.append(lead.id)
         if lead.has(Part.POINTS):
             lead.expire(desk.now)
         return lead

@@ -35,7 +35,7 @@ from cartwheel.data import schema
 from cartwheel.data.lanes import Change, Insert, Row, Write
 from cartwheel.leads.leadparts import ANY_TIME, Entry
 from cartwheel.network import read_networks
-from cartwheel.times import moment_or_none
+from cartwheel.times import from_micros, moment_or_none
 
 
 @dataclass(frozen=True)
@@ -58,6 +58,15 @@ class Catalog:
     def app_named(self, account_id: int, name: str) -> App | None:
         key = name_key(name)
         return next((app for app in self.apps_of(account_id) if name_key(app.name) == key), None)
+
+    def keys_of(self, account_id: int) -> list[ApiKey]:
+        """Also those that have expired; newest first."""
+        keys = (key for key in self.keys.values() if key.account_id == account_id)
+        return sorted(keys, key=lambda key: (key.created_at, key.key_digest), reverse=True)
+
+    def key_of(self, account_id: int) -> ApiKey | None:
+        """The newest of the account's keys that do not expire."""
+        return next((key for key in self.keys_of(account_id) if key.expires_at is None), None)
 
     def with_account(self, account: Account) -> "Catalog":
         return replace(self, accounts={**self.accounts, account.id: account})
@@ -141,7 +150,13 @@ def _read(connection: sa.Connection, accounts: sa.Select[Any]) -> Catalog:
         },
         {row.app_id: _app(row) for row in rows.of(schema.apps, "id")},
         {
-            row.key_digest: ApiKey(row.account_id, row.key_digest, row.password_hash)
+            row.key_digest: ApiKey(
+                row.account_id,
+                row.key_digest,
+                row.password_hash,
+                from_micros(row.created_at),
+                moment_or_none(row.expires_at),
+            )
             for row in rows.of(schema.api_keys, "key_digest")
         },
     )

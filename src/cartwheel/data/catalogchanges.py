@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import datetime
 from typing import Any
 
 import msgspec
@@ -12,7 +13,7 @@ from cartwheel.accounts import Account, MailSettings, name_key
 from cartwheel.data import catalog, schema
 from cartwheel.data.db import Database
 from cartwheel.errors import NameTaken
-from cartwheel.times import to_micros
+from cartwheel.times import micros_or_none, moment_or_none, to_micros
 
 
 @contextmanager
@@ -73,3 +74,37 @@ def change_account(
     values = {"name": name, "name_key": name_key(name), "timezone": zone, "gdpr": gdpr}
     values["mail"] = msgspec.json.encode(mail).decode()
     connection.execute(sa.update(table).where(table.c.id == account.id).values(values))
+
+
+# -- keys --
+
+
+def put_key(connection: sa.Connection, account_id: int, digest: str, password_hash: str, now: int) -> None:
+    """A key that is good until somebody changes that. Those that have expired go."""
+    table = schema.api_keys
+    gone = (table.c.account_id == account_id) & ((table.c.key_digest == digest) | (table.c.expires_at <= now))
+    connection.execute(sa.delete(table).where(gone))
+    row = {"account_id": account_id, "key_digest": digest, "password_hash": password_hash, "created_at": now}
+    connection.execute(sa.insert(table).values(row))
+
+
+def limit_keys(connection: sa.Connection, account_id: int, until: datetime) -> None:
+    """The account's keys are good until then, if not for less."""
+    table = schema.api_keys
+    longer = table.c.expires_at.is_(None) | (table.c.expires_at > to_micros(until))
+    here = (table.c.account_id == account_id) & longer
+    connection.execute(sa.update(table).where(here).values(expires_at=to_micros(until)))
+
+
+def set_key_expiry(connection: sa.Connection, account_id: int, digest: str, at: datetime | None) -> bool:
+    """Whether the account has such a key."""
+    table = schema.api_keys
+    here = (table.c.account_id == account_id) & (table.c.key_digest == digest)
+    return connection.execute(sa.update(table).where(here).values(expires_at=micros_or_none(at))).rowcount == 1
+
+
+def keys_used(connection: sa.Connection, account_id: int) -> dict[str, datetime | None]:
+    """When each key was last used, by its digest."""
+    table = schema.api_keys
+    query = sa.select(table.c.key_digest, table.c.used_at).where(table.c.account_id == account_id)
+    return {row.key_digest: moment_or_none(row.used_at) for row in connection.execute(query)}

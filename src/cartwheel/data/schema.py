@@ -73,10 +73,15 @@ api_keys = table(
     words("key_digest"),
     words("password_hash"),
     number("created_at"),
+    number("expires_at", null=True),
+    number("used_at", null=True),
     Index("api_keys_digest", "key_digest", unique=True),
     key=("account_id", "key_digest"),
 )
-"""The key as the hex SHA-256 of it (it is long and random), the password as an argon2 hash."""
+"""The key as the hex SHA-256 of it (it is long and random), the password as an argon2 hash.
+
+An account may have several: each is good until it expires. `used_at` is written now and then only.
+"""
 
 apps = table(
     "apps",
@@ -592,3 +597,37 @@ secrets = table("secrets", words("name"), words("value"), key=("name",))
 
 installation = table("installation", words("name"), words("value"), key=("name",))
 """What people set on the pages for the whole installation, and not for one account."""
+
+# -- the API's last calls, for people who want to see them --
+
+api_calls = table(
+    "api_calls",
+    number("account_id"),
+    words("request_id"),
+    number("at"),
+    words("app"),
+    flag("admitted"),
+    flag("ok"),
+    words("refused"),
+    words("told"),
+    number("lead", null=True),
+    number("other_lead", null=True),
+    words("email"),
+    words("new_email"),
+    words("other_email"),
+    words("client"),
+    words("content_type"),
+    words("query"),
+    words("body"),
+    words("tree"),
+    words("answer"),
+    number("status"),
+    number("micros"),
+    Index("api_calls_newest", "account_id", "at"),
+    Index("api_calls_app", "account_id", "app", "admitted", "at"),
+    Index("api_calls_old", "at"),
+    key=("account_id", "request_id"),
+)
+"""The last calls of each App, without credentials. `app` is its origin, empty if nobody knows which; `told` is JSON: each
+command with its reply's number. Whom a call is about stands in `lead` and `email`, and what it asked of another in the rest.
+"""

@@ -4,7 +4,7 @@ import asyncio
 import gzip
 import json
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import datetime
 from typing import Any
 from urllib.parse import quote
@@ -17,6 +17,8 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, RedirectResponse, Response
 from starlette.routing import Route
 
+from cartwheel.accounts import App
+from cartwheel.api.dispatch import Request as ApiRequest
 from cartwheel.config import Settings
 from cartwheel.data import userstore
 from cartwheel.data.catalog import Catalog
@@ -74,8 +76,8 @@ class Site:
             *(Route(path, self._endpoint(entries), methods=list(entries)) for path, entries in paths.items()),
         ]
 
-    def open(self, batches: Batches, database: Database) -> None:
-        self._house = House(self._settings, database, batches, asyncio.get_running_loop(), self._clock)
+    def open(self, batches: Batches, database: Database, rehearse: Callable[[ApiRequest, App], Awaitable[str]]) -> None:
+        self._house = House(self._settings, database, batches, asyncio.get_running_loop(), self._clock, rehearse)
 
     async def _static(self, request: Request) -> Response:
         return rendering.serve(request.path_params["name"], request.headers.get("accept-encoding", ""))

@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, TypeVar
@@ -10,7 +10,8 @@ from urllib.parse import urlencode, urlsplit
 
 from starlette.datastructures import FormData, QueryParams, UploadFile
 
-from cartwheel.accounts import Account
+from cartwheel.accounts import Account, App
+from cartwheel.api.dispatch import Request
 from cartwheel.config import Settings
 from cartwheel.data import userstore
 from cartwheel.data.catalog import Catalog
@@ -81,6 +82,8 @@ class House:
     batches: Batches
     loop: asyncio.AbstractEventLoop
     clock: Callable[[], datetime]
+    rehearse: Callable[[Request, App], Awaitable[str]]
+    """Runs a call as an App in test mode; returns its request id."""
     attempts: Attempts = field(default_factory=Attempts)
     dns: Dns = field(default_factory=Dns)
 
@@ -149,6 +152,20 @@ class Visit:
         return asyncio.run_coroutine_threadsafe(self.house.batches.submit(work), self.house.loop).result(
             SUBMIT_TIMEOUT_S
         )
+
+    def renew_catalog(self) -> Catalog:
+        """The catalog with what was changed just now."""
+        refreshed = asyncio.run_coroutine_threadsafe(self.house.batches.refresh(), self.house.loop)
+        self.catalog = refreshed.result(SUBMIT_TIMEOUT_S)
+        return self.catalog
+
+    def rehearse(self, request: Request, app: App) -> str:
+        """A call to the API as an App in test mode would make it; returns its request id, for the inspector."""
+
+        async def run() -> str:
+            return await self.house.rehearse(request, app)
+
+        return asyncio.run_coroutine_threadsafe(run(), self.house.loop).result(SUBMIT_TIMEOUT_S)
 
     def text(self, name: str, most: int = 1000) -> str:
         """What was sent under this name, trimmed and cut to `most` characters; empty if nothing was, or a file."""

@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 
 import sqlalchemy as sa
 
-from cartwheel.data import flowstore, mailbox, membercounts, schema
+from cartwheel.data import callstore, flowstore, mailbox, membercounts, schema
 from cartwheel.data.bygones import Wiping
 from cartwheel.data.db import Database
 from cartwheel.data.leadstore import leads_with_points_due
@@ -75,6 +75,7 @@ class Housekeeping:
             results = await asyncio.gather(*works, return_exceptions=True)
             failures += [result for result in results if isinstance(result, BaseException)]
         forgotten = await asyncio.to_thread(self._forget, now)
+        old_calls = await asyncio.to_thread(self._forget_calls, now)
         thrown_away = await asyncio.to_thread(mailbox.forget, self._database, now)
         if now >= self._flows_at:
             self._flows_at = now + LOOK_AT_FLOWS
@@ -82,13 +83,21 @@ class Housekeeping:
         if failures:
             raise failures[0]
         bulk = await self._bulk.round()
-        return bulk or bool(due) or forgotten == MOST_FORGOTTEN or thrown_away == mailbox.MOST_FORGOTTEN
+        return bulk or bool(due) or MOST_FORGOTTEN in {forgotten, old_calls} or thrown_away == mailbox.MOST_FORGOTTEN
 
     def _due(self, now: datetime) -> list[Work[None]]:
         with self._database.read() as connection:
             expiring = leads_with_points_due(connection, now, MOST_IN_ROUND)
             clicking = leads_with_clicks_due(connection, now, MOST_IN_ROUND)
         return [*map(ExpiryWork, expiring), *map(ClicksWork, clicking)]
+
+    def _forget_calls(self, now: datetime) -> int:
+        """Away with what the inspector has kept for long enough."""
+        with self._database.read() as connection:
+            if not callstore.has_old(connection, now):
+                return 0
+        with self._database.write() as connection:
+            return callstore.forget(connection, now)
 
     def _forget(self, now: datetime) -> int:
         """Away with old answers, so few at a time that no call has to wait long for them; returns how many."""

@@ -1,41 +1,11 @@
 """The pages, one module an entry of the menu. Importing this package fills `PAGES`."""
 
-from cartwheel.ui.pages import (
-    audit,
-    bulk,
-    dashboard,
-    demodoor,
-    domains,
-    fields,
-    firstrun,
-    lead,
-    leads,
-    lists,
-    people,
-    profile,
-    servers,
-    settings,
-    signin,
-    tags,
-)
+from importlib import import_module
+from pkgutil import iter_modules
+
 from cartwheel.ui.registry import PAGES
 
-__all__ = [
-    "PAGES",
-    "audit",
-    "bulk",
-    "dashboard",
-    "demodoor",
-    "domains",
-    "fields",
-    "firstrun",
-    "lead",
-    "leads",
-    "lists",
-    "people",
-    "profile",
-    "servers",
-    "settings",
-    "signin",
-    "tags",
-]
+__all__ = ["PAGES"]
+
+for _module in iter_modules(__path__, f"{__name__}."):
+    import_module(_module.name)
