@@ -19,7 +19,7 @@ pure | bounces       | reports mailparts reading proofs providers boxurl
 pure | mail          | replies outgoing plaintext merge inert splice mailhtml mime render smtpurl links dkim composing
 pure | simulation    | stories whatifs
 edge |               | config
-data | data          | schema arrays lanes checkpoints db catalog erasures mailstore leadstore due flowstore runstore signingkeys
+data | data          | schema arrays lanes checkpoints db catalog erasures mailstore leadstore due flowstore draftstore runstore signingkeys
 data | data          | mailbox ratelimits doctor catalogchanges userstore
 edge | process       | observe orphans collector loops
 edge | work          | batches changes leadwork mailwork moveplans runwork engine housekeeping
@@ -32,7 +32,7 @@ edge | reference     | examples openapi tables sequencepages pages
 edge | simulation    | simulator worlds
 edge | views         | leadcard why tables storyviews runviews mailviews
 edge | public        | texts publicdata pages
-edge | ui            | translations attempts menu visits registry forgery passwords rendering pages site
+edge | ui            | translations attempts menu visits registry forgery passwords stepwords stepforms flowdrawings sequencing trials rendering pages site
 edge |               | app worker serving testing
 edge | cli           | shared context
 edge |               | demo

@@ -64,3 +64,9 @@ def member_counts(connection: sa.Connection, account_id: int) -> dict[int, int]:
         .group_by(table.c.list_id)
     )
     return {row[0]: row[1] for row in connection.execute(query)}
+
+
+def delete_sequence(connection: sa.Connection, account_id: int, number: int) -> None:
+    """With its versions and its draft; nobody may ever have been in it."""
+    for table, column in ((schema.flows, "sequence_id"), (schema.drafts, "sequence_id"), (schema.sequences, "id")):
+        connection.execute(sa.delete(table).where(table.c.account_id == account_id, table.c[column] == number))

@@ -146,6 +146,17 @@ flows = _table(
 )
 """Every version of a sequence's steps, as the account file writes them, as JSON. A run keeps to the one it began with."""
 
+drafts = _table(
+    "drafts",
+    _number("account_id"),
+    _number("sequence_id"),
+    _text("steps"),
+    _text("before"),
+    _number("changed_at"),
+    key=("account_id", "sequence_id"),
+)
+"""What the next version of a sequence is going to be, as JSON, and what that was before its last change."""
+
 custom_fields = _table(
     "custom_fields",
     _number("account_id"),

@@ -41,21 +41,21 @@ def sequence_named(name: str, account: Account) -> Sequence:
 
 
 def stored(
-    database: Database, account: Account, name: str, key: LeadKey | None, *, onward: bool
+    database: Database, account: Account, name: str, key: LeadKey | None, *, onward: bool, own: Flow | None = None
 ) -> tuple[World, Lead | None]:
     """The account, the sequence and those that it starts, one after the other; and the lead.
 
-    The steps are the newest; `onward`, those that the lead keeps to. Raises `BadSimulation` or `LeadNotFound`.
+    The steps are the newest; `onward`, those that the lead keeps to; or the sequence's `own`. Raises `BadSimulation` or `LeadNotFound`.
     """
     sequence = sequence_named(name, account)
-    lead = asyncio.run(_load(database, key)) if key else None
+    lead = load_lead(database, key) if key else None
     run = lead.runs.get(sequence.id) if lead and onward else None
     found: dict[int, Flow] = {}
     waiting = [(sequence, run.version if run else sequence.version)]
     with database.read() as connection:
         while waiting:
             entry, version = waiting.pop()
-            flow = flowstore.read(connection, (account.id, entry.id, version))
+            flow = own if entry is sequence and own else flowstore.read(connection, (account.id, entry.id, version))
             if flow is None:
                 raise BadSimulation(f"the sequence {entry.name} has no steps")
             found[entry.id] = flow
@@ -63,6 +63,11 @@ def stored(
             others = [account.sequences[other] for other in started if other in account.sequences]
             waiting += [(other, other.version) for other in others if other.id not in found and other.boxes]
     return World(account, found), lead
+
+
+def load_lead(database: Database, key: LeadKey) -> Lead:
+    """All that steps and mails may ask about. Raises `LeadNotFound`."""
+    return asyncio.run(_load(database, key))
 
 
 async def _load(database: Database, key: LeadKey) -> Lead:
