@@ -2,15 +2,17 @@
 const form = document.querySelector("form[data-preview]");
 const button = document.getElementById("show-preview");
 
+let number = 0;
+
 function refresh() {
-  const old = document.querySelector(".preview-frame iframe:last-of-type");
+  const old = [...document.querySelectorAll(".preview-frame iframe")].at(-1);
   const frame = old.cloneNode();
   frame.removeAttribute("src");
+  frame.name = button.formTarget = `mail-${++number}`;
   frame.classList.add("coming");
-  old.removeAttribute("name");
   old.after(frame);
   frame.addEventListener("load", () => {
-    for (const other of document.querySelectorAll(".preview-frame iframe")) if (other !== frame) other.remove();
+    while (frame.previousElementSibling) frame.previousElementSibling.remove();
     frame.classList.remove("coming");
   });
   form.requestSubmit(button);
