@@ -139,7 +139,7 @@ def reshape_form(visit: Visit) -> Answer:
     step = found.draft.by_box.get(old)
     tree = stepforms.sent_step(visit, tag, box, step)
     context = _form(visit, found, tag, tree, box, step=step, after=visit.text("after"))
-    return visit.show("step.html", block="inputs" if visit.htmx else "", **context)
+    return visit.show("step_fields.html" if visit.htmx else "step.html", **context)
 
 
 @page(f"{STEP}/remove", menu="sequences", right=Right.SEQUENCES_WRITE, post=True)
