@@ -76,10 +76,9 @@ def test_the_pages_are_without_fault(chromium: Browser, boss: Person, api: Api, 
     found: dict[object, list[str]] = {}
     for path in paths:
         page.goto(api.server.url + path)
-        for width in WIDTHS:
+        for width, scheme in zip(WIDTHS, SCHEMES, strict=True):
             page.set_viewport_size({"width": width, "height": 900})
-            for scheme in SCHEMES:
-                page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
-                found[path, width, scheme] = watched.faults()
+            page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
+            found[path, width, scheme] = watched.faults()
     assert {place: faults for place, faults in found.items() if faults} == {}
     page.context.close()
