@@ -21,7 +21,7 @@ pure | mail          | replies outgoing plaintext merge inert splice mailhtml mi
 pure | simulation    | stories whatifs
 edge |               | config
 data | data          | columns peopletables schema arrays lanes checkpoints db catalog erasures mailstore leadstore leadfeed due
-data | data          | flowstore runstore signingkeys mailbox ratelimits doctor catalogchanges fieldoptions bygones membercounts installation userstore factors callstore
+data | data          | flowstore draftstore runstore signingkeys mailbox ratelimits doctor catalogchanges fieldoptions bygones membercounts installation userstore factors callstore
 data | data          | leadconditions leadsearch segments bulkstore
 edge | process       | observe orphans collector loops
 edge | work          | batches changes leadwork mailwork bulkwork moveplans runwork engine housekeeping
@@ -35,6 +35,7 @@ edge | simulation    | simulator worlds
 edge | views         | leadcard why tables storyviews runviews mailviews
 edge | public        | texts publicdata pages
 edge | ui            | translations attempts menu dnscheck visits registry forgery passwords rendering browsers snippets explaining trying
+edge | ui            | stepwords stepforms flowdrawings sequencing trials
 edge | ui            | secondfactor entering naming mailservers accountforms invitations
 edge | ui            | leadquestions filterforms bulkforms pages site
 edge |               | app worker serving testing

@@ -108,3 +108,12 @@ def keys_used(connection: sa.Connection, account_id: int) -> dict[str, datetime 
     table = schema.api_keys
     query = sa.select(table.c.key_digest, table.c.used_at).where(table.c.account_id == account_id)
     return {row.key_digest: moment_or_none(row.used_at) for row in connection.execute(query)}
+
+
+# -- sequences --
+
+
+def delete_sequence(connection: sa.Connection, account_id: int, number: int) -> None:
+    """With its versions and its draft; nobody may ever have been in it."""
+    for table, column in ((schema.flows, "sequence_id"), (schema.drafts, "sequence_id"), (schema.sequences, "id")):
+        connection.execute(sa.delete(table).where(table.c.account_id == account_id, table.c[column] == number))

@@ -44,6 +44,11 @@ def row_of(account_id: int, lead_id: int, mail: Mail, message: Outgoing, now: da
     return (account_id, lead_id, mail.key, to_micros(now), message.envelope_from, message.to, subject, message.data)
 
 
+def keep(connection: sa.Connection, row: Row) -> None:
+    """Keep one that is not in the ledger, such as a test that somebody sent to themselves."""
+    connection.execute(sa.insert(schema.test_mailbox).values(row))
+
+
 class Kept(NamedTuple):
     """A mail in the test mailbox."""
 

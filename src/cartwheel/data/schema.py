@@ -172,6 +172,17 @@ flows = table(
 )
 """Every version of a sequence's steps, as the account file writes them, as JSON. A run keeps to the one it began with."""
 
+drafts = table(
+    "drafts",
+    number("account_id"),
+    number("sequence_id"),
+    words("steps"),
+    words("before"),
+    number("changed_at"),
+    key=("account_id", "sequence_id"),
+)
+"""What the next version of a sequence is going to be, as JSON, and what that was before its last change."""
+
 custom_fields = table(
     "custom_fields",
     number("account_id"),

@@ -38,6 +38,8 @@ class Page:
     open: bool
     largest: int
     """How many bytes a form may have."""
+    quiet: bool = False
+    """It changes nothing, although it is a POST: the audit log says nothing of it."""
 
     @property
     def name(self) -> str:
@@ -63,13 +65,17 @@ def page(
     post: bool = False,
     open: bool = False,  # noqa: A002 - the word for it
     largest: int = LARGEST_FORM,
+    quiet: bool = False,
 ) -> Callable[[Function], Function]:
-    """`open` pages are for people who are not signed in; others need a session, and the `right` if one is given."""
+    """`open` pages are for people who are not signed in; others need a session, and the `right` if one is given.
+
+    `quiet` POSTs only show what was sent, such as a preview: they change nothing.
+    """
 
     def put(function: Function) -> Function:
         assert menu in NAMES, menu
         assert (path, post) not in PAGES, path
-        PAGES[path, post] = Page(path, function, menu, right, post, open, largest)
+        PAGES[path, post] = Page(path, function, menu, right, post, open, largest, quiet)
         return function
 
     return put

@@ -138,7 +138,7 @@ class Site:
         except CartwheelError as refusal:
             return visit.show("trouble.html", status=422, told=str(refusal))
         done = not isinstance(answer, Shown) or answer.status < 400  # noqa: PLR2004 - HTTP's border of failures
-        if entry.post and done and visit.signed_in is not None:
+        if entry.post and not entry.quiet and done and visit.signed_in is not None:
             with visit.database.write() as connection:
                 account_id = visit.signed_in.session.account_id
                 userstore.audit(connection, account_id, visit.now, visit.user, entry.does, visit.subject)

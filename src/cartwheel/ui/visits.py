@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, TypeVar
@@ -26,6 +26,8 @@ from cartwheel.work.batches import Batches, Work
 T = TypeVar("T")
 
 SUBMIT_TIMEOUT_S = 30
+MANY_TIMEOUT_S = 5
+"""So long a page waits for work on many leads before it says that it goes on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,6 +168,13 @@ class Visit:
             return await self.house.rehearse(request, app)
 
         return asyncio.run_coroutine_threadsafe(run(), self.house.loop).result(SUBMIT_TIMEOUT_S)
+
+    def go_through(self, many: Coroutine[Any, Any, T]) -> T | None:
+        """Work on many leads, on the server's loop. None if it takes long: then it goes on behind the page's back."""
+        try:
+            return asyncio.run_coroutine_threadsafe(many, self.house.loop).result(MANY_TIMEOUT_S)
+        except TimeoutError:
+            return None
 
     def text(self, name: str, most: int = 1000) -> str:
         """What was sent under this name, trimmed and cut to `most` characters; empty if nothing was, or a file."""
