@@ -19,7 +19,7 @@ pure | bounces       | reports mailparts reading proofs providers boxurl
 pure | mail          | replies outgoing plaintext merge inert splice mailhtml mime render smtpurl links dkim composing
 pure | simulation    | stories whatifs
 edge |               | config
-data | data          | schema arrays lanes checkpoints db catalog erasures mailstore leadstore due flowstore runstore signingkeys
+data | data          | schema arrays lanes checkpoints db catalog erasures dailycounts mailstore leadstore due flowstore runstore signingkeys
 data | data          | mailbox ratelimits doctor catalogchanges userstore
 edge | process       | observe orphans collector loops
 edge | work          | batches changes leadwork mailwork moveplans runwork engine housekeeping

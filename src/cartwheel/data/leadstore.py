@@ -1,16 +1,17 @@
 """Loading the leads of a batch and writing what became of them: the only SQL about a lead's state."""
 
 import json
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, tzinfo
 from functools import cached_property, lru_cache
 from typing import Any, NamedTuple
 
 import msgspec
 import sqlalchemy as sa
 
-from cartwheel.data import erasures, mailstore, schema
+from cartwheel.data import dailycounts, erasures, mailstore, schema
 from cartwheel.data.lanes import Delete, Insert, Lane, Row, Select, Update, Write
 from cartwheel.leads.events import KINDS, Event
 from cartwheel.leads.lead import Lead
@@ -305,7 +306,9 @@ class RowIds:
 class Flush:
     """Collects the rows of a batch, statement by statement, and writes them."""
 
-    def __init__(self, now: datetime, row_ids: RowIds) -> None:
+    def __init__(self, now: datetime, row_ids: RowIds, zone_of: Callable[[int], tzinfo | None]) -> None:
+        self._at = now
+        self._zone_of = zone_of
         self._now = to_micros(now)
         self._row_ids = row_ids
         self._leads: list[Lead] = []
@@ -340,6 +343,19 @@ class Flush:
         for statement, rows in self._rows.items():
             await lane.write(statement, rows)
         await erasures.write(lane, self._leads)
+        await dailycounts.write(lane, self._counts())  # last: all lanes lock them
+
+    def _counts(self) -> Counter[dailycounts.Key]:
+        days: dict[int, int] = {}
+        counts: Counter[dailycounts.Key] = Counter()
+        for recorded in self._events:
+            found = dailycounts.counted(recorded.kind, recorded.lead, self._at)
+            if found is not None:
+                number = recorded.lead.account_id
+                if number not in days:
+                    days[number] = dailycounts.day_of(self._at, self._zone_of(number))
+                counts[number, days[number], found[0]] += found[1]
+        return counts
 
     def _lead(self, lead: Lead) -> None:
         key = (lead.account_id, lead.id)
