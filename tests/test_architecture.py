@@ -20,7 +20,7 @@ pure | mail          | replies outgoing plaintext merge inert splice mailhtml mi
 pure | simulation    | stories whatifs
 edge |               | config
 data | data          | schema arrays lanes checkpoints db catalog erasures dailycounts mailstore leadstore due flowstore runstore signingkeys
-data | data          | mailbox ratelimits doctor catalogchanges userstore
+data | data          | mailbox ratelimits doctor catalogchanges userstore mailledger
 edge | process       | observe orphans collector loops
 edge | work          | batches changes leadwork mailwork moveplans runwork engine housekeeping
 edge | bounces       | bouncebox
@@ -32,7 +32,7 @@ edge | reference     | examples openapi tables sequencepages pages
 edge | simulation    | simulator worlds
 edge | views         | leadcard why tables storyviews runviews mailviews
 edge | public        | texts publicdata pages
-edge | ui            | translations attempts menu visits registry forgery passwords rendering pages site
+edge | ui            | translations attempts menu visits registry forgery passwords mailwords mailframes manywork rendering pages site
 edge |               | app worker serving testing
 edge | cli           | shared context
 edge |               | demo

@@ -15,6 +15,9 @@ BY_LEAD = "lead"
 """The origin of events that the lead itself brings about."""
 
 
+BY_OWNER = "an owner said so"
+
+
 class OneLead:
     """Work on one lead, deleted or not."""
 
@@ -117,13 +120,23 @@ class DoubtWork(OneLead):
 class SuppressionWork(OneLead):
     """An owner says that a lead is not to be mailed, or that it may be mailed again."""
 
-    def __init__(self, key: LeadKey, *, suppressed: bool, origin: str) -> None:
+    def __init__(
+        self,
+        key: LeadKey,
+        *,
+        suppressed: bool,
+        origin: str,
+        reason: SuppressionReason = SuppressionReason.DO_NOT_CONTACT,
+        details: str = BY_OWNER,
+    ) -> None:
         super().__init__(key, Part.PROFILE | Part.SUPPRESSION, origin)
         self._suppressed = suppressed
+        self._reason = reason
+        self._details = details
 
     def decide(self, desk: Desk) -> None:
         lead = self.lead(desk)
         if self._suppressed:
-            lead.suppress(SuppressionReason.DO_NOT_CONTACT, "an owner said so", desk.now)
+            lead.suppress(self._reason, self._details, desk.now)
         else:
             lead.lift_suppression(desk.now)
