@@ -20,9 +20,9 @@ pure | mail          | replies outgoing plaintext merge inert splice mailhtml mi
 pure | simulation    | stories whatifs
 edge |               | config
 data | data          | schema arrays lanes checkpoints db catalog erasures dailycounts mailstore leadstore due flowstore runstore signingkeys
-data | data          | mailbox ratelimits doctor catalogchanges userstore mailledger
+data | data          | mailbox ratelimits doctor catalogchanges userstore mailledger suppressionstore attention
 edge | process       | observe orphans collector loops
-edge | work          | batches changes leadwork mailwork moveplans runwork engine housekeeping
+edge | work          | batches callcounts changes leadwork mailwork moveplans runwork engine housekeeping
 edge | bounces       | bouncebox
 edge | sending       | conversations smtp servers sendlimits posts settling handover sender tracking bouncereader
 edge | api           | bodies wire registry commands credentials gate calls dispatch

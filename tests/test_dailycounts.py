@@ -83,3 +83,15 @@ def test_another_account_has_counts_of_its_own(api: Api, stranger: Api) -> None:
     assert today(stranger) == {}
     with api.server.database.read() as connection:
         assert connection.execute(sa.select(sa.func.count()).select_from(schema.leads)).scalar_one() > 0
+
+
+def test_calls_are_counted_by_account_and_whether_they_failed(api: Api, stranger: Api) -> None:
+    server = api.server
+    server.run(server.application.counts.round)
+    api.create("ada@shop.example")
+    api.on("nobody@shop.example", "assign_tag", tag_name="Customer")
+    api.call({"cmd": "no_such_command"}, lead={"email": "ada@shop.example"})
+    server.run(server.application.counts.round)
+    counts = today(api)
+    assert (counts[CALLS], counts[CALLS_FAILED]) == (3, 2)
+    assert CALLS not in today(stranger)

@@ -41,6 +41,7 @@ from cartwheel.public.pages import Public
 from cartwheel.reference import openapi
 from cartwheel.ui.site import Site
 from cartwheel.work.batches import Batches
+from cartwheel.work.callcounts import CallCounts
 from cartwheel.work.housekeeping import Housekeeping
 
 log = logging.getLogger(__name__)
@@ -66,6 +67,7 @@ class Application:
     dispatcher: Dispatcher
     batches: Batches
     gate: Gate
+    counts: CallCounts
 
     def __init__(self, settings: Settings, clock: Callable[[], datetime] = times.now) -> None:
         self.settings = settings
@@ -98,7 +100,8 @@ class Application:
         limits = app_limits(database)
         self.batches = Batches(database, clock=self._clock, most_waiting=self.settings.queue)
         self.gate = Gate(self.batches, limits, self.settings.require_https, clock=self._clock)
-        self.dispatcher = Dispatcher(self.settings, self.batches, self.gate)
+        self.counts = CallCounts(database, self.batches, self._clock)
+        self.dispatcher = Dispatcher(self.settings, self.batches, self.gate, self.counts)
         await self.batches.start()
         self.public.open(self.batches, database, await asyncio.to_thread(link_signer, database))
         self.site.open(self.batches, database)
@@ -107,11 +110,13 @@ class Application:
             checkpointer.start()
         worker = Housekeeping(database, self.batches, clock=self._clock)
         worker.start()
+        self.counts.start()
         _when_told_to_stop(self._hurry)
         try:
             yield
         finally:
             await worker.stop()
+            await self.counts.stop()
             await self.public.close()
             await self.batches.stop()
             if checkpointer:

@@ -19,6 +19,7 @@ from cartwheel.errors import Overloaded, Unavailable
 from cartwheel.network import Client
 from cartwheel.process import observe
 from cartwheel.work.batches import Batches, IdempotencyKey
+from cartwheel.work.callcounts import CallCounts
 
 log = logging.getLogger(__name__)
 
@@ -42,6 +43,8 @@ class Answer(msgspec.Struct, frozen=True):
     refused: Reply | None = None
     too_many: TooMany | None = None
     told: Sequence[tuple[str, str]] = ()
+    failed: bool = False
+    """Whether one of its actions did."""
     """What its actions were answered: (command, reply number)."""
 
     def limit_headers(self) -> list[tuple[bytes, bytes]]:
@@ -66,7 +69,8 @@ def _limit_headers(limit: int, left: int, reset_s: bytes) -> list[tuple[bytes, b
 class Dispatcher:
     """One for a process."""
 
-    def __init__(self, settings: Settings, batches: Batches, gate: Gate) -> None:
+    def __init__(self, settings: Settings, batches: Batches, gate: Gate, counts: CallCounts) -> None:
+        self._counts = counts
         self._batches = batches
         self._gate = gate
         self._limits = Limits(settings.max_body, settings.max_depth, settings.max_variables)
@@ -104,6 +108,7 @@ class Dispatcher:
             return self._refuse(wire.SERVER_ERROR, caller)
         for cmd, type_ in answer.told:
             observe.count(cmd, type_)
+        self._counts.add(caller.key.account_id, failed=answer.failed)
         return answer
 
     async def _run(self, request: Request, tree: Tree, caller: Caller) -> Answer:
@@ -116,7 +121,7 @@ class Dispatcher:
             if newest is not None and newest.version != caller.version:
                 raise StaleCatalog from refusal
             raise
-        return Answer(await self._batches.submit(work), caller, told=work.told)
+        return Answer(await self._batches.submit(work), caller, told=work.told, failed=work.failed)
 
     def refuse(self, why: Why) -> Answer:
         """The answer to a request that did not even arrive."""
@@ -124,6 +129,8 @@ class Dispatcher:
 
     def _refuse(self, reply: Reply, caller: Caller | None, too_many: TooMany | None = None) -> Answer:
         observe.count("", reply.type)
+        if caller is not None:
+            self._counts.add(caller.key.account_id, failed=True)
         return Answer(msgspec.json.encode(reply.fields), caller, reply, too_many)
 
     def _read(self, request: Request) -> Tree:

@@ -31,6 +31,9 @@ LOCK_WAIT_S = 5.0
 SLOTS = 16
 """Two lanes that happen to have the same wait for each other; more would be more rows to read."""
 
+LANE_SLOTS: dict[str, Callable[[], int]] = {"sqlite": lambda: 0, "postgresql": lambda: secrets.randbelow(SLOTS)}
+"""On SQLite there is one writer."""
+
 _PACKERS: dict[type, Callable[[Sequence[Any]], Array]] = {
     BigInteger: bigint_array,
     Integer: int_array,
@@ -259,7 +262,7 @@ def connect_sqlite(file: SqliteFile) -> sqlite3.Connection:
 class SqliteLane:
     """Statements run where they are called (they are short); only the commit, which waits for the disk, has a thread."""
 
-    slot = 0  # there is one writer
+    slot = LANE_SLOTS["sqlite"]()
 
     def __init__(self, file: SqliteFile) -> None:
         self._file = file
@@ -367,7 +370,7 @@ class PostgresLane:
     """Connects when it is first needed, and anew when the server was away."""
 
     def __init__(self, url: str) -> None:
-        self.slot = secrets.randbelow(SLOTS)
+        self.slot = LANE_SLOTS["postgresql"]()
         self._url = url
         self._connection: psycopg.AsyncConnection[Row] | None = None
 
