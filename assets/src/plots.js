@@ -49,6 +49,7 @@ function drawAll() {
 }
 
 for (const table of document.querySelectorAll("details[data-numbers]")) table.open = false;
+for (const section of document.querySelectorAll("[data-plot]")) section.hidden = false;
 drawAll();
 new MutationObserver(drawAll).observe(document.documentElement, { attributeFilter: ["data-bs-theme"] });
 let wait = 0;

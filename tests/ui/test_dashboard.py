@@ -5,10 +5,13 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from browser import Watched
 from cast import Cast, Person
+from playwright.sync_api import Browser
 from shop import MailShop, opened
 
 from cartwheel.people import Role
+from cartwheel.ui import site
 from harness import Server, new_api
 
 EMAILS = ("ada@shop.example", "grace@shop.example")
@@ -81,3 +84,25 @@ def test_it_names_what_somebody_has_to_see_to(shop: MailShop, owner_of: Person, 
         .text.partition("What needs attention")[2]
         .partition("</ul>")[0]
     )
+
+
+@pytest.mark.parametrize("width", [390, 1280])
+def test_a_browser_finds_nothing_wrong(
+    shop: MailShop, owner_of: Person, chromium: Browser, pytestconfig: pytest.Config, width: int
+) -> None:
+    shop.start(*EMAILS)
+    shop.change(EMAILS[1], state="in doubt", next_at=None, sent_at=None)
+    owner_of.post("/mail/suppressed", email="gone@shop.example", reason="hard bounce", details="550 gone")
+    server = shop.api.server
+    context = chromium.new_context(viewport={"width": width, "height": 900}, bypass_csp=False)
+    context.add_cookies([{"name": site.COOKIE, "value": owner_of.cookie, "url": server.url}])
+    try:
+        watched = Watched(context.new_page(), pytestconfig)
+        kept = shop.path(EMAILS[0]).replace("/mail/", "/mail/test/")
+        for path in ("/", "/mail", "/mail?state=in+doubt", "/mail/test", "/mail/suppressed", f"{kept}?show=headers"):
+            watched.page.goto(server.url + path)
+            assert watched.faults() == [], path
+        watched.page.goto(server.url)
+        assert watched.page.locator("canvas").count() == 3
+    finally:
+        context.close()

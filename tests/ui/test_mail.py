@@ -36,7 +36,7 @@ def test_the_ledger_says_what_became_of_each_mail(shop: MailShop, owner_of: Pers
     shop.start(ADA)
     shop.start(GRACE, settle=False)
     page = owner_of.get("/mail").text
-    assert "Taken by test mailbox" in page
+    assert "Taken by the test mailbox" in page
     assert "Goes out next" in page
     assert page.index(GRACE) < page.index(ADA)
 
@@ -86,7 +86,7 @@ def test_a_mail_shows_its_story_and_its_reasons(shop: MailShop, owner_of: Person
     shop.start(ADA)
     shop.change(ADA, opened_at=shop.row(ADA)["sent_at"])
     page = owner_of.get(shop.path(ADA)).text
-    for told in ("Hello you", "Queued", "Taken by test mailbox", "Opened", "kept in the test mailbox", "Why?"):
+    for told in ("Hello you", "Queued", "Taken by the test mailbox", "Opened", "kept in the test mailbox", "Why?"):
         assert told in page
     assert "<iframe" in page
     assert " sandbox " in page

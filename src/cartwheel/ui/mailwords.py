@@ -2,6 +2,7 @@
 
 from typing import NamedTuple
 
+from cartwheel.data import mailbox
 from cartwheel.data.mailstore import Listed
 from cartwheel.leads.leadparts import SuppressionReason
 from cartwheel.leads.mails import Mail, MailState, WaitsFor
@@ -66,15 +67,19 @@ def told(visit: Visit, mail: Mail) -> str:
     if mail.state is MailState.QUEUED:
         return _waits(visit, mail)
     if mail.state is MailState.HANDED_OVER:
-        return visit._("Try %(number)d, with %(server)s") % {"number": mail.attempts, "server": mail.server}
+        return visit._("Try %(number)d, with %(server)s") % {"number": mail.attempts, "server": server(visit, mail)}
     if mail.state is MailState.ACCEPTED:
-        return visit._("Taken by %s") % mail.server
+        return visit._("Taken by %s") % server(visit, mail)
     if mail.state is MailState.IN_DOUBT:
         return visit._("Nobody can tell whether %(server)s took it: %(reply)s") % {
-            "server": mail.server,
+            "server": server(visit, mail),
             "reply": mail.reply,
         }
     return mail.reply
+
+
+def server(visit: Visit, mail: Mail) -> str:
+    return visit._("the test mailbox") if mail.server == mailbox.SERVER.name else mail.server
 
 
 def _waits(visit: Visit, mail: Mail) -> str:

@@ -76,8 +76,9 @@ def _seen(visit: Visit) -> list[tuple[str, str]]:
     ]
 
 
-def _servers(visit: Visit) -> list[str]:
-    return [*dict.fromkeys(route.server.name for route in visit.house.settings.smtp), mailbox.SERVER.name]
+def _servers(visit: Visit) -> list[tuple[str, str]]:
+    names = dict.fromkeys(route.server.name for route in visit.house.settings.smtp)
+    return [*zip(names, names, strict=True), (mailbox.SERVER.name, visit._("the test mailbox"))]
 
 
 def _wish(visit: Visit, asked: Any) -> Wish:
@@ -255,7 +256,11 @@ def _moments(visit: Visit, known: Known, mail: Mail) -> list[tuple[datetime, str
     found: list[tuple[datetime | None, str, str]] = [
         (mail.queued_at, _("Queued"), mailwords.step(visit, mail)),
         (mail.trouble_since, _("A try went wrong"), _tries(visit, mail)),
-        (mail.sent_at, _("Taken by %s") % mail.server, mail.reply if mail.state is MailState.ACCEPTED else ""),
+        (
+            mail.sent_at,
+            _("Taken by %s") % mailwords.server(visit, mail),
+            mail.reply if mail.state is MailState.ACCEPTED else "",
+        ),
         (mail.opened_at, _("Opened"), ""),
         (mail.clicked_at, _("Clicked"), ""),
         (mail.machine_opened_at, _("Opened by a machine"), _("A mail scanner looks at mails before people do.")),
