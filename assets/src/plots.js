@@ -9,7 +9,13 @@ const numbers = new Intl.NumberFormat(language);
 const compact = new Intl.NumberFormat(language, { notation: "compact" });
 const drawn = [];
 
-const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+// As the canvas understands it: variables may be made of others.
+const probe = document.body.appendChild(document.createElement("span"));
+probe.hidden = true;
+function colour(name) {
+  probe.style.color = `var(${name})`;
+  return getComputedStyle(probe).color;
+}
 
 function draw(plot) {
   const place = document.getElementById(plot.id);
@@ -31,7 +37,7 @@ function draw(plot) {
     width: place.clientWidth,
     height: 220,
     cursor: { y: false, drag: { x: false, y: false } },
-    scales: { x: { time: false }, y: { range: (_, __, most) => [0, Math.max(most * 1.1, 4)] } },
+    scales: { x: { time: false, range: () => [-0.5, data.days.length - 0.5] }, y: { range: (_, __, most) => [0, Math.max(most * 1.1, 4)] } },
     axes: [
       { ...axis, values: (_, at) => at.map((day) => (Number.isInteger(day) && data.days[day] ? dates.format(data.days[day] * 864e5) : "")), space: 70 },
       { ...axis, values: (_, at) => at.map((value) => (Number.isInteger(value) ? compact.format(value) : "")), size: 46 },
