@@ -3,7 +3,7 @@
 """
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from datetime import UTC, date, datetime, tzinfo
 
 import sqlalchemy as sa
@@ -54,6 +54,20 @@ def counted(kind: str, lead: Lead, now: datetime) -> tuple[str, int] | None:
 
 Key = tuple[int, int, str]
 """(account, day, what)"""
+
+
+def of(happened: Iterable[tuple[Lead, str]], now: datetime, zone_of: Callable[[int], tzinfo | None]) -> Counter[Key]:
+    """What these events, each of a lead and of a kind, add."""
+    days: dict[int, int] = {}
+    counts: Counter[Key] = Counter()
+    for lead, kind in happened:
+        found = counted(kind, lead, now)
+        if found is not None:
+            number = lead.account_id
+            if number not in days:
+                days[number] = day_of(now, zone_of(number))
+            counts[number, days[number], found[0]] += found[1]
+    return counts
 
 
 async def write(lane: Lane, counts: Mapping[Key, int]) -> None:

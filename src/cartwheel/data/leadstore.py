@@ -1,7 +1,6 @@
 """Loading the leads of a batch and writing what became of them: the only SQL about a lead's state."""
 
 import json
-from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, tzinfo
@@ -343,19 +342,8 @@ class Flush:
         for statement, rows in self._rows.items():
             await lane.write(statement, rows)
         await erasures.write(lane, self._leads)
-        await dailycounts.write(lane, self._counts())  # last: all lanes lock them
-
-    def _counts(self) -> Counter[dailycounts.Key]:
-        days: dict[int, int] = {}
-        counts: Counter[dailycounts.Key] = Counter()
-        for recorded in self._events:
-            found = dailycounts.counted(recorded.kind, recorded.lead, self._at)
-            if found is not None:
-                number = recorded.lead.account_id
-                if number not in days:
-                    days[number] = dailycounts.day_of(self._at, self._zone_of(number))
-                counts[number, days[number], found[0]] += found[1]
-        return counts
+        happened = [(recorded.lead, recorded.kind) for recorded in self._events]
+        await dailycounts.write(lane, dailycounts.of(happened, self._at, self._zone_of))  # last: all lanes lock them
 
     def _lead(self, lead: Lead) -> None:
         key = (lead.account_id, lead.id)
