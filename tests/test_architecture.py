@@ -20,11 +20,11 @@ pure | bounces       | reports mailparts reading proofs providers boxurl
 pure | mail          | replies outgoing plaintext merge inert splice mailhtml mime render smtpurl links dkim composing
 pure | simulation    | stories whatifs
 edge |               | config
-data | data          | columns peopletables schema arrays lanes checkpoints db catalog erasures mailstore leadstore leadfeed due
+data | data          | columns peopletables schema arrays lanes checkpoints db catalog erasures dailycounts mailstore leadstore leadfeed due
 data | data          | flowstore draftstore runstore signingkeys mailbox ratelimits doctor catalogchanges fieldoptions bygones membercounts installation userstore factors callstore
-data | data          | leadconditions leadsearch segments bulkstore
+data | data          | leadconditions leadsearch segments bulkstore mailledger suppressionstore attention
 edge | process       | observe orphans collector loops
-edge | work          | batches changes leadwork mailwork bulkwork moveplans runwork engine housekeeping
+edge | work          | batches callcounts changes leadwork mailwork bulkwork moveplans runwork engine housekeeping
 edge | bounces       | bouncebox
 edge | sending       | conversations smtp servers sendlimits posts settling handover sender tracking bouncereader
 edge | api           | bodies wire registry commands credentials gate calls dispatch redaction recorder
@@ -34,7 +34,7 @@ edge | reference     | examples openapi tables sequencepages pages
 edge | simulation    | simulator worlds
 edge | views         | leadcard why tables storyviews runviews mailviews
 edge | public        | texts publicdata pages
-edge | ui            | translations attempts menu dnscheck visits registry forgery passwords rendering browsers snippets explaining trying
+edge | ui            | translations attempts menu dnscheck visits registry forgery passwords mailwords mailframes manywork rendering browsers snippets explaining trying
 edge | ui            | stepwords stepforms flowdrawings sequencing trials
 edge | ui            | secondfactor entering naming mailservers accountforms invitations
 edge | ui            | leadquestions filterforms bulkforms pages site

@@ -43,6 +43,7 @@ from cartwheel.public.pages import Public
 from cartwheel.reference import openapi
 from cartwheel.ui.site import Site
 from cartwheel.work.batches import Batches
+from cartwheel.work.callcounts import CallCounts
 from cartwheel.work.housekeeping import Housekeeping
 
 log = logging.getLogger(__name__)
@@ -70,6 +71,7 @@ class Application:
     gate: Gate
     housekeeping: Housekeeping
     recorder: Recorder
+    counts: CallCounts
 
     def __init__(self, settings: Settings, clock: Callable[[], datetime] = times.now) -> None:
         self.settings = settings
@@ -102,7 +104,8 @@ class Application:
         limits = app_limits(database)
         self.batches = Batches(database, clock=self._clock, most_waiting=self.settings.queue)
         self.gate = Gate(self.batches, limits, self.settings.require_https, clock=self._clock)
-        self.dispatcher = Dispatcher(self.settings, self.batches, self.gate)
+        self.counts = CallCounts(database, self.batches, self._clock)
+        self.dispatcher = Dispatcher(self.settings, self.batches, self.gate, self.counts)
         most = self.settings.inspector_calls
         self.recorder = Recorder(database, lambda: self.batches.catalog, clock=self._clock, most=most)
         await self.batches.start()
@@ -114,11 +117,13 @@ class Application:
         worker = self.housekeeping = Housekeeping(database, self.batches, clock=self._clock)
         worker.start()
         self.recorder.start()
+        self.counts.start()
         _when_told_to_stop(self._hurry)
         try:
             yield
         finally:
             await worker.stop()
+            await self.counts.stop()
             await self.public.close()
             await self.batches.stop()
             if checkpointer:

@@ -101,6 +101,8 @@ class CallWork:
         self.idempotency = idempotency
         self.origin = caller.app.origin
         self.told: list[tuple[str, str]] = []
+        self.failed = False
+        """Whether one of the actions did."""
         """What was answered: (command, reply number), for the metrics."""
         self._told_lead: int | None = None
         """The lead whose data the answer tells."""
@@ -177,6 +179,7 @@ class CallWork:
                 raise Refused(GET_LEAD.errors[LeadNotFound])
             return answer.encode()
         self.told.clear()
+        self.failed = False
         self._told_lead = None
         self.about.clear()
         shape = self._run(desk)
@@ -232,6 +235,7 @@ class CallWork:
     def _told(self, command: str, reply: Reply | None) -> Mapping[str, Any]:
         assert reply is not None  # a retrieval, which has none, makes no element
         self.told.append((command, reply.type))
+        self.failed = self.failed or reply.status == wire.ERROR
         return reply.fields
 
     def _call(self, command: Command, desk: Desk, lead: Lead | None) -> AccountCall:

@@ -20,6 +20,7 @@ from cartwheel.errors import Overloaded, Unavailable
 from cartwheel.network import Client
 from cartwheel.process import observe
 from cartwheel.work.batches import Batches, IdempotencyKey
+from cartwheel.work.callcounts import CallCounts
 
 log = logging.getLogger(__name__)
 
@@ -43,6 +44,8 @@ class Answer(msgspec.Struct, frozen=True):
     refused: Reply | None = None
     too_many: TooMany | None = None
     told: Sequence[tuple[str, str]] = ()
+    failed: bool = False
+    """Whether one of its actions did."""
     """What its actions were answered: (command, reply number)."""
     tree: Tree | None = None
     """The call as it was read; None if it could not be."""
@@ -71,7 +74,8 @@ def _limit_headers(limit: int, left: int, reset_s: bytes) -> list[tuple[bytes, b
 class Dispatcher:
     """One for a process."""
 
-    def __init__(self, settings: Settings, batches: Batches, gate: Gate) -> None:
+    def __init__(self, settings: Settings, batches: Batches, gate: Gate, counts: CallCounts) -> None:
+        self._counts = counts
         self._batches = batches
         self._gate = gate
         self._limits = Limits(settings.max_body, settings.max_depth, settings.max_variables)
@@ -113,6 +117,7 @@ class Dispatcher:
             return self._refuse(wire.SERVER_ERROR, caller, tree)
         for cmd, type_ in answer.told:
             observe.count(cmd, type_)
+        self._counts.add(caller.key.account_id, failed=answer.failed)
         return answer
 
     async def _run(self, request: Request, tree: Tree, caller: Caller) -> Answer:
@@ -126,7 +131,7 @@ class Dispatcher:
                 raise StaleCatalog from refusal
             raise
         body = await self._batches.submit(work)
-        return Answer(body, caller, told=work.told, tree=tree, about=work.about)
+        return Answer(body, caller, told=work.told, failed=work.failed, tree=tree, about=work.about)
 
     def _insider(self, app: App) -> Caller:
         assert app.mode is Mode.TEST
@@ -141,6 +146,8 @@ class Dispatcher:
         self, reply: Reply, caller: Caller | None, tree: Tree | None, too_many: TooMany | None = None
     ) -> Answer:
         observe.count("", reply.type)
+        if caller is not None:
+            self._counts.add(caller.key.account_id, failed=True)
         return Answer(msgspec.json.encode(reply.fields), caller, reply, too_many, tree=tree)
 
     def _read(self, request: Request) -> Tree:

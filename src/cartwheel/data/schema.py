@@ -451,6 +451,21 @@ IN_DOUBT = text("state = 'in doubt'")
 """In these words, so that SQLite sees that the index is meant."""
 
 Index("mails_in_doubt", mails.c.account_id, sqlite_where=IN_DOUBT, postgresql_where=IN_DOUBT)
+
+NOT_ACCEPTED = text("state <> 'accepted'")
+"""As the index says it; most mails are accepted, and need no place in it."""
+
+_NEWEST = (mails.c.id, mails.c.lead_id)
+Index("mails_newest", mails.c.account_id, *_NEWEST)
+Index("mails_newest_of_sequence", mails.c.account_id, mails.c.sequence_id, *_NEWEST)
+Index(
+    "mails_newest_in_state",
+    mails.c.account_id,
+    mails.c.state,
+    *_NEWEST,
+    sqlite_where=NOT_ACCEPTED,
+    postgresql_where=NOT_ACCEPTED,
+)
 MAILS_HELD = text("waits_for <> ''")
 """What the index asks for, as a query has to say it so that SQLite takes it; as is `RUNS_HELD`."""
 
@@ -483,6 +498,17 @@ Index(
     suppressions.c.lead,
     sqlite_where=suppressions.c.lead.is_not(None),
     postgresql_where=suppressions.c.lead.is_not(None),
+)
+
+SUPPRESSED = text("reason <> ''")
+
+Index(
+    "suppressions_newest",
+    suppressions.c.account_id,
+    suppressions.c.at,
+    suppressions.c.email,
+    sqlite_where=SUPPRESSED,
+    postgresql_where=SUPPRESSED,
 )
 
 Index(
@@ -521,6 +547,16 @@ Index(
     postgresql_where=RUNS_HELD,
 )
 
+RUNS_PARKED = text("status = 'parked'")
+
+Index(
+    "enrolments_parked",
+    enrolments.c.account_id,
+    enrolments.c.sequence_id,
+    sqlite_where=RUNS_PARKED,
+    postgresql_where=RUNS_PARKED,
+)
+
 events = table(
     "events",
     number("account_id"),
@@ -533,6 +569,18 @@ events = table(
     key=("account_id", "lead_id", "id"),
 )
 """What happened to each lead, in order of `id`. `origin` says who did it: `app:1/3` (account and number of an App), `cli`, `cartwheel`."""
+
+daily_counts = table(
+    "daily_counts",
+    number("account_id"),
+    number("day"),
+    words("what"),
+    number("slot"),
+    number("number"),
+    key=("account_id", "day", "what", "slot"),
+)
+"""How much of what happened on each day of the account's calendar (`day` as `date.toordinal` has it): the sum over the
+slots, of which each lane has one, so that none waits for another."""
 
 # -- the API --
 

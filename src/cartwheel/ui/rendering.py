@@ -3,7 +3,7 @@
 import json
 import mimetypes
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import date, datetime
 from functools import cache
 from importlib.resources import files
 from importlib.resources.abc import Traversable
@@ -74,7 +74,15 @@ def environment() -> Environment:
     )
     made.install_gettext_callables(_gettext, _ngettext, newstyle=True)  # type: ignore[attr-defined] # the extension adds it
     made.globals |= {"asset": asset, "icon": icon}
-    made.filters |= {"moment": moment, "day": day, "ago": ago, "count": number, "share": share, "pair": pair}
+    made.filters |= {
+        "moment": moment,
+        "day": day,
+        "date": date_only,
+        "ago": ago,
+        "count": number,
+        "share": share,
+        "pair": pair,
+    }
     return made
 
 
@@ -131,6 +139,12 @@ def day(context: Context, at: datetime | None) -> str:
         return ""
     local = at.astimezone(visit.account.zone) if visit.signed_in else at
     return format_date(local, "d MMM y", locale=visit.language.locale)
+
+
+@pass_context
+def date_only(context: Context, at: date) -> str:
+    """A day of a calendar."""
+    return format_date(at, "d MMM y", locale=_visit(context).language.locale)
 
 
 @pass_context

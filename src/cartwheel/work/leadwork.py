@@ -22,6 +22,9 @@ Change = Callable[[Lead, Account, datetime], R]
 """What somebody does to a lead; it needs the parts that are asked for beside it."""
 
 
+BY_OWNER = "an owner said so"
+
+
 class OneLead:
     """Work on one lead, deleted or not."""
 
@@ -223,13 +226,23 @@ class ConsentWork(OneLead):
 class SuppressionWork(OneLead):
     """An owner says that a lead is not to be mailed, or that it may be mailed again."""
 
-    def __init__(self, key: LeadKey, *, suppressed: bool, origin: str) -> None:
+    def __init__(
+        self,
+        key: LeadKey,
+        *,
+        suppressed: bool,
+        origin: str,
+        reason: SuppressionReason = SuppressionReason.DO_NOT_CONTACT,
+        details: str = BY_OWNER,
+    ) -> None:
         super().__init__(key, Part.PROFILE | Part.SUPPRESSION, origin)
         self._suppressed = suppressed
+        self._reason = reason
+        self._details = details
 
     def decide(self, desk: Desk) -> None:
         lead = self.lead(desk)
         if self._suppressed:
-            lead.suppress(SuppressionReason.DO_NOT_CONTACT, "an owner said so", desk.now)
+            lead.suppress(self._reason, self._details, desk.now)
         else:
             lead.lift_suppression(desk.now)
