@@ -2,7 +2,7 @@
 
 from sqlalchemy import Index
 
-from cartwheel.data.columns import number, table, words
+from cartwheel.data.columns import flag, number, table, words
 
 # -- people who sign in --
 
@@ -120,3 +120,37 @@ bulk_leads = table(
     "bulk_leads", number("account_id"), number("job_id"), number("lead_id"), key=("account_id", "job_id", "lead_id")
 )
 """The leads that a job has changed, written with the change: none is changed twice, and all can be changed back."""
+
+# -- the API's last calls, for people who want to see them --
+
+api_calls = table(
+    "api_calls",
+    number("account_id"),
+    words("request_id"),
+    number("at"),
+    words("app"),
+    flag("admitted"),
+    flag("ok"),
+    words("refused"),
+    words("told"),
+    number("lead", null=True),
+    number("other_lead", null=True),
+    words("email"),
+    words("new_email"),
+    words("other_email"),
+    words("client"),
+    words("content_type"),
+    words("query"),
+    words("body"),
+    words("tree"),
+    words("answer"),
+    number("status"),
+    number("micros"),
+    Index("api_calls_newest", "account_id", "at"),
+    Index("api_calls_app", "account_id", "app", "admitted", "at"),
+    Index("api_calls_old", "at"),
+    key=("account_id", "request_id"),
+)
+"""The last calls of each App, without credentials. `app` is its origin, empty if nobody knows which; `told` is JSON: each
+command with its reply's number. Whom a call is about stands in `lead` and `email`, and what it asked of another in the rest.
+"""

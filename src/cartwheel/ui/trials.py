@@ -4,11 +4,10 @@ import asyncio
 import base64
 import html
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime
 
 from cartwheel.accounts import Account
-from cartwheel.config import Settings
 from cartwheel.data import leadstore, mailbox, signingkeys
 from cartwheel.data.db import Database
 from cartwheel.data.signingkeys import SigningKeys
@@ -20,6 +19,7 @@ from cartwheel.mail.mime import media_type_of
 from cartwheel.mail.outgoing import Outgoing
 from cartwheel.mail.render import Filled, compile_mail
 from cartwheel.mail.replies import Fate, Outcome
+from cartwheel.mail.smtpurl import Route
 from cartwheel.sending.servers import Servers
 from cartwheel.sequences.steps import EmailStep
 from cartwheel.simulation import simulator, worlds
@@ -65,7 +65,7 @@ def shown(account: Account, step: EmailStep, lead: Lead) -> Filled:
 
 
 def send(
-    settings: Settings,
+    routes: Sequence[Route],
     database: Database,
     account: Account,
     step: EmailStep,
@@ -79,11 +79,11 @@ def send(
 
     Raises `Unsendable` if there is no such mail, and `BadContent`.
     """
-    return asyncio.run(_send(settings, database, account, step, lead, to, base_url, clock))
+    return asyncio.run(_send(routes, database, account, step, lead, to, base_url, clock))
 
 
 async def _send(
-    settings: Settings,
+    routes: Sequence[Route],
     database: Database,
     account: Account,
     step: EmailStep,
@@ -96,7 +96,7 @@ async def _send(
     lead.id, lead.email, lead.untracked = NOBODY, to, True
     mail = Mail(to_micros(now), 0, 0, 0, step.box, 0, MailState.QUEUED, now, now)
     composer = Composer(signingkeys.link_signer(database), base_url)
-    servers = Servers(settings.smtp, clock=clock) if settings.smtp and not lead.test else None
+    servers = Servers(routes, clock=clock) if routes and not lead.test else None
     signers = await SigningKeys(database).of(account.id, 0)
     message = composer.compose(account, lead, mail, step, now=now, signers=signers, nobody_outside=servers is None)
     if servers is None:

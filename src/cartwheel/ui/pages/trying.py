@@ -17,7 +17,7 @@ from cartwheel.sequences import schedule
 from cartwheel.sequences.steps import EmailStep
 from cartwheel.simulation import simulator, stories, whatifs, worlds
 from cartwheel.simulation.simulator import World
-from cartwheel.ui import sequencing, stepforms, trials
+from cartwheel.ui import mailservers, sequencing, stepforms, trials
 from cartwheel.ui.registry import page
 from cartwheel.ui.sequencing import HERE, path_of, sequence_of
 from cartwheel.ui.visits import Answer, Download, NotThere, Visit
@@ -114,7 +114,7 @@ def send_test(visit: Visit) -> Answer:
     lead, _there = trials.reader(visit.database, visit.account, visit.text("as_lead", 300), visit.now)
     try:
         outcome, server = trials.send(
-            visit.house.settings,
+            mailservers.in_force(visit),
             visit.database,
             visit.account,
             step,
