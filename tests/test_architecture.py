@@ -26,7 +26,7 @@ data | data          | leadconditions leadsearch segments bulkstore mailledger s
 edge | process       | observe orphans collector loops
 edge | work          | batches callcounts changes leadwork mailwork bulkwork moveplans runwork engine housekeeping
 edge | bounces       | bouncebox
-edge | sending       | conversations smtp servers sendlimits posts settling handover sender tracking bouncereader
+edge | sending       | conversations smtp servers sendlimits posts settling handover carriers sender tracking bouncereader
 edge | api           | bodies wire registry commands credentials gate calls dispatch redaction recorder
 edge | accountfiles  | fileparts sequencefile accountrows accountfile accountexport uses
 edge | views         | terminal

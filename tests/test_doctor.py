@@ -67,7 +67,7 @@ def test_every_broken_promise_is_found(cartwheel: Cartwheel, patient: Api) -> No
             "UPDATE counters SET next = 1 WHERE name = 'leads'",
             *(
                 f"INSERT INTO enrolments SELECT account_id, lead_id, id + {number}, sequence_id, step, '{status}', 0, NULL, "
-                f"0 = 1, version, NULL, NULL, 0, '', '[]', -1, {held}, 0 FROM enrolments WHERE latest"
+                f"0 = 1, version, NULL, NULL, 0, '', '[]', -1, {held}, FALSE, 0 FROM enrolments WHERE latest"
                 for number, (status, held) in enumerate(ODD_RUNS, 1)
             ),
             f"DELETE FROM events WHERE {here} AND kind = 'mail_sent'",

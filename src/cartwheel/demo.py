@@ -244,21 +244,20 @@ class _Teller(threading.Thread):
     def _show_month(self) -> None:
         """The sequence by the simulator: what the next weeks would bring."""
         _say(
-            "[bold cyan]7[/bold cyan]  [bold]The month ahead, simulated: she opens that mail, and buys after twelve days.[/bold]\n"
+            "[bold cyan]7[/bold cyan]  [bold]The month ahead of somebody like her, simulated: she opens that mail, and buys after twelve days.[/bold]\n"
         )
         what_ifs = ["opened:1", "tag:Customer@12d"]
         options = "".join(f" --what-if {text}" for text in what_ifs)
-        _show(f"cartwheel simulate '{SEQUENCE}' --lead {HERO} --for '30 days'{options}")
+        _show(f"cartwheel simulate '{SEQUENCE}' --fields first_name=Ada --for '30 days'{options}")
         known = context.load_catalog(self._database)
         account = known.accounts[ACCOUNT]
-        key = (ACCOUNT, self._lead_id(HERO))
-        world, lead = worlds.stored(self._database, account, SEQUENCE, key, onward=False)
-        assert lead is not None
+        world, _ = worlds.stored(self._database, account, SEQUENCE, None, onward=False)
+        begun = times.now().replace(second=0, microsecond=0)
         story = simulator.simulate(
             world,
-            lead,
+            simulator.made_up(account, begun, {"first_name": "Ada"}),
             worlds.sequence_named(SEQUENCE, account).id,
-            times.now().replace(second=0, microsecond=0),
+            begun,
             timedelta(days=30),
             what_ifs=[whatifs.read(text) for text in what_ifs],
         )

@@ -101,7 +101,7 @@ class Worker:
     async def stop(self) -> None:
         """Begin nothing more, let the mails that are on the wire arrive, and store what became of all."""
         await asyncio.gather(self._housekeeping.stop(), *(loop.stop() for loop in self._loops))
-        self.posts.stop()
+        self.sender.stop()
         await self.sender.finish()
         await self.batches.stop()
         await self.posts.close()

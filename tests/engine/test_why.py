@@ -268,7 +268,11 @@ def test_steps_to_come_are_told() -> None:
             {"server": "smtp.example", "address": "ada@shop.example", "sent_at": NOON, "reply": "mailbox full."},
             "was taken by smtp.example for ada@shop.example on Mon 2026-03-02 13:00, and came back: mailbox full.",
         ),
-        (MailState.SUPPRESSED, {"reply": "complaint"}, "was held back on Tue 2026-03-03 13:00: complaint."),
+        (
+            MailState.SUPPRESSED,
+            {"reply": "complaint"},
+            "was not sent, and will not be on Tue 2026-03-03 13:00: complaint.",
+        ),
     ],
 )
 def test_each_mail_says_what_became_of_it(state: MailState, values: dict[str, Any], told: str) -> None:

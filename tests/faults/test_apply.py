@@ -77,6 +77,12 @@ def check(url: str, told: list[dict[str, Any]]) -> None:
     assert apps["Shop"] == "the-apps-own-id"
 
 
+def answer_in(log: str) -> dict[str, Any]:
+    """The JSON object among what was told to people."""
+    answer: dict[str, Any] = json.JSONDecoder().raw_decode(log, log.index("{"))[0]
+    return answer
+
+
 def test_processes_that_apply_a_file_at_once_make_one_account(url: str, tmp_path: Path) -> None:
     """On an empty database: they make its tables at once, too."""
     (tmp_path / "acme.toml").write_text(FILE)
@@ -84,7 +90,7 @@ def test_processes_that_apply_a_file_at_once_make_one_account(url: str, tmp_path
     logs = [tmp_path / f"{number}.log" for number in range(AT_ONCE)]
     running = [ForkedProcess(arguments, clean_environment(url), log) for log in logs]
     assert [process.wait(30) for process in running] == [0] * AT_ONCE
-    check(url, [json.loads(log.read_text()) for log in logs])
+    check(url, [answer_in(log.read_text()) for log in logs])
 
 
 def apply_at_once(url: str, text: str) -> list[dict[str, Any]]:

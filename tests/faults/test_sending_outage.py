@@ -55,7 +55,7 @@ def test_sqlite_is_locked_for_a_while(databases: Databases, tmp_path: Path) -> N
         wait_until(lambda: sink.waiting == 2, "two are at the final dot")
         with locked(shop.url):
             sink.go_on()
-            worker.wait_for("what became of a mail waits to be stored")
+            worker.wait_for("what became of mails waits to be stored")
         shop.wait_for({"accepted": MAILS})
         shop.check_once(sink)
         assert worker.stop() == 0

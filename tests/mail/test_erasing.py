@@ -247,6 +247,8 @@ def test_every_text_of_an_event_is_wiped_or_known_to_say_nothing_of_a_person() -
         ("lead_created", "source"),
         ("lead_edited", "fields"),
         ("lead_suppressed", "reason"),
+        ("list_refused", "reason"),
+        ("sequence_refused", "reason"),
         ("suppression_lifted", "reason"),
     }
 

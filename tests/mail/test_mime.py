@@ -133,14 +133,16 @@ def test_pieces_in_quoted_printable_are_one_text_again(values: list[str]) -> Non
     assert quopri.decodestring(b"".join(pieces)) == "".join(texts).replace("\n", "\r\n").encode()
     assert max(len(line) for piece in pieces for line in [b"", *piece.split(b"\r\n")]) <= 76 if pieces else True
     assert all(b"\n" not in piece.replace(b"\r\n", b"") and b"=_" not in piece for piece in pieces)
+    assert not any(re.search(rb"^\.", piece, re.MULTILINE) for piece in pieces)
 
 
-@pytest.mark.parametrize("letter", ["a", "=", "é", " "])
+@pytest.mark.parametrize("letter", ["a", "=", "é", " ", "."])
 def test_lines_of_every_length_stay_short(letter: str) -> None:
     for length in range(70, 160):
         written = quoted(letter * length)
         assert max(map(len, written.split(b"\r\n"))) <= 76
         assert quopri.decodestring(written) == (letter * length).encode()
+        assert not re.search(rb"^\.", written, re.MULTILINE)
 
 
 # -- attachments --

@@ -172,6 +172,7 @@ def check_against_the_library(name: str, values: dict[str, str]) -> None:
     assert message["Subject"] == mail.fill(values).subject
     lines = built.as_bytes().split(b"\r\n")
     assert max(map(len, lines)) <= 78 if content.attachments else max(map(len, lines)) <= 76
+    assert not any(line.startswith(b".") for line in lines)
     assert b"\n" not in b"".join(lines)
     assert b"\r" not in b"".join(lines)
     assert b"\0" not in built.body

@@ -142,6 +142,7 @@ def test_a_switch_holds_for_mails_that_were_sent_before_it(
         sent.get(sent.pixel, User_Agent=agent)
         answer = sent.get(sent.click(), User_Agent=agent)
         assert (answer.status_code, answer.headers["location"]) == (302, "https://shop.example/")
+        sent.judge()
         sent.api.server.clock.forward(minutes=1)
     recorded = {
         name for name, value in sent.row.items() if value is not None and name.endswith(("opened_at", "clicked_at"))
@@ -150,6 +151,7 @@ def test_a_switch_holds_for_mails_that_were_sent_before_it(
     change(sent, {"mail": {"track_opens": True, "track_clicks": True}}, {})
     sent.get(sent.pixel)
     sent.get(sent.click(TARGET))
+    sent.judge()
     assert (sent.row["opened_at"] is not None, sent.row["clicked_at"] is not None) == (True, True)
 
 
@@ -260,6 +262,14 @@ def test_soft_bounces_count_once_a_mail_until_they_are_enough(api: Api) -> None:
     assert mails[0].suppression == ""
     tell(mails[1], Reported.SOFT, **returned_to(mails[1]))
     assert mails[0].suppression == "repeated soft bounces"
+
+
+@pytest.mark.parametrize("first", [Reported.SOFT, Reported.BLOCKED])
+def test_a_server_that_gives_up_in_the_end_stops_the_next(sent: SentMail, first: Reported) -> None:
+    for kind in (first, Reported.HARD, Reported.HARD):
+        tell(sent, kind, **returned_to(sent), status="5.1.1")
+    assert sent.suppression == "hard bounce"
+    assert sent.kinds.count("mail_bounced") == (2 if first is Reported.SOFT else 1)
 
 
 def test_a_blocked_mail_says_nothing_against_its_address(sent: SentMail) -> None:

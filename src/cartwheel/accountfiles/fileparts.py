@@ -59,7 +59,12 @@ class Part(msgspec.Struct, forbid_unknown_fields=True, dict=True):
 class AccountPart(Part):
     name: Annotated[Text, _says("What the account is found by.")]
     timezone: Annotated[str, _says("The zone of the times that its people and callers read.")] = "America/New_York"
-    gdpr: Annotated[bool, _says("Whether the GDPR applies: the consent of new leads is then unknown.")] = False
+    gdpr: Annotated[
+        bool,
+        _says(
+            "Whether the GDPR applies: only leads that have agreed are mailed then, and calls cannot say so, `cartwheel lead agree` can."
+        ),
+    ] = False
     active: Annotated[bool, _says("Whether calls are answered.")] = True
     api_key: Annotated[Secret | None, _says("Given, or made when the account is new.")] = None
     api_password: Annotated[Secret | None, _says("Given, or made when the account is new.")] = None

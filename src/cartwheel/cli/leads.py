@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cartwheel.cli.shared import ORIGIN, AccountName, AsJson
+from cartwheel.cli.shared import ORIGIN, USAGE, AccountName, AsJson
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -94,7 +94,8 @@ def _ask(question: str) -> None:
     import sys
 
     if not sys.stdin.isatty():
-        raise typer.BadParameter("there is nobody to ask: --yes does it without asking")
+        typer.echo("cartwheel: there is nobody to ask, so nothing was done: --yes does it without asking", err=True)
+        raise typer.Exit(USAGE)
     typer.confirm(question, abort=True)
 
 

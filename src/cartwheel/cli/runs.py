@@ -65,7 +65,7 @@ def show_sequence(sequence: SequenceName, account: AccountName = None, *, as_jso
 
 @sequence_cli.command("pause")
 def pause_sequence(sequence: SequenceName, account: AccountName = None) -> None:
-    """Have everybody in a sequence wait where they are. Mails that are queued already still go out."""
+    """Have everybody in a sequence wait where they are; its queued mails wait, too."""
     _pause(sequence, account, paused=True)
 
 

@@ -84,7 +84,7 @@ _TAGS = Select(schema.lead_tags, (*_OF_LEAD, "tag_id"), by=_OF_LEAD)
 _LISTS = Select(schema.lead_lists, (*_OF_LEAD, "list_id", "joined_at", "left_at", "left_by_lead"), by=_OF_LEAD)
 _FIELDS = Select(schema.lead_fields, (*_OF_LEAD, "field_id", "value"), by=_OF_LEAD)
 _RUN = ("id", "sequence_id", "step", "status", "started_at", "ended_at", "version", "arrived_at", "due_at", "moves")
-_END = ("left_run", "held", "mails_due", "left_by_lead")
+_END = ("left_run", "held", "left_by_lead", "mails_due")
 _RUNS = Select(
     schema.enrolments,
     (*_OF_LEAD, *_RUN, "reason", "earlier", *_END),
@@ -225,7 +225,7 @@ async def _load_runs(lane: Lane, leads: dict[LeadKey, Lead], keys: list[LeadKey]
 
 def _run(row: Sequence[Any]) -> Enrolment:
     key, sequence_id, step, status, started_at, ended_at, version, arrived_at, due_at, moves, *rest = row
-    reason, earlier, left_run, held, mails_due, left_by_lead = rest
+    reason, earlier, left_run, held, left_by_lead, mails_due = rest
     return Enrolment(
         key,
         sequence_id,
@@ -405,7 +405,7 @@ class Flush:
                 self._run(run, key, latest=True)
 
     def _run(self, run: Enrolment, key: LeadKey, *, latest: bool) -> None:
-        ended_at, stops = micros_or_none(run.ended_at), (run.left_run, run.held, run.mails_due, run.left_by_lead)
+        ended_at, stops = micros_or_none(run.ended_at), (run.left_run, run.held, run.left_by_lead, run.mails_due)
         times = (run.version, micros_or_none(run.arrived_at), micros_or_none(run.due_at), run.moves, run.reason)
         if run.key == NOT_STORED:
             row_id = self._row_ids.next(self._now)

@@ -205,8 +205,8 @@ enrolments = table(
     words("earlier"),
     number("left_run"),
     flag("held"),
-    number("mails_due"),
     flag("left_by_lead"),
+    number("mails_due"),
     Index(
         "enrolments_latest",
         "account_id",

@@ -4,7 +4,7 @@ from collections import OrderedDict
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import datetime
 from email.utils import format_datetime, parseaddr
-from functools import lru_cache
+from functools import lru_cache, partial
 from urllib.parse import quote
 
 from cartwheel.accounts import Account
@@ -122,6 +122,12 @@ def read_sender(text: str) -> tuple[str, str]:
         raise Unsendable(f"{text!r} is no sender: give `Name <address>`") from None
 
 
+# What is the same in many mails that are made one after another.
+_date = lru_cache(maxsize=2)(format_datetime)
+_own_address = lru_cache(maxsize=1000)(address)
+_quoted = lru_cache(maxsize=1000)(partial(quote, safe=""))
+
+
 class Composer:
     """One for a process. `base_url` is where its links lead; `hooks` are the providers whose reports are heard."""
 
@@ -159,7 +165,7 @@ class Composer:
             pixel=f"{self._base_url}/o/{self._signer.token(Kind.OPEN, number)}" if track_opens else None,
         )
         envelope_from = self._signer.bounce_address(number, self._bounce_mailbox) if self._bounce_mailbox else sender
-        return Outgoing(envelope_from, lead.email, _signed(built, sender, signers, now), built.lines)
+        return Outgoing(envelope_from, lead.email, _signed(built, sender, signers, now), as_on_the_wire=True)
 
     def _sender(self, account: Account, step: EmailStep, *, nobody_outside: bool) -> tuple[str, str]:
         told = step.sender or account.mail.sender
@@ -189,7 +195,7 @@ class Composer:
 
     def _click(self, mail: MailId, link: int, target: str) -> str:
         token = self._signer.token(Kind.CLICK, mail, link, target)
-        return f"{self._base_url}/c/{token}?to={quote(target, safe='')}"
+        return f"{self._base_url}/c/{token}?to={_quoted(target)}"
 
     def _headers(
         self,
@@ -202,10 +208,10 @@ class Composer:
     ) -> Sequence[tuple[str, str]]:
         person = " ".join(filter(None, (lead.profile.get("first_name", ""), lead.profile.get("last_name", ""))))
         return (
-            ("Date", format_datetime(now)),
-            ("From", address(*sender)),
+            ("Date", _date(now.replace(microsecond=0))),
+            ("From", _own_address(*sender)),
             ("To", address(person, lead.email)),
-            *([("Reply-To", address(*read_sender(reply_to)))] if reply_to else []),
+            *([("Reply-To", _own_address(*read_sender(reply_to)))] if reply_to else []),
             ("Message-ID", self._signer.message_id(mail, sender[1].rpartition("@")[2])),
             ("List-Unsubscribe", f"<{links['unsubscribe_link']}>"),
             ("List-Unsubscribe-Post", "List-Unsubscribe=One-Click"),

@@ -127,17 +127,32 @@ _LONGEST_PIECE = _LONGEST_LINE - 1
 
 
 def quoted(text: str) -> bytes:
-    """The text in quoted-printable, from the start of a line to its end: where it has none, a soft one is made."""
+    """The text in quoted-printable, from the start of a line to its end: where it has none, a soft one is made.
+
+    No line begins with a dot, which SMTP would double on its way, and some servers fail to halve.
+    """
     if not text:
         return b""
-    if text.isascii() and text.isprintable() and len(text) + 2 * text.count("=") <= _LONGEST_PIECE:
-        return f"{text.replace('=', '=3D')}=\r\n".encode()
+    is_plain = text.isascii() and text.isprintable() and text[0] != "."
+    if is_plain and len(text) <= _LONGEST_PIECE and "=" not in text:
+        return f"{text}=\r\n".encode()
     encoded = b2a_qp(text.encode(), istext=True)
     if not encoded.endswith(b"\n"):
         if len(encoded) - encoded.rfind(b"\n") - 1 > _LONGEST_PIECE:
             encoded = encoded[:-1] + b"=\n" + encoded[-1:]  # a line that is too long by one ends with a plain letter
         encoded += b"=\n"
+    if encoded.startswith(b".") or b"\n." in encoded:
+        encoded = b"\n".join(map(_without_dot, encoded.split(b"\n")))
     return encoded.replace(b"\n", b"\r\n")
+
+
+def _without_dot(line: bytes) -> bytes:
+    """The same with its first dot in code; what has no room beside that comes on a line of its own."""
+    if not line.startswith(b"."):
+        return line
+    if len(line) + 2 <= _LONGEST_LINE:
+        return b"=2E" + line[1:]
+    return b"=2E=\n" + _without_dot(line[1:])
 
 
 # -- parts --

@@ -5,7 +5,6 @@ The message goes out to the byte as it was made, so that its signature holds: wh
 
 import re
 from collections.abc import Mapping
-from enum import Enum
 
 import msgspec
 from email_validator import EmailNotValidError, validate_email
@@ -24,23 +23,14 @@ _BARE = "the message has line ends that are not CRLF: servers disagree where it 
 _SIZE = "SIZE"
 
 
-class Lines(Enum):
-    """What is known of a message's lines, so that nobody has to look again."""
-
-    UNKNOWN = 0
-    NO_DOTS = 1
-    """They end with CRLF, and none begins with a dot."""
-    DOTS = 2
-    """They end with CRLF, and some begin with a dot."""
-
-
 class Outgoing(msgspec.Struct, frozen=True):
     """One message to one recipient. The lines of `data` end with CRLF."""
 
     envelope_from: str
     to: str
     data: bytes
-    lines: Lines = Lines.UNKNOWN
+    as_on_the_wire: bool = False
+    """It is known that every line ends with CRLF and none begins with a dot, so that nobody has to look."""
 
 
 class Refused(Exception):
@@ -58,13 +48,11 @@ def on_the_wire(message: Outgoing) -> bytes:
     if not message.to or _UNSPEAKABLE.search(message.to):
         raise Refused("the address has characters that cannot be sent", hard=True)
     data = message.data
-    dots = message.lines is Lines.DOTS
-    if message.lines is Lines.UNKNOWN:
-        if _BARE_LF.search(data) or _BARE_CR.search(data):
-            raise Refused(_BARE)
-        dots = data.startswith(b".") or b"\r\n." in data
-    if dots:
-        data = data.replace(b"\r\n.", b"\r\n..")
+    if message.as_on_the_wire:
+        return data
+    if _BARE_LF.search(data) or _BARE_CR.search(data):
+        raise Refused(_BARE)
+    data = data.replace(b"\r\n.", b"\r\n..")
     if data.startswith(b"."):
         data = b"." + data
     return data if data.endswith(b"\r\n") else data + b"\r\n"

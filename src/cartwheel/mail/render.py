@@ -36,7 +36,6 @@ from cartwheel.mail.mime import (
     quoted,
     text_entity,
 )
-from cartwheel.mail.outgoing import Lines
 from cartwheel.mail.plaintext import as_text, seen
 from cartwheel.mail.splice import HtmlReader, Rewrite, Segment, text_segments
 
@@ -56,12 +55,15 @@ class Built(msgspec.Struct, frozen=True):
     """A mail as it goes out, ready to be signed."""
 
     headers: list[Header]
-    body: bytes
-    lines: Lines
-    """Of all of it: no header begins with a dot."""
+    pieces: list[bytes]
+    """Its body. As all of it: every line ends with CRLF, and none begins with a dot."""
+
+    @property
+    def body(self) -> bytes:
+        return b"".join(self.pieces)
 
     def as_bytes(self) -> bytes:
-        return b"".join([b"%b: %b\r\n" % line for line in self.headers]) + b"\r\n" + self.body
+        return b"".join([*(b"%b: %b\r\n" % line for line in self.headers), b"\r\n", *self.pieces])
 
 
 class Filled(msgspec.Struct, frozen=True):
@@ -91,11 +93,6 @@ _PICTURE = re.compile(
 )
 _FOUND_ANYWHERE = re.compile(r"\s*(?:[a-z][a-z0-9+.-]*:|//|#|\{|$)", re.IGNORECASE)
 """How an address begins that does not depend on the page that it stands in, or is not known yet."""
-
-
-def _has_dots(piece: bytes) -> bool:
-    """Whether a line of it begins with one: every piece begins at the start of a line."""
-    return piece.startswith(b".") or b"\n." in piece
 
 
 class CompiledMail:
@@ -133,7 +130,6 @@ class CompiledMail:
                 if not isinstance(piece, bytes):
                     self._holes.append((len(self._pieces), numbers[piece]))
                     self._pieces.append(b"")
-        self._dots = any(map(_has_dots, self._pieces))
 
     def unknown(self, known: Collection[str]) -> list[str]:
         """The names that stand for nothing."""
@@ -153,9 +149,7 @@ class CompiledMail:
             pieces[piece] = encoded[slot]
         subject = header_text(self._subject.fill(values, one_line), len("Subject: "))
         lines = [header(name, value) for name, value in headers]
-        dots = self._dots or any(map(_has_dots, encoded))
-        lines_ = Lines.DOTS if dots else Lines.NO_DOTS
-        return Built([*lines, (b"Subject", subject.encode()), *self._headers], b"".join(pieces), lines_)
+        return Built([*lines, (b"Subject", subject.encode()), *self._headers], pieces)
 
     def fill(self, values: Mapping[str, str], rewrite: Rewrite | None = None, pixel: str | None = None) -> Filled:
         """The same, before it is encoded."""

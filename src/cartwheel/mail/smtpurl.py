@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, fields
 from datetime import timedelta
 from enum import StrEnum
+from functools import cached_property
 from ipaddress import ip_address
 from typing import Any, TypeVar
 from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit
@@ -78,13 +79,13 @@ class Server:
     domain_per_second: int = option(0, "The same for each receiving domain.", number(0, 100_000))
     domain_per_hour: int = option(0, "The same for each receiving domain.", number(0, 10_000_000))
 
-    @property
+    @cached_property
     def name(self) -> str:
         """By which it is known: in limits, which belong to the account there, and to people."""
         place = f"{self.host}:{self.port}"
         return f"{self.user}@{place}" if self.user else place
 
-    @property
+    @cached_property
     def longest(self) -> timedelta:
         """How long one message can take, when every answer comes at the last moment."""
         return timedelta(seconds=2 * self.connect_timeout + _MOST_ANSWERS * self.command_timeout + self.dot_timeout)

@@ -68,7 +68,8 @@ class Line(asyncio.Protocol):
         self._texts: list[str] = []
         self._length = 0
         self._lost = ""
-        self._full = False
+        self.full = False
+        """Something of what was written is still in this process."""
         self._leaving: asyncio.TimerHandle | None = None
         self._waiter: asyncio.Future[None] | None = None
 
@@ -99,10 +100,10 @@ class Line(asyncio.Protocol):
         self._wake()
 
     def pause_writing(self) -> None:
-        self._full = True
+        self.full = True
 
     def resume_writing(self) -> None:
-        self._full = False
+        self.full = False
         self._wake()
 
     def _hear(self, line: bytes) -> None:
@@ -135,9 +136,9 @@ class Line(asyncio.Protocol):
         """It stands, and the server has said nothing that it was not asked."""
         return not (self._lost or self.replies or self._texts or self._heard or self.transport.is_closing())
 
-    def write(self, data: bytes | memoryview) -> None:
+    def write(self, *data: bytes | memoryview) -> None:
         self.check()
-        self.transport.write(data)
+        self.transport.writelines(data)
 
     def check(self) -> None:
         if self._lost or self.transport.is_closing():
@@ -150,7 +151,7 @@ class Line(asyncio.Protocol):
 
     async def written(self, timeout_s: float) -> None:
         """Wait until nothing of what was written is left in this process, or until the server says something."""
-        while self._full and not self.replies:
+        while self.full and not self.replies:
             await self._event(timeout_s)
 
     async def _event(self, timeout_s: float) -> None:
@@ -362,23 +363,25 @@ class Conversation:
         return classify(phase, reply)
 
     async def _body(self, wire: bytes, on_final_dot: Callable[[], None] | None) -> Outcome:
-        """The final dot is written apart, when all before it has left: it cannot wait in this process for a lost line."""
+        """As long as something waits in this process, the final dot does: it is the last of all."""
         self.phase = Phase.BODY
         line, timeout_s = self.line, self._server.command_timeout
         rest = memoryview(wire)
-        while rest and not line.replies:
+        while len(rest) > PIECE_BYTES and not line.replies:
             line.write(rest[:PIECE_BYTES])
             rest = rest[PIECE_BYTES:]
             await line.written(timeout_s)
-        if line.replies:
-            self.abandon()  # it judges what it has not heard to the end
-            return classify(Phase.BODY, line.replies.popleft())
-        line.check()
-        if on_final_dot is not None:
-            on_final_dot()
-        line.write(b".\r\n")
-        self.phase = Phase.DOT
-        return classify(Phase.DOT, await line.reply(self._server.dot_timeout))
+        if not line.replies:
+            line.check()
+            if on_final_dot is not None:
+                on_final_dot()
+            line.write(rest, b".\r\n")
+            await line.written(timeout_s)
+            if not line.full:
+                self.phase = Phase.DOT
+                return classify(Phase.DOT, await line.reply(self._server.dot_timeout))
+        self.abandon()  # it judges what it has not heard to the end
+        return classify(Phase.BODY, line.replies.popleft())
 
 
 def own_name(address: str) -> str:

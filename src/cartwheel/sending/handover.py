@@ -105,7 +105,8 @@ class HandOverWork(OneLead):
             return None
         for row in turn.used:
             desk.put(USED, row)
-        return Letter(account, lead, mailing.hand_over(lead, mail, post.name, until=now + lease(post.server)), step)
+        taken = mailing.hand_over(lead, mail, post.name, until=now + lease(post.server))
+        return Letter(account, lead, taken, step, post)
 
     def step(self, box: str) -> EmailStep | None:
         step = self._flow.by_box.get(box) if self._flow else None

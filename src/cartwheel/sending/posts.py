@@ -20,9 +20,6 @@ class Posts:
             return self.mailbox
         return self._servers.for_sender(read_sender(sender)[1] if sender else "")
 
-    def named(self, name: str) -> Post | None:
-        return self.mailbox if name == self.mailbox.name or self._servers is None else self._servers.named(name)
-
     @property
     def have_limits(self) -> bool:
         return self._servers is not None and any(limits_of(post.server, "") for post in self._servers)

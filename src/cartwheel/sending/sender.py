@@ -6,10 +6,9 @@ its way. Who dies after that leaves it handed over; when its time is up, it is i
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
-from datetime import datetime
-from typing import Any, TypeVar
+from datetime import datetime, timedelta
 
 from cartwheel.data import mailbox, mailstore, schema
 from cartwheel.data.catalog import Catalog
@@ -21,8 +20,10 @@ from cartwheel.data.leadstore import LeadKey
 from cartwheel.data.signingkeys import SigningKeys
 from cartwheel.errors import Overloaded, Unavailable
 from cartwheel.mail.composing import Composer, Unsendable
+from cartwheel.mail.outgoing import Outgoing
 from cartwheel.mail.replies import Fate, Outcome, Phase
 from cartwheel.process import observe
+from cartwheel.sending.carriers import Carriers, Gathering
 from cartwheel.sending.handover import VANISHED, HandOverWork
 from cartwheel.sending.posts import Posts
 from cartwheel.sending.sendlimits import Limit, SendLimits, limits_of
@@ -34,13 +35,14 @@ from cartwheel.work.changes import OnChange
 
 log = logging.getLogger(__name__)
 
-T = TypeVar("T")
-
 MOST_AT_ONCE = 100
 """Mails in one transaction."""
 
 PATIENCE_S = 1.0
 """So long a server that has enough under way is waited for, before only the others get mail."""
+
+BEHIND_UNTOUCHED = timedelta(milliseconds=1)
+"""So much later than those that were not touched a mail comes that was tried: the next trial is another's."""
 
 _DUE_MAILS = DueLeads(
     schema.mails, ("account_id", "lead_id", "id", "sequence_id", "version", "box"), "next_at", most=MOST_AT_ONCE
@@ -50,7 +52,10 @@ _WHO = Select(schema.leads, ("account_id", "id", "email", "test"), by=("account_
 
 def _next_try(post: Post, outcome: Outcome, now: datetime) -> datetime:
     """After trouble with the server: when it may be used again; if by then it can be, a mail that was not touched at once."""
-    return post.open_until(now) or (now if outcome.phase is Phase.CHECK else now + PAUSES[0])
+    closed_until = post.open_until(now)
+    if outcome.phase is Phase.CHECK:
+        return closed_until or now
+    return closed_until + BEHIND_UNTOUCHED if closed_until else now + PAUSES[0]
 
 
 def _told(letter: Letter, outcome: Outcome) -> dict[str, object]:
@@ -96,20 +101,27 @@ class Sender:
         self._limits = SendLimits()
         self._changes = OnChange(self._release, batches, clock)
         self._lines = observe.LineLog("cartwheel.mails", "mail")
-        self._under_way: set[asyncio.Task[Any]] = set()
+        self._handing_over: asyncio.Task[bool] | None = None
+        self._carriers: dict[str, Carriers[tuple[Letter, Outgoing]]] = {}
+        self._settling = Gathering(self._store)
+        self._room = asyncio.Event()
+        """Set when a server has no longer enough under way."""
 
     async def round(self) -> bool:
         """Hand over what is due, but not to servers that have enough under way; true if there may be more."""
         await self._make_room()
         # A round may be broken off, but not between storing that mails are on their way and sending them.
-        return await asyncio.shield(self._begin(self._hand_over()))
+        self._handing_over = asyncio.create_task(self._hand_over())
+        return await asyncio.shield(self._handing_over)
 
     async def _make_room(self) -> None:
         """Wait for servers that are busy, but only for a moment: who still is must not hold up the others."""
         loop = asyncio.get_running_loop()
         end = loop.time() + PATIENCE_S
         while any(post.is_full and not post.passed_by for post in self._posts) and loop.time() < end:
-            await asyncio.wait(self._under_way, return_when=asyncio.FIRST_COMPLETED, timeout=end - loop.time())
+            self._room.clear()
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._room.wait(), end - loop.time())
         for post in self._posts:
             post.passed_by = post.is_full
 
@@ -117,7 +129,7 @@ class Sender:
         handed = await self._batches.sweep(self._find)
         for _, result in handed:
             if isinstance(result, Letter):
-                self._begin_sending(result)
+                await self._begin_sending(result)
         for work, result in handed:
             assert isinstance(work, HandOverWork)
             if work.in_doubt:
@@ -137,28 +149,39 @@ class Sender:
 
         mailstore.release(self._database, is_held, self._clock())
 
-    def _begin(self, what: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
-        task = asyncio.create_task(what)
-        self._under_way.add(task)
-        task.add_done_callback(self._under_way.discard)
-        return task
+    async def _begin_sending(self, letter: Letter) -> None:
+        """Those handed over together are made one after the other, which is half as dear as one between two sendings."""
+        try:
+            outgoing = await self._made(letter)
+        except Exception as trouble:  # whatever it is, the mail is certainly not sent
+            self._settle(letter, unmade(trouble), lambda now: now + SEES_TO_IT)
+            return
+        post = letter.post
+        post.under_way += 1
+        carriers = self._carriers.get(post.name)
+        if carriers is None:
+            most = post.server.connections
+            carriers = self._carriers[post.name] = Carriers(self._carry, most, self._settle_if_idle)
+        carriers.put((letter, outgoing))
 
-    def _begin_sending(self, letter: Letter) -> None:
-        post = self._posts.named(letter.mail.server)
-        task = self._begin(self._send(letter, post))
-        if post is not None:
-            taken = post
-            taken.under_way += 1
+    def _settle_if_idle(self) -> None:
+        """While somebody is on the way, his mail is waited for."""
+        if not any(carriers.at_work for carriers in self._carriers.values()):
+            self._settling.hurry()
 
-            def done(_: asyncio.Task[None]) -> None:
-                taken.under_way -= 1
-
-            task.add_done_callback(done)
+    def stop(self) -> None:
+        """Begin nothing more: only mails that are on the wire go on."""
+        self._posts.stop()
+        for carriers in self._carriers.values():
+            carriers.disband()
 
     async def finish(self) -> None:
         """Wait for the mails that are under way."""
-        while self._under_way:
-            await asyncio.wait(self._under_way)
+        if self._handing_over is not None:
+            await asyncio.wait([self._handing_over])
+        for carriers in self._carriers.values():
+            await carriers.finish()
+        await self._settling.finish()
         self._lines.flush()
 
     async def _find(self, lane: Lane, now: datetime) -> Sequence[HandOverWork]:
@@ -189,46 +212,60 @@ class Sender:
         """One that the program failed on, or that an owner has to see to, must not be tried again at once."""
         await self._batches.submit(PutOffWork(work.key, work.mail_key, unmade(trouble)))
 
-    async def _send(self, letter: Letter, post: Post | None) -> None:
-        """A handed over mail goes out, and what became of it is stored, however long the database is away."""
-        if post is None:
-            trouble = Outcome(Fate.SERVER_TROUBLE, Phase.CHECK, f"{letter.mail.server} is no longer in the settings")
-            await self._settle(letter, trouble, lambda now: now)
-            return
+    async def _made(self, letter: Letter) -> Outgoing:
+        return self._composer.compose(
+            letter.account,
+            letter.lead,
+            letter.mail,
+            letter.step,
+            now=self._clock(),
+            signers=await self._keys.of(letter.account.id, self._batches.catalog.version),
+            nobody_outside=letter.post is self._posts.mailbox,
+        )
+
+    async def _carry(self, parcel: tuple[Letter, Outgoing]) -> None:
+        letter, outgoing = parcel
+        post = letter.post
         try:
-            outgoing = self._composer.compose(
-                letter.account,
-                letter.lead,
-                letter.mail,
-                letter.step,
-                now=self._clock(),
-                signers=await self._keys.of(letter.account.id, self._batches.catalog.version),
-                nobody_outside=post is self._posts.mailbox,
-            )
-        except Exception as trouble_:  # whatever it is, the mail is certainly not sent
-            await self._settle(letter, unmade(trouble_), lambda now: now + SEES_TO_IT)
-            return
+            await self._send(letter, outgoing, post)
+        finally:
+            post.under_way -= 1
+            if not post.is_full:
+                self._room.set()
+
+    async def _send(self, letter: Letter, outgoing: Outgoing, post: Post) -> None:
         outcome = await post.send(outgoing, until=letter.mail.next_at or self._clock())
         kept = None
         if post is self._posts.mailbox:
             kept = mailbox.row_of(letter.account.id, letter.lead.id, letter.mail, outgoing, self._clock())
-        await self._settle(letter, outcome, lambda now: _next_try(post, outcome, now), kept)
+        self._settle(letter, outcome, lambda now: _next_try(post, outcome, now), kept)
 
-    async def _settle(
+    def _settle(
         self, letter: Letter, outcome: Outcome, next_try: Callable[[datetime], datetime], kept: Row | None = None
     ) -> None:
         if log.isEnabledFor(logging.INFO):
             self._lines.write(_told(letter, outcome))
         of_all_mails = outcome.fate is not Fate.ACCEPTED  # which may be long, and mostly one waits alone
-        while not await self._store(work := SettleWork(letter, outcome, next_try, kept, of_all_mails=of_all_mails)):
-            of_all_mails = True
-        if work.in_doubt:
-            _warn_of_doubt(work.key, letter.mail.key, outcome.text)
+        self._settling.put(SettleWork(letter, outcome, next_try, kept, of_all_mails=of_all_mails))
 
-    async def _store(self, work: SettleWork) -> bool:
-        while True:
-            try:
-                return await self._batches.submit(work)
-            except (Unavailable, Overloaded) as trouble:
-                log.warning("what became of a mail waits to be stored: %s", trouble)
+    async def _store(self, group: Sequence[SettleWork]) -> None:
+        """What became of these is stored, however long the database is away."""
+        waiting = list(group)
+        while waiting:
+            results = await self._batches.submit_all(waiting)
+            again: list[SettleWork] = []
+            trouble: Exception | None = None
+            for work, result in zip(waiting, results, strict=True):
+                if isinstance(result, Unavailable | Overloaded):
+                    again.append(work)
+                    trouble = result
+                elif result is False:
+                    again.append(work.of_all())
+                elif isinstance(result, Exception):
+                    log.error("what became of a mail could not be stored", exc_info=result)
+                elif work.in_doubt:
+                    _warn_of_doubt(work.key, work.letter.mail.key, work.outcome.text)
+            waiting = again
+            if trouble is not None:
+                log.warning("what became of mails waits to be stored (%s): %s", len(waiting), trouble)
                 await asyncio.sleep(1)

@@ -232,10 +232,6 @@ class Servers:
         domain = domain_of(address)
         return next(post for route, post in self._routes if route.fits(domain))
 
-    def named(self, name: str) -> Post | None:
-        """None for a server that is no longer in the settings."""
-        return self._posts.get(name)
-
     async def close(self) -> None:
         """Messages under way go on to their end."""
         await asyncio.gather(*(post.transport.close() for post in self))

@@ -15,6 +15,7 @@ from cartwheel.leads.leadparts import ERASED, Part
 from cartwheel.leads.mails import Mail, MailState, WaitsFor
 from cartwheel.mail.composing import Unsendable
 from cartwheel.mail.replies import Fate, Outcome, Phase
+from cartwheel.sending.servers import Post
 from cartwheel.sequences.steps import EmailStep
 from cartwheel.work.batches import Desk
 from cartwheel.work.leadwork import OneLead
@@ -40,6 +41,7 @@ class Letter:
     lead: Lead
     mail: Mail
     step: EmailStep
+    post: Post
 
 
 def unmade(trouble: Exception) -> Outcome:
@@ -93,12 +95,17 @@ class SettleWork(OneLead):
         lead = letter.lead
         parts = Part.MAILS | Part.PROFILE if of_all_mails else Part.QUEUE
         super().__init__((lead.account_id, lead.id), parts | Part.SUPPRESSION, "sequence")
+        self.letter = letter
+        self.outcome = outcome
         self._mail = letter.mail
-        self._outcome = outcome
         self._next_try = next_try
         self._kept = kept
         self._of_all_mails = of_all_mails
         self.in_doubt = False
+
+    def of_all(self) -> "SettleWork":
+        """The same, with all mails of the lead before it."""
+        return SettleWork(self.letter, self.outcome, self._next_try, self._kept, of_all_mails=True)
 
     def decide(self, desk: Desk) -> bool:
         """False when the mail has left the queue meanwhile, so that it has to be looked for among all."""
@@ -116,7 +123,7 @@ class SettleWork(OneLead):
 
     def _settle_erased(self, lead: Lead, mail: Mail, now: datetime) -> None:
         """What the server said may name the person, and nothing more is sent."""
-        fate = self._outcome.fate
+        fate = self.outcome.fate
         if fate is Fate.ACCEPTED:
             mailing.accepted(lead, mail, ERASED, now)
         elif fate is Fate.IN_DOUBT:
@@ -126,7 +133,7 @@ class SettleWork(OneLead):
 
     def _settle(self, lead: Lead, mail: Mail, desk: Desk) -> None:
         now = desk.now
-        account, outcome = desk.account(lead.account_id), self._outcome
+        account, outcome = desk.account(lead.account_id), self.outcome
         most_soft = account.mail.soft_bounces
         if outcome.fate is Fate.ACCEPTED:
             mailing.accepted(lead, mail, outcome.text, now)

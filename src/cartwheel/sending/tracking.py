@@ -319,7 +319,7 @@ class FarewellWork(OneLead):
         lead, now = self.lead(desk), desk.now
         lists = tuple(number for number, place in lead.lists.items() if place.active)
         sequences = tuple(number for number, run in lead.runs.items() if run.runs)
-        for list_id in lists:
+        for list_id in list(lead.lists):
             lead.leave(list_id, now, by_lead=True)
         for sequence_id in list(lead.runs):
             lead.unenrol(sequence_id, now, by_lead=True)
@@ -359,14 +359,20 @@ class BounceWork(OneLead):
             return False
         if report.kind is Kind.COMPLAINT:
             lead.complain(report.diagnostic, now)
-        elif report.kind in _FAILURES and mail.state in _TAKEN:  # who reports it twice has said it once
-            reason = one_line(f"{report.status} {report.diagnostic}") or "it came back"
-            mailing.came_back(lead, mail, reason)
-            if report.kind is not Kind.BLOCKED:
-                most_soft = desk.account(lead.account_id).mail.soft_bounces
-                address = mail.address or lead.email
-                lead.bounced(address, reason, now, hard=report.kind is Kind.HARD, most_soft=most_soft)
+        elif report.kind in _FAILURES:
+            self._failed(lead, mail, desk)
         return True
+
+    def _failed(self, lead: Lead, mail: Mail, desk: Desk) -> None:
+        """Who reports it twice has said it once, but a server may give up after it has hoped."""
+        report = self._report
+        reason = one_line(f"{report.status} {report.diagnostic}") or "it came back"
+        first, hard = mail.state in _TAKEN, report.kind is Kind.HARD
+        if first:
+            mailing.came_back(lead, mail, reason)
+        if report.kind is not Kind.BLOCKED and (first or (hard and not lead.suppression.reason)):
+            most_soft = desk.account(lead.account_id).mail.soft_bounces
+            lead.bounced(mail.address or lead.email, reason, desk.now, hard=hard, most_soft=most_soft)
 
     def _find(self, lead: Lead, now: datetime) -> Mail | None:
         if self._mail_key is not None:

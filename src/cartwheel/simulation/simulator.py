@@ -162,6 +162,8 @@ def simulate(
     simulation = Simulation(running, lead, sequence_id, start, length)
     if sequence.paused:
         simulation.story.notes.append("the sequence is paused: this is what happens when it is not")
+    if world.account.gdpr and lead.consent.communications:
+        simulation.story.notes.append("the lead has agreed to commercial mail: who has not gets none (`gdpr = true`)")
     if onward:
         return simulation.run(what_ifs)
     if run is not None:

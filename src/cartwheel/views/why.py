@@ -288,8 +288,9 @@ def _fate(known: Known, mail: Mail, now: datetime) -> str:
     said = telling.mail_waits(mail, known.account) if mail.state is MailState.QUEUED else mail.reply
     why = f": {said.removesuffix('.')}" if said else ""
     server = mail.server or "a mail server"
+    to = f" for {mail.address}" if mail.address else ""
     if mail.state is MailState.ACCEPTED:
-        return f"was taken by {server} for {mail.address} on {known.clock(mail.sent_at)}{why}"
+        return f"was taken by {server}{to} on {known.clock(mail.sent_at)}{why}"
     if mail.state is MailState.HANDED_OVER:
         until = known.clock(mail.next_at)
         return f"is on its way to {server} (try {mail.attempts}); if nothing is heard by {until}, it is in doubt"
@@ -303,10 +304,10 @@ def _fate(known: Known, mail: Mail, now: datetime) -> str:
             return f"waits{tried} until {known.clock(mail.next_at)}{why}"
         return f"is queued since {known.clock(mail.queued_at)}{tried} and goes out when {_SERVER} runs{why}"
     if mail.state is MailState.FAILED and mail.sent_at is not None:
-        return f"was taken by {server} for {mail.address} on {known.clock(mail.sent_at)}, and came back{why}"
+        return f"was taken by {server}{to} on {known.clock(mail.sent_at)}, and came back{why}"
     event = known.last(MailNotSent.kind, sequence_id=mail.sequence_id, step=mail.box)
     at = f" on {known.clock(event.at)}" if event else ""
-    how = "failed for good" if mail.state is MailState.FAILED else "was held back"
+    how = "failed for good" if mail.state is MailState.FAILED else "was not sent, and will not be"
     return f"{how}{at}{why}"
 
 

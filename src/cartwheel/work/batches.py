@@ -321,13 +321,27 @@ class Batches:
 
     async def submit(self, work: Work[R_co]) -> R_co:
         """The work's result, once it is durable. Raises what the work raised, `Overloaded`, or `Unavailable`."""
-        if len(self._waiting) >= self._most_waiting or self._stopping:
-            raise Overloaded
+        return await self._enqueue(work)
+
+    async def submit_all(self, works: Sequence[Work[R_co]]) -> "list[R_co | Exception]":
+        """The results of all of these, each of which may be an exception. They share what batches they can."""
+        results: list[R_co | Exception] = []
+        for waiting in [self._enqueue(work) for work in works]:
+            try:
+                results.append(await waiting)
+            except Exception as trouble:  # whose it is, the caller decides
+                results.append(trouble)
+        return results
+
+    def _enqueue(self, work: Work[R_co]) -> "asyncio.Future[R_co]":
         loop = asyncio.get_running_loop()
         result: asyncio.Future[R_co] = loop.create_future()
-        self._waiting.append(_Waiting(work, result, loop.time()))
-        self._wake.set()
-        return await result
+        if len(self._waiting) >= self._most_waiting or self._stopping:
+            result.set_exception(Overloaded())
+        else:
+            self._waiting.append(_Waiting(work, result, loop.time()))
+            self._wake.set()
+        return result
 
     async def sweep(self, find: Find) -> list[tuple[Work[Any], Any]]:
         """Do what `find` finds in the transaction in which it is done; returns each piece with its result.
