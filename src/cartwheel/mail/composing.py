@@ -20,7 +20,7 @@ from cartwheel.mail.links import Kind, MailId, Signer
 from cartwheel.mail.mailhtml import Kind as Language
 from cartwheel.mail.merge import MERGE_NAMES, BadContent, Template, clean_text
 from cartwheel.mail.mime import Attachment, address, ascii_domain, header, header_text, media_type_of, text_entity
-from cartwheel.mail.outgoing import Lines, Outgoing
+from cartwheel.mail.outgoing import Outgoing
 from cartwheel.mail.render import Built, CompiledMail, Content, compile_mail
 from cartwheel.sequences.steps import EmailStep
 
@@ -253,8 +253,8 @@ def note(
         ("Subject", subject),
         ("MIME-Version", "1.0"),
     )
-    pieces = b"".join(piece for piece in body.body if isinstance(piece, bytes))
-    built = Built([*(header(*line) for line in headers), *body.headers], pieces, Lines.UNKNOWN)
+    pieces = [piece for piece in body.body if isinstance(piece, bytes)]
+    built = Built([*(header(*line) for line in headers), *body.headers], pieces)
     return Outgoing(email, to, _signed(built, email, signers, now))
 
 
