@@ -28,7 +28,7 @@ edge | work          | batches callcounts changes leadwork mailwork bulkwork mov
 edge | bounces       | bouncebox
 edge | sending       | conversations smtp servers sendlimits posts settling handover carriers sender tracking bouncereader
 edge | api           | bodies wire registry commands credentials gate calls dispatch redaction recorder
-edge | accountfiles  | fileparts sequencefile accountrows accountfile accountexport uses
+edge | accountfiles  | fileparts sequencefile accountkeys accountrows accountfile accountexport uses
 edge | views         | terminal
 edge | reference     | examples openapi tables sequencepages pages
 edge | simulation    | simulator worlds
@@ -41,7 +41,7 @@ edge | ui            | leadquestions filterforms bulkforms pages site
 edge |               | app worker serving testing
 edge | cli           | shared context
 edge |               | demo
-edge | cli           | accounts leads sequences runs mail main
+edge | cli           | accounts leads sequences runs mail people main
 edge |               | __main__
 """
 """A module may import those before it. Within `commands`, modules do not import each other."""
