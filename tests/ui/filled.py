@@ -63,7 +63,7 @@ def _lead(api: Api, number: int) -> None:
 def _mails(api: Api, now: int) -> None:
     """One in each state that mails can be in for long."""
     runs = api.rows(schema.enrolments)
-    states = ("accepted", "accepted", "accepted", "failed", "in_doubt", "suppressed")
+    states = ("accepted", "accepted", "accepted", "failed", "in doubt", "suppressed")
     rows = [
         {
             "account_id": api.account_id,
