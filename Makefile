@@ -3,12 +3,17 @@ PYTHON ?= python3
 BIN := .venv/bin
 COMPILE := $(BIN)/uv pip compile --quiet --universal --generate-hashes --upgrade --no-annotate --custom-compile-command 'make lock'
 
-.PHONY: help setup run test check fix reference lock bench clean
+
+# What the pages load, built from the files that each build reads.
+BUILT := src/cartwheel/ui/static/manifest.json
+DRAWN := $(shell find assets/src src/cartwheel/ui/templates -type f) src/cartwheel/ui/menu.py assets/build.mjs
+
+.PHONY: help setup assets messages run test check fix reference lock bench screenshots clean
 
 help: ## say what there is
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
-setup: .venv/ready ## make .venv with everything in it, exactly as locked
+setup: .venv/ready $(BUILT) ## make .venv with everything in it, exactly as locked, and what the pages load
 
 .venv/ready: requirements-dev.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Cartwheel needs Python 3.11 or newer")'
@@ -17,6 +22,21 @@ setup: .venv/ready ## make .venv with everything in it, exactly as locked
 	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.lock
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $@
+
+assets: $(BUILT) ## build what the pages load
+
+$(BUILT): assets/node_modules/.package-lock.json $(DRAWN)
+	$(BIN)/node assets/build.mjs
+
+assets/node_modules/.package-lock.json: assets/package-lock.json .venv/ready
+	cd assets && PATH="$(CURDIR)/$(BIN):$$PATH" npm ci --silent --no-audit --no-fund --ignore-scripts
+	@touch $@
+
+messages: .venv/ready ## collect the pages' texts, and put new ones into each language's file
+	$(BIN)/pybabel --quiet extract --no-location --omit-header --mapping-file=assets/babel.ini --output-file=src/cartwheel/ui/locale/texts.pot src/cartwheel/ui
+	for file in src/cartwheel/ui/locale/*.po; do \
+	  $(BIN)/pybabel --quiet update --no-fuzzy-matching --input-file=src/cartwheel/ui/locale/texts.pot --output-file=$$file --locale=$$(basename $$file .po) --omit-header; \
+	done
 
 run: setup ## the demo: a server with an account to try, and a story
 	$(BIN)/cartwheel demo
@@ -47,5 +67,8 @@ bench: setup ## the speed of API, mail and sequences on both engines, some minut
 	  $(BIN)/python bench/engine.py --engine $$engine --sleepers 100000 || exit 1; \
 	done
 
+screenshots: setup ## take the README's pictures anew from the demo (needs Chromium)
+	$(BIN)/python bench/screenshots.py
+
 clean: ## away with everything that was made
-	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis dist
+	rm -rf .venv src/cartwheel/ui/static assets/node_modules .mypy_cache .pytest_cache .ruff_cache .hypothesis dist

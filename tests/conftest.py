@@ -13,7 +13,7 @@ from cartwheel.api import credentials
 from commandline import Cartwheel
 from harness import Api, Server, new_api
 
-pytest_plugins = ["mailfixtures"]
+pytest_plugins = ["mailfixtures", "uifixtures"]
 
 ENGINES = ("sqlite", "postgresql")
 

@@ -24,6 +24,7 @@ from cartwheel.config import Settings
 from cartwheel.data import schema
 from cartwheel.data.db import Database
 from cartwheel.data.ratelimits import Pace
+from cartwheel.ui.attempts import Attempts
 from cartwheel.work.leadwork import DeletionWork
 
 T = TypeVar("T")
@@ -101,6 +102,7 @@ class Server:
     def forgive(self) -> None:
         """Whoever sent wrong credentials begins anew."""
         self.application.gate._failures = Pace()
+        self.application.site._house.attempts = Attempts()
 
     def stop(self) -> None:
         self._server.should_exit = True

@@ -10,7 +10,7 @@ import tomli_w
 from argon2 import PasswordHasher
 
 from cartwheel import times
-from cartwheel.accountfiles import accountexport, accountfile, sequencefile
+from cartwheel.accountfiles import accountexport, accountfile, accountkeys, sequencefile
 from cartwheel.api import credentials
 from cartwheel.data import catalog, schema
 from cartwheel.data.db import Database
@@ -284,7 +284,7 @@ def test_nobody_waits_for_a_hash(database: Database, monkeypatch: pytest.MonkeyP
         with_password(database, "the-second-password")
         with database.read() as connection:
             [account] = catalog.only(connection, NAME).accounts.values()
-        accountfile.rotate_key(database, account, times.now())
+        accountkeys.rotate(database, account, times.now())
     finally:
         for name, hear in heard:
             sa.event.remove(database.engine, name, hear)

@@ -392,6 +392,13 @@ def test_the_demo_tells_its_story_and_leaves_nothing_behind(demo: Cartwheel, tmp
     said = subprocess.run(["sh", "-c", f"{pasted} --silent"], capture_output=True, text=True, check=True).stdout
     assert json.loads(said)["message"] == "Tag added to lead"
 
+    door = re.search(rf"{url}/demo/\S+", story)
+    assert door is not None
+    with httpx.Client(follow_redirects=True) as visitor:
+        assert "Olivia Owner" in visitor.get(door[0]).text
+        assert visitor.get(f"{url}/communication/lists").status_code == 200
+    assert httpx.get(door[0]).status_code == 404
+
     assert [entry.name[:15] for entry in tmp_path.iterdir()] == ["cartwheel-demo-"]
     assert demo.stop(signal.SIGINT) == 0
     assert list(tmp_path.iterdir()) == []

@@ -29,6 +29,7 @@ class WatchedLane:
     def __init__(self, lane: Lane, watch: Watch) -> None:
         self._lane = lane
         self._watch = watch
+        self.slot = lane.slot
 
     async def begin(self) -> None:
         self._watch.begun += 1

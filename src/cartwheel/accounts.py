@@ -3,7 +3,7 @@
 import unicodedata
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import UTC, datetime
 from enum import StrEnum
 from functools import cached_property
 from typing import Annotated, Any, Protocol, TypeVar
@@ -96,11 +96,21 @@ class App:
         return self.commands is None or command in self.commands or scope in self.commands
 
 
+NO_TIME = datetime(1970, 1, 1, tzinfo=UTC)
+
+
 @dataclass(frozen=True, slots=True)
 class ApiKey:
+    """A key and its password. `expires_at` is None for those that are good until somebody changes that."""
+
     account_id: int
     key_digest: str
     password_hash: str
+    created_at: datetime = NO_TIME
+    expires_at: datetime | None = None
+
+    def good(self, now: datetime) -> bool:
+        return self.expires_at is None or now < self.expires_at
 
 
 class DoubtPolicy(StrEnum):
@@ -191,6 +201,18 @@ class CustomField:
         return self.identifier
 
 
+@dataclass(frozen=True, slots=True)
+class Deleted:
+    """What the owner has deleted, by id: nobody finds it by its name any more, but old events tell of it."""
+
+    lists: Mapping[int, MailingList] = field(default_factory=dict)
+    tags: Mapping[int, Tag] = field(default_factory=dict)
+    fields: Mapping[int, CustomField] = field(default_factory=dict)
+
+
+NOTHING_DELETED = Deleted()
+
+
 class Named(Protocol):
     @property
     def id(self) -> int: ...
@@ -213,6 +235,7 @@ class Account:
     sequences: Mapping[str, Sequence] = field(default_factory=dict)
     fields: Mapping[str, CustomField] = field(default_factory=dict)
     mail: MailSettings = AS_USUAL
+    deleted: Deleted = NOTHING_DELETED
 
     def list_named(self, name: str) -> MailingList:
         return _named(self.lists, name, ListNotFound)
@@ -225,10 +248,12 @@ class Account:
 
     @cached_property
     def list_names(self) -> Mapping[int, str]:
+        """Without those that were deleted, though leads may be on them still."""
         return {entry.id: entry.name for entry in self.lists.values()}
 
     @cached_property
     def tag_names(self) -> Mapping[int, str]:
+        """Without those that were deleted, though leads may have them still."""
         return {entry.id: entry.name for entry in self.tags.values()}
 
     @cached_property
@@ -246,8 +271,14 @@ class Account:
 
     @cached_property
     def names(self) -> Names:
-        fields = {field.id: field.identifier for field in self.fields.values()}
-        return Names(self.tag_names, self.list_names, self.sequence_names, fields)
+        """What old events may speak of, deleted or not."""
+        gone = self.deleted
+        return Names(
+            {tag.id: tag.name for tag in (*gone.tags.values(), *self.tags.values())},
+            {entry.id: entry.name for entry in (*gone.lists.values(), *self.lists.values())},
+            self.sequence_names,
+            {field.id: field.identifier for field in (*gone.fields.values(), *self.fields.values())},
+        )
 
     def holds_mail_of(self, sequence_id: int) -> bool:
         """Whether mails of the sequence that are queued have to wait."""
@@ -267,7 +298,7 @@ class Account:
         options = list(options)
         if max(map(len, [identifier, *options])) > LONGEST_NAME:
             raise NameTooLong
-        known = self.fields.values()
+        known = [*self.fields.values(), *self.deleted.fields.values()]
         first = 1 + max((option.id for entry in known for option in entry.options), default=0)
         new = CustomField(
             id=1 + max((entry.id for entry in known), default=0),

@@ -23,10 +23,12 @@ from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 from cartwheel import times
+from cartwheel.accounts import App
 from cartwheel.api import wire
 from cartwheel.api.bodies import Why
 from cartwheel.api.dispatch import Answer, Dispatcher, Request
 from cartwheel.api.gate import Gate
+from cartwheel.api.recorder import Recorder
 from cartwheel.api.registry import COMMANDS
 from cartwheel.config import LogLevel, Settings
 from cartwheel.data import mailstore
@@ -39,7 +41,9 @@ from cartwheel.network import Client, find_client, within
 from cartwheel.process import collector, observe, orphans
 from cartwheel.public.pages import Public
 from cartwheel.reference import openapi
+from cartwheel.ui.site import Site
 from cartwheel.work.batches import Batches
+from cartwheel.work.callcounts import CallCounts
 from cartwheel.work.housekeeping import Housekeeping
 
 log = logging.getLogger(__name__)
@@ -65,6 +69,9 @@ class Application:
     dispatcher: Dispatcher
     batches: Batches
     gate: Gate
+    housekeeping: Housekeeping
+    recorder: Recorder
+    counts: CallCounts
 
     def __init__(self, settings: Settings, clock: Callable[[], datetime] = times.now) -> None:
         self.settings = settings
@@ -77,6 +84,7 @@ class Application:
         self._request_ids = (f"{_PROCESS}-{number:x}" for number in count(1))
         self._arriving: set[asyncio.Timeout] = set()
         self.public = Public(settings, clock)
+        self.site = Site(settings, clock, lambda request: self._client(request.scope, _headers(request.scope)))
         routes = [
             Route("/api", self._help, methods=["GET"]),
             Route("/api/", self._help, methods=["GET"]),
@@ -84,6 +92,7 @@ class Application:
             Route("/health", self._health, methods=["GET"]),
             Route("/metrics", self._metrics, methods=["GET"]),
             *self.public.routes,
+            *self.site.routes,
         ]
         astray = {HTTPException: self._astray}
         self._pages = Starlette(routes=routes, lifespan=self._lifespan, exception_handlers=astray)
@@ -95,23 +104,31 @@ class Application:
         limits = app_limits(database)
         self.batches = Batches(database, clock=self._clock, most_waiting=self.settings.queue)
         self.gate = Gate(self.batches, limits, self.settings.require_https, clock=self._clock)
-        self.dispatcher = Dispatcher(self.settings, self.batches, self.gate)
+        self.counts = CallCounts(database, self.batches, self._clock)
+        self.dispatcher = Dispatcher(self.settings, self.batches, self.gate, self.counts)
+        most = self.settings.inspector_calls
+        self.recorder = Recorder(database, lambda: self.batches.catalog, clock=self._clock, most=most)
         await self.batches.start()
         self.public.open(self.batches, database, await asyncio.to_thread(link_signer, database))
+        self.site.open(self.batches, database, self.rehearse)
         checkpointer = Checkpointer(database.file) if database.file else None
         if checkpointer:
             checkpointer.start()
-        worker = Housekeeping(database, self.batches, clock=self._clock)
+        worker = self.housekeeping = Housekeeping(database, self.batches, clock=self._clock)
         worker.start()
+        self.recorder.start()
+        self.counts.start()
         _when_told_to_stop(self._hurry)
         try:
             yield
         finally:
             await worker.stop()
+            await self.counts.stop()
             await self.public.close()
             await self.batches.stop()
             if checkpointer:
                 checkpointer.stop()
+            await self.recorder.stop()
             await limits.close()
             self.gate.close()
             await asyncio.get_running_loop().shutdown_default_executor()  # who still reads holds a connection
@@ -144,22 +161,31 @@ class Application:
             return
         started = time.perf_counter()
         client = self._client(scope, headers)
-        answer = await self.dispatcher.answer(
-            Request(
-                client=client,
-                query=scope["query_string"],
-                content_type=headers.get(b"content-type", b"").decode("latin-1").strip(),
-                idempotency_key=_decoded(headers.get(b"idempotency-key")),
-                body=body,
-                content_encoding=headers.get(b"content-encoding", b"").decode("latin-1").strip().lower(),
-            )
+        request = Request(
+            client=client,
+            query=scope["query_string"],
+            content_type=headers.get(b"content-type", b"").decode("latin-1").strip(),
+            idempotency_key=_decoded(headers.get(b"idempotency-key")),
+            body=body,
+            content_encoding=headers.get(b"content-encoding", b"").decode("latin-1").strip().lower(),
         )
+        answer = await self.dispatcher.answer(request)
         seconds = time.perf_counter() - started
         observe.CALL_SECONDS.observe(seconds)
         request_id = next(self._request_ids)
         if self._call_log:
             self._call_log.write(_log_fields(request_id, client, answer, len(body), seconds))
+        self.recorder.note(request_id, request, answer, seconds)
         await _send(send, answer, request_id)
+
+    async def rehearse(self, request: Request, app: App) -> str:
+        """A call from our own pages, as an App in test mode would make it; returns its request id, for the inspector."""
+        started = time.perf_counter()
+        answer = await self.dispatcher.answer(request, app)
+        request_id = next(self._request_ids)
+        self.recorder.note(request_id, request, answer, time.perf_counter() - started, rehearsed=True)
+        await self.recorder.flush()
+        return request_id
 
     def _hurry(self) -> None:
         """Calls that have arrived are answered; those that never arrive do not hold up the end."""

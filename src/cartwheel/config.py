@@ -70,7 +70,9 @@ def _networks(text: str) -> tuple[Network, ...]:
     return tuple(read_network(part) for part in text.split(",") if part.strip())
 
 
-def _mail_servers(text: str) -> tuple[Route, ...]:
+def _mail_servers(text: str) -> tuple[Route, ...] | None:
+    if not text:
+        return None
     if text == "mailbox:":
         return ()
     try:
@@ -169,10 +171,11 @@ class Settings:
     test_domain: str = setting(
         "test.invalid", "The mail domain that leads of test-mode Apps get instead of their own.", str.lower
     )
-    smtp: tuple[Route, ...] = setting(
-        "mailbox:",
+    smtp: tuple[Route, ...] | None = setting(
+        "",
         "The mail server: `smtp://user:password@host:port`, `smtps://…`, several as `domain=smtp://…` with spaces between "
-        "them; or `mailbox:`, which keeps everything in the built-in test mailbox.",
+        "them; or `mailbox:`, which keeps everything in the built-in test mailbox. Empty: those that the page *Mail servers* "
+        "has, and until then the test mailbox.",
         _mail_servers,
         secret=True,
     )
@@ -203,6 +206,9 @@ class Settings:
     max_depth: int = setting("8", "How deep a request may be nested.", number(4, 64))
     max_variables: int = setting("1000", "The most values in one request.", number(10, 1_000_000))
     max_actions: int = setting("100", "The most actions in one call.", number(1, 10_000))
+    inspector_calls: int = setting(
+        "200", "How many calls of each App the API inspector keeps, for seven days; 0: none.", number(0, 10_000)
+    )
     queue: int = setting(
         "2000", "The most calls that wait at a time; one more is told to come again.", number(1, 1_000_000)
     )

@@ -33,13 +33,15 @@ from rich.text import Text
 from cartwheel import serving, times
 from cartwheel.accountfiles import accountfile
 from cartwheel.accountfiles.fileparts import AccountFile
+from cartwheel.api.credentials import hash_password, new_secret
 from cartwheel.app import Application
 from cartwheel.cli import context
 from cartwheel.config import Settings
-from cartwheel.data import mailbox
+from cartwheel.data import mailbox, userstore
 from cartwheel.data.db import Database
 from cartwheel.data.leadstore import find_lead
 from cartwheel.errors import CannotServe
+from cartwheel.people import LinkKind, Role
 from cartwheel.process import observe
 from cartwheel.simulation import simulator, whatifs, worlds
 from cartwheel.views import leadcard, storyviews, tables, terminal
@@ -53,6 +55,8 @@ ACCOUNT = 1
 HERO = "ada@shop.example"
 SEQUENCE = "First month"
 MAIL_PATIENCE_S = 60
+OWNER = "owner@demo.example"
+OWNER_NAME = "Olivia Owner"
 CREDENTIALS = {"app_id": "demo-app", "api_key": "demo-key", "api_password": "demo-password"}
 
 
@@ -132,7 +136,7 @@ def run(port: int | None) -> None:
             accountfile.apply(database, _account(), times.now())
             url = serving.url(settings, listening)
             stack.callback(Child(url, environment).stop)
-            teller = _Teller(url, database)
+            teller = _Teller(url, database, url + _door(database))
             serving.run_alone(serving.uvicorn_config(settings, Application(settings)), listening, teller.start)
             teller.join()
     if teller.failed:
@@ -164,15 +168,26 @@ def _account() -> AccountFile:
     return accountfile.read_text(tomli_w.dumps(read), Path())
 
 
+def _door(database: Database) -> str:
+    """Makes the account's owner, and a link that signs in without a password."""
+    now = times.now()
+    hashed = hash_password(new_secret())
+    with database.write() as connection:
+        owner = userstore.add(connection, OWNER, OWNER_NAME, hashed, now)
+        userstore.put_member(connection, ACCOUNT, owner.id, Role.OWNER, now)
+        return f"/demo/{userstore.make_link(connection, LinkKind.DEMO, now, account_id=ACCOUNT, email=OWNER)}"
+
+
 # -- the story --
 
 
 class _Teller(threading.Thread):
     """Makes the calls and prints them, once the server is there."""
 
-    def __init__(self, url: str, database: Database) -> None:
+    def __init__(self, url: str, database: Database, door: str) -> None:
         super().__init__(name="story")
         self._url = url
+        self._door = door
         self._database = database
         self.failed = False
 
@@ -193,6 +208,9 @@ class _Teller(threading.Thread):
 
     def _tell(self) -> None:
         _say(f"\n[bold]Cartwheel {version('cartwheel')}[/bold] runs on [bold]{self._url}[/bold] with a demo account.\n")
+        _say("[bold]Open the account in a browser[/bold], with this link, which works once:\n")
+        _show(self._door)
+        _say("Meanwhile, here is what programs see of it.\n")
         for number, call in enumerate(STORY, 1):
             _say(f"[bold cyan]{number}[/bold cyan]  [bold]{escape(call.shows)}[/bold]\n")
             _show(curl(self._url, call.sent, as_json=call.as_json))

@@ -158,3 +158,7 @@ class NotInDoubt(CartwheelError):
 
 class CannotServe(CartwheelError):
     """The server cannot be started."""
+
+
+class LedgerChanged(CartwheelError):
+    """Points were given or taken at the same moment. Please try again."""

@@ -25,13 +25,15 @@ from uvicorn.config import STARTUP_FAILURE
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 from uvicorn.supervisors import Multiprocess
 
-from cartwheel import config
+from cartwheel import config, times
 from cartwheel.api import wire
 from cartwheel.api.wire import Reply
 from cartwheel.app import Application
 from cartwheel.config import LogLevel, Settings
+from cartwheel.data import userstore
 from cartwheel.data.db import Database
 from cartwheel.errors import BadSetting, CannotServe, CartwheelError
+from cartwheel.people import LinkKind
 from cartwheel.process import observe
 from cartwheel.worker import Child
 
@@ -76,6 +78,7 @@ def serve(settings: Settings) -> None:
         log.warning("CARTWHEEL_PUBLIC_URL is not set: links in mails lead to %s", url(settings, listening))
     try:
         ran = database.migrate()
+        setup = _setup_path(database)
     finally:
         database.close()
     if ran:
@@ -83,7 +86,7 @@ def serve(settings: Settings) -> None:
     run = _run_several if several else run_alone
     worker = Child(settings.public_url or url(settings, listening)) if settings.worker else None
     try:
-        run(running, listening, lambda: _tell_ready(settings, listening))
+        run(running, listening, lambda: _tell_ready(settings, listening, setup))
     finally:
         if worker is not None:
             worker.stop()
@@ -110,9 +113,19 @@ def url(settings: Settings, listening: socket.socket) -> str:
     return f"{'https' if settings.tls_cert else 'http'}://{host}:{listening.getsockname()[1]}"
 
 
-def _tell_ready(settings: Settings, listening: socket.socket) -> None:
+def _setup_path(database: Database) -> str:
+    """Where the first person signs up, as long as there is nobody; each start makes a new link."""
+    with database.write() as connection:
+        if userstore.count(connection) > 0:
+            return ""
+        return f"/setup/{userstore.make_link(connection, LinkKind.SETUP, times.now())}"
+
+
+def _tell_ready(settings: Settings, listening: socket.socket, setup: str) -> None:
     where = url(settings, listening)
     log.info("Cartwheel listens on %s", where, extra={"fields": {"url": where, "processes": settings.processes}})
+    if setup:
+        log.warning("nobody can sign in yet: open %s%s", settings.public_url.rstrip("/") or where, setup)
 
 
 def uvicorn_config(settings: Settings, application: Application | str) -> uvicorn.Config:

@@ -19,7 +19,7 @@ import uvloop
 
 from cartwheel import times
 from cartwheel.config import Settings
-from cartwheel.data import mailbox, signingkeys
+from cartwheel.data import installation, mailbox, signingkeys
 from cartwheel.data.db import Database
 from cartwheel.data.flowstore import Flows
 from cartwheel.data.mailbox import MailboxTransport
@@ -40,6 +40,9 @@ log = logging.getLogger(__name__)
 PAUSE_S = 0.25
 """Time between two looks at what is due."""
 
+SERVERS_PAUSE_S = 2.0
+"""Time between two looks whether other mail servers were set on the page."""
+
 BOUNCES_PAUSE_S = 60.0
 """Time between two visits of the mailbox for bounces. Each worker goes there: a mail that several read counts once."""
 
@@ -51,8 +54,14 @@ class Worker:
         self, settings: Settings, database: Database, *, base_url: str, clock: Callable[[], datetime] = times.now
     ) -> None:
         self.batches = Batches(database, clock=clock, most_waiting=settings.queue)
+        self._database = database
+        self.outdated = asyncio.Event()
+        """Other mail servers were set on the page: a worker that is made now has them."""
+        with database.read() as connection:
+            self._servers = installation.mail_servers(connection)
+            routes = installation.routes(connection) if settings.smtp is None else settings.smtp
         self.posts = Posts(
-            Servers(settings.smtp, clock=clock) if settings.smtp else None,
+            Servers(routes, clock=clock) if routes else None,
             Post(mailbox.SERVER, MailboxTransport(), clock=clock),
         )
         flows = Flows(database)
@@ -67,10 +76,21 @@ class Worker:
             Loop("letting held mails go on", self.sender.release, 1.0),
         ]
         self._housekeeping = Housekeeping(database, self.batches, clock=clock)
+        if settings.smtp is None:
+            self._loops.append(Loop("looking for other mail servers", self._look_for_servers, SERVERS_PAUSE_S))
         self.bounces: BounceReader | None = None
         if settings.bounce_mailbox is not None:
             self.bounces = BounceReader(settings.bounce_mailbox, self.batches, database, signer)
             self._loops.append(Loop("reading bounces", self.bounces.round, BOUNCES_PAUSE_S))
+
+    async def _look_for_servers(self) -> bool:
+        if await asyncio.to_thread(self._stored_servers) != self._servers:
+            self.outdated.set()
+        return False
+
+    def _stored_servers(self) -> str:
+        with self._database.read() as connection:
+            return installation.mail_servers(connection)
 
     async def start(self) -> None:
         await self.batches.start()
@@ -100,13 +120,26 @@ async def _run(settings: Settings, base_url: str, until: Sequence[signal.Signals
     async with AsyncExitStack() as stack:
         database = Database(settings.database)
         stack.callback(database.close)
-        worker = await asyncio.to_thread(Worker, settings, database, base_url=base_url)
-        collector.calm()
-        await worker.start()
-        stack.push_async_callback(worker.stop)
-        log.info("the worker is ready")
-        await told.wait()
+        while not told.is_set():
+            await _work(settings, database, base_url, told)
     log.info("the worker stopped")
+
+
+async def _work(settings: Settings, database: Database, base_url: str, told: asyncio.Event) -> None:
+    """Until it is told to stop, or another worker has to be made with other mail servers."""
+    worker = await asyncio.to_thread(Worker, settings, database, base_url=base_url)
+    collector.calm()
+    await worker.start()
+    try:
+        log.info("the worker is ready")
+        waits = [asyncio.create_task(event.wait()) for event in (told, worker.outdated)]
+        await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        for wait in waits:
+            wait.cancel()
+    finally:
+        await worker.stop()
+    if not told.is_set():
+        log.info("the mail servers were changed")
 
 
 # -- as a child of the server --

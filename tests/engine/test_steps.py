@@ -377,7 +377,7 @@ def test_every_problem_names_its_box() -> None:
         {"box": "1", "type": "assign_tag", "tag": "Nobody's"},
         {"box": "4", "type": "split", "condition": {"type": "opened", "box": "2"}, "then": "1"},
     )
-    assert list(broken.problems(ACCOUNT)) == [
+    assert [str(problem) for problem in broken.problems(ACCOUNT)] == [
         "box 1: there are two of them",
         "box 2: there is no box Z9 to go to",
         "box 1: There is no tag of this name: Nobody's",

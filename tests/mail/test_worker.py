@@ -3,6 +3,7 @@
 import asyncio
 import os
 import signal
+from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
 
@@ -12,7 +13,7 @@ import sqlalchemy as sa
 from sink import Sink
 
 from cartwheel.accountfiles import accountfile
-from cartwheel.data import schema
+from cartwheel.data import installation, mailbox, schema
 from cartwheel.data.db import Database
 from cartwheel.leads.lead import Lead
 from cartwheel.leads.leadparts import Gdpr
@@ -130,3 +131,22 @@ def test_the_worker_sends_is_replaced_when_it_dies_and_ends_with_the_server(shop
         assert server.stop() == 0
         until(lambda: not any(Path(f"/proc/{child}").exists() for child in workers))
     assert [taken.rcpt for taken in sink.messages] == ["TO:<ada@shop.example>", "TO:<grace@shop.example>"]
+
+
+def test_a_worker_takes_up_mail_servers_that_are_set_on_the_page(shop: str, sink: Sink) -> None:
+    with closing(Database(shop)) as database, Cartwheel("serve", "--port", 0, database=shop, worker="yes") as server:
+        url = server.wait_for_url()
+        subscribe(url, "ada@shop.example")
+        until(lambda: in_the_mailbox(database) == 1)
+        with database.write() as connection:
+            installation.put_mail_servers(connection, sink.url())
+        server.wait_for("the mail servers were changed")
+        subscribe(url, "grace@shop.example")
+        until(lambda: len(sink.messages) == 1)
+        assert in_the_mailbox(database) == 1
+        assert server.stop() == 0
+
+
+def in_the_mailbox(database: Database) -> int:
+    with database.read() as connection:
+        return len(mailbox.kept(connection, 1, 10))

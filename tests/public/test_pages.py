@@ -7,13 +7,13 @@ from collections.abc import Callable, Iterator
 from typing import Literal
 
 import pytest
-from browser import Watched, chromium
 from office import Office
 from playwright.sync_api import Browser, Page, expect
 from runshop import ADA, MAIL, Shop
 from sentmail import SentMail, send_mail
 from sink import Sink
 
+from browser import Watched
 from cartwheel.data import schema
 from commandline import Cartwheel
 from conftest import Databases
@@ -25,20 +25,6 @@ LONG = "Donaudampfschifffahrtsgesellschaftskapitänswitwen" * 4
 ARABIC = "نشرة الأخبار الشهرية (2026)"
 
 Act = Callable[[Page], None]
-
-
-@pytest.fixture(scope="module")
-def browser(request: pytest.FixtureRequest) -> Iterator[Browser]:
-    with chromium(request.config) as running:
-        yield running
-
-
-@pytest.fixture(scope="module")
-def shown(databases: Databases) -> Iterator[Server]:
-    """How a page looks does not depend on the database."""
-    running = Server(databases.new("sqlite"))
-    yield running
-    running.stop()
 
 
 # -- how they look --

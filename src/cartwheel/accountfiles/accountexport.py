@@ -45,6 +45,15 @@ def write(account: Account, apps: Sequence[App], sequences: Iterable[SequencePar
     return "\n".join(blocks)
 
 
+def write_sequences(parts: Iterable[SequencePart]) -> str:
+    """Sequences as the part of a file."""
+    blocks: list[str] = []
+    for part in parts:
+        plain_ends = rb"\r\n" not in msgspec.json.encode(part)
+        blocks += _blocks(("sequences",), msgspec.to_builtins(part), multiline_strings=plain_ends)
+    return "\n".join(blocks)
+
+
 def _blocks(path: Sequence[str], entry: dict[str, Any], *, multiline_strings: bool) -> Iterator[str]:
     """`[[path]]` and the entry's keys, then its steps: the library would put short entries before the first table."""
     steps = entry.pop("steps") if entry.get("steps") else []

@@ -33,7 +33,7 @@ from cartwheel.accounts import EVERY_COMMAND, Account, ApiKey, name_key
 from cartwheel.api.commands import COMMANDS
 from cartwheel.api.credentials import hash_password, matches, new_secret
 from cartwheel.api.registry import Scope
-from cartwheel.data import catalog, schema
+from cartwheel.data import catalog, catalogchanges, schema
 from cartwheel.data.catalog import Catalog, key_digest
 from cartwheel.data.db import Database
 from cartwheel.errors import AccountFull, BadAccountFile, NameTaken, NoSuchName
@@ -234,19 +234,6 @@ def put_app(database: Database, account: Account, name: str, now: datetime, *, n
     return wanted
 
 
-def rotate_key(database: Database, account: Account, now: datetime) -> dict[str, str]:
-    """Give the account a new key and password, and return them. The old ones are void at once."""
-    api_key, api_password = new_secret(), new_secret()
-    wanted = AccountPart(account.name, api_key=api_key, api_password=api_password)
-    password = _Password(None, hash_password(api_password))
-    with database.write() as connection:
-        catalog.lock(connection)
-        changes = _Changes(connection, catalog.only(connection, account.name), to_micros(now))
-        changes.key(account.id, wanted, password)
-        catalog.touch(connection, account.id)
-    return {"api_key": api_key, "api_password": api_password}
-
-
 class _Password(NamedTuple):
     """An account's password, hashed before the transaction, which would hold up everybody for as long as that takes."""
 
@@ -274,8 +261,8 @@ def _password_hash(known: Catalog) -> str | None:
 
 
 def _key_of(known: Catalog) -> ApiKey | None:
-    """The key of the only account in the catalog."""
-    return next(iter(known.keys.values()), None)
+    """The key that stays of the only account in the catalog; others may be good until they expire."""
+    return next((key for number in known.accounts if (key := known.key_of(number))), None)
 
 
 def _publish(connection: sa.Connection, account_id: int, name: str) -> None:
@@ -335,8 +322,7 @@ class _Changes:
     def _insert_key(self, account_id: int, digest: str, password_hash: str) -> None:
         if self._holder(schema.api_keys, key_digest=digest) not in {None, account_id}:
             raise BadAccountFile("this api_key belongs to another account")
-        row = {"account_id": account_id, "key_digest": digest, "password_hash": password_hash, "created_at": self._now}
-        self._connection.execute(sa.insert(schema.api_keys).values(row))
+        catalogchanges.put_key(self._connection, account_id, digest, password_hash, self._now)
 
     def app(self, account_id: int, wanted: AppPart) -> str:
         """Returns the App's `app_id`."""
@@ -401,7 +387,8 @@ class _Changes:
     def _option(self, account_id: int, field_id: int, position: int, name: str, number: int) -> None:
         table = schema.custom_field_options
         holder = self._rows.of(table, account_id).get(number)
-        if holder is not None and holder["field_id"] != field_id:
+        fields = self._rows.of(schema.custom_fields, account_id)
+        if holder and holder["field_id"] != field_id and fields[holder["field_id"]].get("deleted_at") is None:
             raise BadAccountFile(f"the option id {number} belongs to another custom field")
         self._rows.put(table, account_id, number, {"field_id": field_id, "name": name, "position": position})
 

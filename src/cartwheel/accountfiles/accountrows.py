@@ -49,12 +49,16 @@ class Rows:
             column = table.c.id if table is schema.accounts else table.c.account_id
             query = sa.select(table).where(column == account_id)
             rows = self._tables[table] = {row["id"]: dict(row) for row in self._connection.execute(query).mappings()}
-            self._numbers[table] = {row["name_key"]: row["id"] for row in rows.values() if "name_key" in row}
+            self._numbers[table] = {
+                row["name_key"]: row["id"]
+                for row in rows.values()
+                if "name_key" in row and row.get("deleted_at") is None
+            }
             self._next[table] = 1 + max(rows, default=0)
         return rows
 
     def named(self, table: sa.Table, account_id: int, key: str) -> Row | None:
-        """The account's row with this `name_key`."""
+        """The account's row with this `name_key` that was not deleted."""
         rows = self.of(table, account_id)
         number = self._numbers[table].get(key)
         return None if number is None else rows[number]

@@ -2,10 +2,11 @@
 
 import json
 import re
+import tomllib
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 import sqlalchemy as sa
@@ -99,35 +100,88 @@ def _types(key: str) -> str:
     return f"; the types are {', '.join(str(member.__struct_config__.tag) for member in members)}"
 
 
+class _Sequences(msgspec.Struct):
+    """What of an account file is about sequences; the rest of it is passed over."""
+
+    sequences: list[SequencePart] = []
+
+
+def read_text(text: str) -> list[SequencePart]:
+    """The sequences in the text of an account file, which may name no files. Raises `BadAccountFile`."""
+    try:
+        tree = tomllib.loads(text)
+        found = msgspec.convert(tree, _Sequences).sequences
+    except tomllib.TOMLDecodeError as error:
+        raise BadAccountFile(str(error)) from error
+    except msgspec.ValidationError as error:
+        raise BadAccountFile(f"{error}{place_in(tree, str(error))}") from error
+    for part in found:
+        for step in part.steps:
+            place = f"sequence {part.name}, step {step.box}"
+            if isinstance(step, EmailStep) and (step.file or any(file.file for file in step.attachments)):
+                raise BadAccountFile(f"{place}: files cannot be named here: write what is in them")
+        part.steps = [with_files(step, Path(), f"sequence {part.name}, step {step.box}") for step in part.steps]
+    return found
+
+
 # -- checking --
+
+
+class Finding(NamedTuple):
+    """What is to be said of a box; `stops` if the sequence cannot run like this."""
+
+    box: str
+    text: str
+    stops: bool
+
+
+def findings(steps: Sequence[AnyStep], account: Account) -> Iterator[Finding]:
+    """Everything that is wrong, or only worth knowing."""
+    flow = Flow(tuple(steps))
+    for problem in flow.problems(account):
+        yield Finding(problem.box, problem.text, stops=True)
+    for box in flow.unreachable():
+        yield Finding(box, "nobody ever comes here", stops=False)
+    for step in flow.steps:
+        if isinstance(step, EmailStep):
+            yield from _findings_of_mail(step, account)
+
+
+def _findings_of_mail(step: EmailStep, account: Account) -> Iterator[Finding]:
+    for text in _bad_senders(step.sender, step.reply_to):
+        yield Finding(step.box, text, stops=True)
+    try:
+        compiled = compile_mail(content_of(step))
+    except BadContent as error:
+        yield Finding(step.box, str(error), stops=True)
+    else:
+        yield from (Finding(step.box, doubt, stops=False) for doubt in doubts(compiled, account))
 
 
 def check(part: SequencePart, account: Account) -> list[str]:
     """Raises `BadAccountFile` with what keeps it from running; returns what is only worth knowing."""
-    flow = Flow(tuple(part.steps))
-    for problem in flow.problems(account):
-        raise BadAccountFile(f"sequence {part.name}, {problem}")
-    warnings = [f"sequence {part.name}, box {box}: nobody ever comes here" for box in flow.unreachable()]
-    for step in flow.steps:
-        if isinstance(step, EmailStep):
-            place = f"sequence {part.name}, box {step.box}"
-            check_senders(step.sender, step.reply_to, place)
-            try:
-                compiled = compile_mail(content_of(step))
-            except BadContent as error:
-                raise BadAccountFile(f"{place}: {error}") from error
-            warnings += [f"{place}: {doubt}" for doubt in doubts(compiled, account)]
+    warnings = []
+    for box, text, stops in findings(part.steps, account):
+        told = f"sequence {part.name}, box {box}: {text}"
+        if stops:
+            raise BadAccountFile(told)
+        warnings.append(told)
     return warnings
 
 
 def check_senders(sender: str, reply_to: str, place: str) -> None:
     """Raises `BadAccountFile` if a mail could not have them."""
+    for text in _bad_senders(sender, reply_to):
+        raise BadAccountFile(f"{place}: {text}")
+
+
+def _bad_senders(sender: str, reply_to: str) -> Iterator[str]:
     for name, text in (("sender", sender), ("reply_to", reply_to)):
         try:
             if text:
                 read_sender(text)
         except Unsendable:
-            raise BadAccountFile(f"{place}: {name} = {text!r} is no `Name <address>`") from None
+            yield f"{name} = {text!r} is no `Name <address>`"
 
 
 def missing_for_mail(parts: Iterable[SequencePart], account: Account) -> list[str]:
@@ -174,6 +228,14 @@ def pause(database: Database, account_id: int, sequence_id: int, now: datetime, 
         connection.execute(sa.update(table).where(here).values(**values))
         catalog.touch(connection, account_id)
     return True
+
+
+def release(connection: sa.Connection, account_id: int, sequence_id: int, part: SequencePart, now: int) -> int | None:
+    """`publish`, and let calls know the boxes of the steps."""
+    table = schema.sequences
+    here = (table.c.account_id == account_id) & (table.c.id == sequence_id)
+    connection.execute(sa.update(table).where(here).values(boxes=json.dumps([step.box for step in part.steps])))
+    return publish(connection, account_id, sequence_id, part, now)
 
 
 def publish(connection: sa.Connection, account_id: int, sequence_id: int, part: SequencePart, now: int) -> int | None:

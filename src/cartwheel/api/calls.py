@@ -101,9 +101,13 @@ class CallWork:
         self.idempotency = idempotency
         self.origin = caller.app.origin
         self.told: list[tuple[str, str]] = []
+        self.failed = False
+        """Whether one of the actions did."""
         """What was answered: (command, reply number), for the metrics."""
         self._told_lead: int | None = None
         """The lead whose data the answer tells."""
+        self.about: list[int] = []
+        """The leads that it was found to be about."""
         first = envelope.actions[0].command if envelope.actions else None
         self.may_make_lead = first is not None and first.makes_lead
         needs_lead, self._parts = self._needs()
@@ -166,7 +170,7 @@ class CallWork:
     def decide(self, desk: Desk) -> bytes:
         """The answer; raises `Refused` when the call is refused as a whole."""
         if desk.catalog.version != self._caller.version:
-            self._caller.recheck(desk.catalog)
+            self._caller.recheck(desk.catalog, desk.now)
         if self.idempotency is not None and (stored := desk.stored_answer(self.idempotency)):
             digest, answer = stored
             if digest != self.idempotency.body_digest:
@@ -175,7 +179,9 @@ class CallWork:
                 raise Refused(GET_LEAD.errors[LeadNotFound])
             return answer.encode()
         self.told.clear()
+        self.failed = False
         self._told_lead = None
+        self.about.clear()
         shape = self._run(desk)
         body = msgspec.json.encode(shape)
         if self.idempotency is not None:
@@ -229,6 +235,7 @@ class CallWork:
     def _told(self, command: str, reply: Reply | None) -> Mapping[str, Any]:
         assert reply is not None  # a retrieval, which has none, makes no element
         self.told.append((command, reply.type))
+        self.failed = self.failed or reply.status == wire.ERROR
         return reply.fields
 
     def _call(self, command: Command, desk: Desk, lead: Lead | None) -> AccountCall:
@@ -256,6 +263,7 @@ class CallWork:
             raise Refused(unknown) from None
         except LeadIsDeleted:
             raise Refused(wire.LEAD_DELETED) from None
+        self.about.append(lead.id)
         if lead.has(Part.POINTS):
             lead.expire(desk.now)
         return lead

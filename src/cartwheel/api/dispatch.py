@@ -8,10 +8,11 @@ from collections.abc import Sequence
 
 import msgspec
 
+from cartwheel.accounts import ApiKey, App, Mode
 from cartwheel.api import wire
 from cartwheel.api.bodies import Limits, Tree, Unreadable, Why, read_body, read_form
 from cartwheel.api.calls import CallWork, Envelope
-from cartwheel.api.gate import Caller, Gate, StaleCatalog, TooMany
+from cartwheel.api.gate import Caller, Gate, Insider, StaleCatalog, TooMany
 from cartwheel.api.wire import Refused, Reply
 from cartwheel.config import Settings
 from cartwheel.emails import EmailNotValid
@@ -19,6 +20,7 @@ from cartwheel.errors import Overloaded, Unavailable
 from cartwheel.network import Client
 from cartwheel.process import observe
 from cartwheel.work.batches import Batches, IdempotencyKey
+from cartwheel.work.callcounts import CallCounts
 
 log = logging.getLogger(__name__)
 
@@ -42,7 +44,13 @@ class Answer(msgspec.Struct, frozen=True):
     refused: Reply | None = None
     too_many: TooMany | None = None
     told: Sequence[tuple[str, str]] = ()
+    failed: bool = False
+    """Whether one of its actions did."""
     """What its actions were answered: (command, reply number)."""
+    tree: Tree | None = None
+    """The call as it was read; None if it could not be."""
+    about: Sequence[int] = ()
+    """The leads that were found."""
 
     def limit_headers(self) -> list[tuple[bytes, bytes]]:
         """Retry-After, and what is left of the App's calls (draft-ietf-httpapi-ratelimit-headers)."""
@@ -66,44 +74,50 @@ def _limit_headers(limit: int, left: int, reset_s: bytes) -> list[tuple[bytes, b
 class Dispatcher:
     """One for a process."""
 
-    def __init__(self, settings: Settings, batches: Batches, gate: Gate) -> None:
+    def __init__(self, settings: Settings, batches: Batches, gate: Gate, counts: CallCounts) -> None:
+        self._counts = counts
         self._batches = batches
         self._gate = gate
         self._limits = Limits(settings.max_body, settings.max_depth, settings.max_variables)
         self._most_actions = settings.max_actions
         self._test_domain = settings.test_domain
 
-    async def answer(self, request: Request) -> Answer:
-        """The answer to any call, however it is made: nothing is raised."""
-        caller = None
+    async def answer(self, request: Request, inside: App | None = None) -> Answer:
+        """The answer to any call, however it is made: nothing is raised.
+
+        With an App `inside`, which has to be in test mode, the call comes from our own pages: it is let in as it is.
+        """
+        caller, tree = None, None
         try:
-            self._gate.check_secure(request.client)
+            if inside is None:
+                self._gate.check_secure(request.client)
             tree = self._read(request)
             while True:
-                caller = await self._gate.admit(tree, request.client)
+                caller = await self._gate.admit(tree, request.client) if inside is None else self._insider(inside)
                 try:
                     answer = await self._run(request, tree, caller)
                 except StaleCatalog:
                     continue  # somebody changed the account at this very moment
                 break
         except TooMany as refusal:
-            return self._refuse(refusal.reply, caller, refusal)
+            return self._refuse(refusal.reply, caller, tree, refusal)
         except Refused as refusal:
-            return self._refuse(refusal.reply, caller)
+            return self._refuse(refusal.reply, caller, tree)
         except Unreadable as trouble:
-            return self._refuse(wire.unreadable(str(trouble)), caller)
+            return self._refuse(wire.unreadable(str(trouble)), caller, tree)
         except EmailNotValid:
-            return self._refuse(wire.EMAIL_NOT_VALID, caller)
+            return self._refuse(wire.EMAIL_NOT_VALID, caller, tree)
         except Overloaded:
-            return self._refuse(wire.SERVER_BUSY, caller, TooMany(wire.SERVER_BUSY, 1))
+            return self._refuse(wire.SERVER_BUSY, caller, tree, TooMany(wire.SERVER_BUSY, 1))
         except Unavailable as trouble:
             log.warning("a call failed: %s", trouble)
-            return self._refuse(wire.SERVER_ERROR, caller)
+            return self._refuse(wire.SERVER_ERROR, caller, tree)
         except Exception:
             log.exception("a call failed")
-            return self._refuse(wire.SERVER_ERROR, caller)
+            return self._refuse(wire.SERVER_ERROR, caller, tree)
         for cmd, type_ in answer.told:
             observe.count(cmd, type_)
+        self._counts.add(caller.key.account_id, failed=answer.failed)
         return answer
 
     async def _run(self, request: Request, tree: Tree, caller: Caller) -> Answer:
@@ -116,15 +130,25 @@ class Dispatcher:
             if newest is not None and newest.version != caller.version:
                 raise StaleCatalog from refusal
             raise
-        return Answer(await self._batches.submit(work), caller, told=work.told)
+        body = await self._batches.submit(work)
+        return Answer(body, caller, told=work.told, failed=work.failed, tree=tree, about=work.about)
+
+    def _insider(self, app: App) -> Caller:
+        assert app.mode is Mode.TEST
+        nobody = Client(None, secure=True)
+        return Insider(app, ApiKey(app.account_id, "", ""), nobody, self._batches.catalog.version, None)
 
     def refuse(self, why: Why) -> Answer:
         """The answer to a request that did not even arrive."""
-        return self._refuse(wire.unreadable(why), None)
+        return self._refuse(wire.unreadable(why), None, None)
 
-    def _refuse(self, reply: Reply, caller: Caller | None, too_many: TooMany | None = None) -> Answer:
+    def _refuse(
+        self, reply: Reply, caller: Caller | None, tree: Tree | None, too_many: TooMany | None = None
+    ) -> Answer:
         observe.count("", reply.type)
-        return Answer(msgspec.json.encode(reply.fields), caller, reply, too_many)
+        if caller is not None:
+            self._counts.add(caller.key.account_id, failed=True)
+        return Answer(msgspec.json.encode(reply.fields), caller, reply, too_many, tree=tree)
 
     def _read(self, request: Request) -> Tree:
         if len(request.body) > self._limits.body:
@@ -132,15 +156,15 @@ class Dispatcher:
         if request.content_encoding not in {"", "identity"}:
             raise Unreadable(Why.ENCODED)
         tree = read_body(request.body, request.content_type, self._limits)
-        if request.query and not tree.keys() >= _CREDENTIALS:
+        if request.query and not tree.keys() >= CREDENTIALS:
             in_query = read_form(request.query, self._limits)
-            for name in _CREDENTIALS:
+            for name in CREDENTIALS:
                 if name not in tree and name in in_query:
                     tree[name] = in_query[name]
         return tree
 
 
-_CREDENTIALS = {"app_id", "api_key", "api_password"}
+CREDENTIALS = frozenset({"app_id", "api_key", "api_password"})
 
 
 def _idempotency(request: Request, caller: Caller) -> IdempotencyKey | None:

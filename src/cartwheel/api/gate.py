@@ -48,17 +48,26 @@ class Caller(msgspec.Struct, frozen=True):
     version: int
     allowance: Verdict | None
 
-    def recheck(self, catalog: Catalog) -> None:
+    def recheck(self, catalog: Catalog, now: datetime) -> None:
         """The catalog has changed since: raises `Refused` if this caller would not be let in any more.
 
         Raises `StaleCatalog` if its App may do other things now.
         """
-        app, key = _known(catalog, self.app.app_id, self.key.key_digest)
+        app, key = _known(catalog, self.app.app_id, self.key.key_digest, now)
         if key.password_hash != self.key.password_hash:
             raise Refused(wire.PASSWORD_WRONG)
         _may_enter(catalog, app, key, self.client)
         if (app.commands, app.mode) != (self.app.commands, self.app.mode):
             raise StaleCatalog
+
+
+class Insider(Caller, frozen=True):
+    """Somebody on our own pages who tries what an App in test mode would be answered."""
+
+    def recheck(self, catalog: Catalog, now: datetime) -> None:
+        del now
+        if catalog.apps.get(self.app.app_id) != self.app or not self.app.active:
+            raise Refused(wire.APP_ID_UNKNOWN)
 
 
 class NewestCatalog:
@@ -141,8 +150,9 @@ class Gate:
         seen = self._admitted.get(mark)
         if seen is not None and seen[0] is catalog:
             _, app, key = seen
+            _check_good(key, self._clock())
         else:
-            app, key = _known(catalog, app_id, key_digest(api_key) if api_key else "")
+            app, key = _known(catalog, app_id, key_digest(api_key) if api_key else "", self._clock())
             await self._check_password(key, password, client)
             self._admitted[mark] = (catalog, app, key)
             if len(self._admitted) > MOST_REMEMBERED:
@@ -203,7 +213,7 @@ _NOTHING_GIVEN = {wire.APP_ID_EMPTY, wire.API_KEY_EMPTY}
 _GUESSES = {wire.APP_ID_UNKNOWN, wire.API_KEY_UNKNOWN}
 
 
-def _known(catalog: Catalog, app_id: str, digest: str) -> tuple[App, ApiKey]:
+def _known(catalog: Catalog, app_id: str, digest: str, now: datetime) -> tuple[App, ApiKey]:
     """The App and the key, `digest` being empty without one; raises `Refused`."""
     if not app_id:
         raise Refused(wire.APP_ID_EMPTY)
@@ -217,7 +227,14 @@ def _known(catalog: Catalog, app_id: str, digest: str) -> tuple[App, ApiKey]:
     key = catalog.keys.get(digest)
     if key is None:
         raise Refused(wire.API_KEY_UNKNOWN)
+    _check_good(key, now)
     return app, key
+
+
+def _check_good(key: ApiKey, now: datetime) -> None:
+    """A key that has expired is none."""
+    if not key.good(now):
+        raise Refused(wire.API_KEY_UNKNOWN)
 
 
 def _may_enter(catalog: Catalog, app: App, key: ApiKey, client: Client) -> None:

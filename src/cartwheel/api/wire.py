@@ -320,6 +320,7 @@ def lead_details(lead: Lead, account: Account) -> dict[str, Any]:
         "lists": [
             {"list_name": account.list_names[number], "active": "1" if place.active else "0"}
             for number, place in sorted(lead.lists.items())
+            if number in account.list_names
         ],
         "sequences": [
             {"sequence_name": account.sequence_names[number], "step": run.step, "status": _status(run.status)}
@@ -339,7 +340,7 @@ def _status(status: RunStatus) -> str:
 
 
 def _names(ids: Iterable[int], names: Mapping[int, str]) -> list[str]:
-    return [names[number] for number in sorted(ids)]
+    return [names[number] for number in sorted(ids) if number in names]  # others were deleted
 
 
 def field_details(field: CustomField) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Sequence
+from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -155,14 +156,25 @@ def _put_app(
 
 
 @key_cli.command("rotate")
-def rotate_key(account: AccountName = None, *, as_json: AsJson = False) -> None:
-    """Give the account a new API key and password, and show them, this once. The old ones are void at once."""
+def rotate_key(
+    account: AccountName = None,
+    overlap: Annotated[int, typer.Option(min=0, max=8760, help="Hours for which the old ones are good as well.")] = 0,
+    *,
+    as_json: AsJson = False,
+) -> None:
+    """Give the account a new API key and password, and show them, this once. The old ones are void at once.
+
+    With --overlap they are good as well for so many hours, while your integrations change over.
+
+    cartwheel key rotate --overlap 24
+    """
     from cartwheel import times
-    from cartwheel.accountfiles import accountfile
+    from cartwheel.accountfiles import accountkeys
     from cartwheel.cli import context
 
     with context.opened(account) as (database, owner):
-        _tell({"account": owner.name, **accountfile.rotate_key(database, owner, times.now())}, as_json=as_json)
+        made = accountkeys.rotate(database, owner, times.now(), timedelta(hours=overlap))
+        _tell({"account": owner.name, **made}, as_json=as_json)
 
 
 def _tell(told: dict[str, Any], *, as_json: bool) -> None:

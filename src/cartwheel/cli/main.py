@@ -17,6 +17,7 @@ from cartwheel.cli import accounts, mail, sequences
 from cartwheel.cli.accounts import app_cli, key_cli
 from cartwheel.cli.leads import lead_cli
 from cartwheel.cli.mail import domain_cli, mail_cli, mailbox_cli
+from cartwheel.cli.people import user_cli
 from cartwheel.cli.runs import sequence_cli
 from cartwheel.cli.shared import TROUBLE, USAGE, AsJson
 from cartwheel.config import Settings
@@ -148,6 +149,7 @@ cli.command("apply", rich_help_panel=ACCOUNTS)(accounts.apply)
 cli.command("export-account", rich_help_panel=ACCOUNTS)(accounts.export_account)
 cli.add_typer(app_cli, name="app", rich_help_panel=ACCOUNTS)
 cli.add_typer(key_cli, name="key", rich_help_panel=ACCOUNTS)
+cli.add_typer(user_cli, name="user", rich_help_panel=ACCOUNTS)
 cli.add_typer(lead_cli, name="lead", rich_help_panel=LEADS)
 cli.add_typer(sequence_cli, name="sequence", rich_help_panel=LEADS)
 cli.command("why", rich_help_panel=LEADS)(sequences.why)

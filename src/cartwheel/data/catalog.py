@@ -21,6 +21,7 @@ from cartwheel.accounts import (
     ApiKey,
     App,
     CustomField,
+    Deleted,
     FieldType,
     MailingList,
     MailSettings,
@@ -34,7 +35,7 @@ from cartwheel.data import schema
 from cartwheel.data.lanes import Change, Insert, Row, Write
 from cartwheel.leads.leadparts import ANY_TIME, Entry
 from cartwheel.network import read_networks
-from cartwheel.times import moment_or_none
+from cartwheel.times import from_micros, moment_or_none
 
 
 @dataclass(frozen=True)
@@ -57,6 +58,15 @@ class Catalog:
     def app_named(self, account_id: int, name: str) -> App | None:
         key = name_key(name)
         return next((app for app in self.apps_of(account_id) if name_key(app.name) == key), None)
+
+    def keys_of(self, account_id: int) -> list[ApiKey]:
+        """Also those that have expired; newest first."""
+        keys = (key for key in self.keys.values() if key.account_id == account_id)
+        return sorted(keys, key=lambda key: (key.created_at, key.key_digest), reverse=True)
+
+    def key_of(self, account_id: int) -> ApiKey | None:
+        """The newest of the account's keys that do not expire."""
+        return next((key for key in self.keys_of(account_id) if key.expires_at is None), None)
 
     def with_account(self, account: Account) -> "Catalog":
         return replace(self, accounts={**self.accounts, account.id: account})
@@ -91,20 +101,33 @@ def only(connection: sa.Connection, name: str) -> Catalog:
     return _read(connection, sa.select(schema.accounts).where(schema.accounts.c.name_key == name_key(name)))
 
 
+def account_numbers(connection: sa.Connection) -> list[int]:
+    """Of all accounts, oldest first."""
+    return list(connection.execute(sa.select(schema.accounts.c.id).order_by(schema.accounts.c.id)).scalars())
+
+
+def of(connection: sa.Connection, account_id: int) -> Catalog:
+    """A catalog of just this account."""
+    return _read(connection, sa.select(schema.accounts).where(schema.accounts.c.id == account_id))
+
+
 def _read(connection: sa.Connection, accounts: sa.Select[Any]) -> Catalog:
     rows = _Rows(connection, connection.execute(accounts).all())
-    lists = rows.named(schema.lists, lambda row: MailingList(row.id, row.name, row.public_name))
-    tags = rows.named(schema.tags, lambda row: Tag(row.id, row.name))
+    lists = rows.named(schema.lists, _list)
+    tags = rows.named(schema.tags, _tag)
     options: dict[tuple[int, int], list[Option]] = {}
     for row in rows.of(schema.custom_field_options, "position"):
         options.setdefault((row.account_id, row.field_id), []).append(Option(row.id, row.name))
     sequences = rows.named(schema.sequences, _sequence)
-    fields = rows.named(
-        schema.custom_fields,
-        lambda row: CustomField(
-            row.id, row.identifier, FieldType(row.type), tuple(options.get((row.account_id, row.id), ()))
-        ),
-    )
+
+    def custom_field(row: Any) -> CustomField:
+        chosen_from = tuple(options.get((row.account_id, row.id), ()))
+        return CustomField(row.id, row.identifier, FieldType(row.type), chosen_from)
+
+    fields = rows.named(schema.custom_fields, custom_field)
+    deleted_lists = rows.deleted(schema.lists, _list)
+    deleted_tags = rows.deleted(schema.tags, _tag)
+    deleted_fields = rows.deleted(schema.custom_fields, custom_field)
     return Catalog(
         0,
         {
@@ -119,12 +142,21 @@ def _read(connection: sa.Connection, accounts: sa.Select[Any]) -> Catalog:
                 sequences=sequences.get(row.id, {}),
                 fields=fields.get(row.id, {}),
                 mail=AS_USUAL if row.mail == "{}" else msgspec.json.decode(row.mail, type=MailSettings),
+                deleted=Deleted(
+                    deleted_lists.get(row.id, {}), deleted_tags.get(row.id, {}), deleted_fields.get(row.id, {})
+                ),
             )
             for row in rows.accounts
         },
         {row.app_id: _app(row) for row in rows.of(schema.apps, "id")},
         {
-            row.key_digest: ApiKey(row.account_id, row.key_digest, row.password_hash)
+            row.key_digest: ApiKey(
+                row.account_id,
+                row.key_digest,
+                row.password_hash,
+                from_micros(row.created_at),
+                moment_or_none(row.expires_at),
+            )
             for row in rows.of(schema.api_keys, "key_digest")
         },
     )
@@ -141,18 +173,40 @@ class _Rows:
         self.accounts = list(accounts)
         self._ids = {row.id for row in self.accounts}
 
-    def of(self, table: sa.Table, order: str) -> Iterable[Any]:
+    def of(self, table: sa.Table, order: str, where: sa.ColumnElement[bool] | None = None) -> Iterable[Any]:
         query = sa.select(table).order_by(table.c[order])
+        if where is not None:
+            query = query.where(where)
         if len(self._ids) <= self.MOST_NAMED:
             query = query.where(table.c.account_id.in_(self._ids))
         return (row for row in self._connection.execute(query) if row.account_id in self._ids)
 
     def named(self, table: sa.Table, make: Callable[[Any], Any]) -> dict[int, dict[str, Any]]:
-        """As `{account_id: {name_key: object}}`, oldest first."""
+        """As `{account_id: {name_key: object}}`, oldest first; without what was deleted."""
         found: dict[int, dict[str, Any]] = {}
-        for row in self.of(table, "id"):
+        for row in self.of(table, "id", alive(table)):
             found.setdefault(row.account_id, {})[row.name_key] = make(row)
         return found
+
+    def deleted(self, table: sa.Table, make: Callable[[Any], Any]) -> dict[int, dict[int, Any]]:
+        """As `{account_id: {id: object}}`."""
+        found: dict[int, dict[int, Any]] = {}
+        for row in self.of(table, "id", ~alive(table)):
+            found.setdefault(row.account_id, {})[row.id] = make(row)
+        return found
+
+
+def alive(table: sa.Table) -> sa.ColumnElement[bool]:
+    """Which of the table's rows were not deleted."""
+    return table.c.deleted_at.is_(None) if "deleted_at" in table.c else sa.true()
+
+
+def _list(row: Any) -> MailingList:
+    return MailingList(row.id, row.name, row.public_name)
+
+
+def _tag(row: Any) -> Tag:
+    return Tag(row.id, row.name)
 
 
 def _sequence(row: Any) -> Sequence:
@@ -211,7 +265,8 @@ _OPTION_MADE = Insert(schema.custom_field_options)
 
 def rows_of_new_field(account_id: int, field: CustomField, now: int) -> Iterator[tuple[Write, Row]]:
     """What a batch writes when one of its calls has made a custom field; the same as `touch` is in it."""
-    yield _FIELD_MADE, (account_id, field.id, field.identifier, name_key(field.identifier), field.type.value, now)
+    identity = (field.id, field.identifier, name_key(field.identifier), field.type.value)
+    yield _FIELD_MADE, (account_id, *identity, now, None, None)
     for position, option in enumerate(field.options):
         yield _OPTION_MADE, (account_id, option.id, field.id, option.name, position)
     yield _VERSION_RAISED, (1,)

@@ -43,6 +43,8 @@ _WIPES: Sequence[Write] = (
     Change(schema.mails, _MAIL_WIPED, by=_OF_LEAD),
     Change(schema.enrolments, "reason = ''", by=_OF_LEAD),
     Change(schema.idempotent_calls, "answer = ''", by=_ABOUT_LEAD),
+    Delete(schema.api_calls, by=_ABOUT_LEAD),
+    Delete(schema.api_calls, by=("account_id", "other_lead")),
 )
 """Beside the row of the lead itself, which is written as it is then, and its events."""
 
@@ -54,6 +56,8 @@ WATCHED = frozenset({MailOpened.kind, MailClicked.kind})
 """Events that do not stay, because they tell of nothing but what the person did."""
 
 _ADDRESS_GONE = Delete(schema.suppressions)
+_CALLS_GONE = [Delete(schema.api_calls, by=("account_id", column)) for column in ("email", "new_email", "other_email")]
+"""Calls that named it and found nobody."""
 _DIGEST_KEPT = Insert(schema.erased_addresses, update=("reason", "at"))
 _DIGEST_GONE = Delete(schema.erased_addresses)
 
@@ -68,7 +72,10 @@ async def write(lane: Lane, leads: Sequence[Lead]) -> None:
         await lane.write(statement, keys)
     await _wipe_events(lane, keys)
     known = [(lead.account_id, email, address) for lead in erased for email, address in lead.addresses.items()]
-    await lane.write(_ADDRESS_GONE, [(account_id, email) for account_id, email, _ in known])
+    addresses = [(account_id, email) for account_id, email, _ in known]
+    await lane.write(_ADDRESS_GONE, addresses)
+    for statement in _CALLS_GONE:
+        await lane.write(statement, addresses)
     kept, gone = [], []
     for account_id, _, address in known:
         told = address.suppression

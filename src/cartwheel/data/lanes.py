@@ -5,6 +5,7 @@ engines; the statements are derived from `schema`, once.
 """
 
 import asyncio
+import secrets
 import sqlite3
 import time
 from collections.abc import Callable, Sequence
@@ -26,6 +27,12 @@ Row = tuple[Any, ...]
 
 LOCK_WAIT_S = 5.0
 """How long a batch waits for another process's transaction before its calls are refused."""
+
+SLOTS = 16
+"""Two lanes that happen to have the same wait for each other; more would be more rows to read."""
+
+LANE_SLOTS: dict[str, Callable[[], int]] = {"sqlite": lambda: 0, "postgresql": lambda: secrets.randbelow(SLOTS)}
+"""On SQLite there is one writer."""
 
 _PACKERS: dict[type, Callable[[Sequence[Any]], Array]] = {
     BigInteger: bigint_array,
@@ -112,13 +119,14 @@ class Write(Statement):
 
 
 class Insert(Write):
-    """New rows; with `update`, a row that exists gets these columns instead of being an error."""
+    """New rows; a row that exists gets the columns `update`, and more in the columns `add`, instead of being an error."""
 
-    def __init__(self, table: Table, *, update: Sequence[str] = ()) -> None:
+    def __init__(self, table: Table, *, update: Sequence[str] = (), add: Sequence[str] = ()) -> None:
         super().__init__(table, table.c.keys())
         keys = ", ".join(column.name for column in table.primary_key)
-        sets = ", ".join(f"{name} = excluded.{name}" for name in update)
-        conflict = f" ON CONFLICT ({keys}) DO UPDATE SET {sets}" if update else ""
+        added = (f"{name} = {table.name}.{name} + excluded.{name}" for name in add)
+        sets = ", ".join([*(f"{name} = excluded.{name}" for name in update), *added])
+        conflict = f" ON CONFLICT ({keys}) DO UPDATE SET {sets}" if sets else ""
         into = f"INSERT INTO {table.name} ({', '.join(self.columns)})"
         self.sqlite = f"{into} VALUES ({', '.join('?' * len(self.columns))}){conflict}"
         self.postgresql = f"{into} SELECT * FROM {self.arrays}{conflict}".encode()
@@ -159,6 +167,9 @@ class Change(Write):
 
 class Lane(Protocol):
     """One connection. Raises `Unavailable` when the database cannot be used, `Conflict` when another process won."""
+
+    slot: int
+    """Where it adds to counts that others add to at the same time."""
 
     async def begin(self) -> None: ...
     async def commit(self) -> None: ...
@@ -250,6 +261,8 @@ def connect_sqlite(file: SqliteFile) -> sqlite3.Connection:
 
 class SqliteLane:
     """Statements run where they are called (they are short); only the commit, which waits for the disk, has a thread."""
+
+    slot = LANE_SLOTS["sqlite"]()
 
     def __init__(self, file: SqliteFile) -> None:
         self._file = file
@@ -357,6 +370,7 @@ class PostgresLane:
     """Connects when it is first needed, and anew when the server was away."""
 
     def __init__(self, url: str) -> None:
+        self.slot = LANE_SLOTS["postgresql"]()
         self._url = url
         self._connection: psycopg.AsyncConnection[Row] | None = None
 

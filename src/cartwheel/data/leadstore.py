@@ -3,14 +3,14 @@
 import json
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, tzinfo
 from functools import cached_property, lru_cache
 from typing import Any, NamedTuple
 
 import msgspec
 import sqlalchemy as sa
 
-from cartwheel.data import erasures, mailstore, schema
+from cartwheel.data import dailycounts, erasures, mailstore, schema
 from cartwheel.data.lanes import Delete, Insert, Lane, Row, Select, Update, Write
 from cartwheel.leads.lead import Lead
 from cartwheel.leads.leadparts import (
@@ -306,7 +306,9 @@ class RowIds:
 class Flush:
     """Collects the rows of a batch, statement by statement, and writes them."""
 
-    def __init__(self, now: datetime, row_ids: RowIds) -> None:
+    def __init__(self, now: datetime, row_ids: RowIds, zone_of: Callable[[int], tzinfo | None]) -> None:
+        self._at = now
+        self._zone_of = zone_of
         self._now = to_micros(now)
         self._row_ids = row_ids
         self._leads: list[Lead] = []
@@ -342,6 +344,8 @@ class Flush:
         for statement, rows in self._rows.items():
             await lane.write(statement, rows)
         await erasures.write(lane, self._leads)
+        happened = [(recorded.lead, recorded.kind) for recorded in self._events]
+        await dailycounts.write(lane, dailycounts.of(happened, self._at, self._zone_of))  # last: all lanes lock them
 
     def _lead(self, lead: Lead) -> None:
         key = (lead.account_id, lead.id)

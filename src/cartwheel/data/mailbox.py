@@ -44,6 +44,15 @@ def row_of(account_id: int, lead_id: int, mail: Mail, message: Outgoing, now: da
     return (account_id, lead_id, mail.key, to_micros(now), message.envelope_from, message.to, subject, message.data)
 
 
+def keep(connection: sa.Connection, row: Row) -> None:
+    """Keep one that is not in the ledger, such as a test that somebody sent to themselves."""
+    connection.execute(sa.insert(schema.test_mailbox).values(row))
+
+
+Place = tuple[int, int, int]
+"""(microseconds, lead, number)"""
+
+
 class Kept(NamedTuple):
     """A mail in the test mailbox."""
 
@@ -54,12 +63,20 @@ class Kept(NamedTuple):
     recipient: str
     subject: str
 
+    @property
+    def place(self) -> Place:
+        return to_micros(self.at), self.lead_id, self.mail
 
-def kept(connection: sa.Connection, account_id: int, most: int) -> Sequence[Kept]:
-    """The newest first."""
+
+def kept(connection: sa.Connection, account_id: int, most: int, after: Place | None = None) -> Sequence[Kept]:
+    """The newest first, from the one after the place."""
     table = schema.test_mailbox
     columns = (table.c.lead_id, table.c.mail, table.c.at, table.c.sender, table.c.recipient, table.c.subject)
-    query = sa.select(*columns).where(table.c.account_id == account_id).order_by(table.c.at.desc()).limit(most)
+    order = (table.c.at, table.c.lead_id, table.c.mail)
+    query = sa.select(*columns).where(table.c.account_id == account_id)
+    if after is not None:
+        query = query.where(table.c.at <= after[0], sa.tuple_(*order) < after)
+    query = query.order_by(*(column.desc() for column in order)).limit(most)
     return [Kept(row[0], row[1], from_micros(row[2]), *row[3:]) for row in connection.execute(query)]
 
 

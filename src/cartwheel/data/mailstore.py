@@ -19,11 +19,11 @@ _LeadKey = tuple[int, int]
 _STATE = ("state", "next_at", "attempts", "soft", "address", "server", "reply", "sent_at")
 _SEEN = ("opened_at", "clicked_at", "machine_opened_at", "machine_clicked_at")
 _WAITS = ("waits_for", "trouble_since")
-_MAIL = ("id", "run", "move", "sequence_id", "version", "box", "queued_at", *_STATE, *_SEEN, *_WAITS)
+MAIL_COLUMNS = ("id", "run", "move", "sequence_id", "version", "box", "queued_at", *_STATE, *_SEEN, *_WAITS)
 
 _OF_LEAD = ("account_id", "lead_id")
-_QUEUE = Select(schema.mails, (*_OF_LEAD, *_MAIL), by=_OF_LEAD, where="t.next_at IS NOT NULL")
-_MAILS = Select(schema.mails, (*_OF_LEAD, *_MAIL), by=_OF_LEAD)
+_QUEUE = Select(schema.mails, (*_OF_LEAD, *MAIL_COLUMNS), by=_OF_LEAD, where="t.next_at IS NOT NULL")
+_MAILS = Select(schema.mails, (*_OF_LEAD, *MAIL_COLUMNS), by=_OF_LEAD)
 _SUPPRESSION = Select(
     schema.suppressions, ("account_id", "email", "reason", "at", "details", "soft_bounces"), by=("account_id", "email")
 )
@@ -60,7 +60,7 @@ def _by_number(row: Sequence[Any]) -> tuple[int, int, int]:
 
 
 def mail_of(row: Sequence[Any]) -> Mail:
-    """From the columns `_MAIL`."""
+    """From the columns `MAIL_COLUMNS`."""
     key, run, move, sequence_id, version, box, queued_at, state, next_at, attempts, soft, *rest = row
     address, server, reply, *seen, waits_for, trouble_since = rest
     sent_at, opened_at, clicked_at, *by_machine = map(moment_or_none, seen)
@@ -213,7 +213,7 @@ def backlog(connection: sa.Connection, now: datetime) -> Backlog:
 def mails_of(connection: sa.Connection, key: _LeadKey) -> list[Mail]:
     """Oldest first."""
     table = schema.mails
-    columns = [table.c[name] for name in _MAIL]
+    columns = [table.c[name] for name in MAIL_COLUMNS]
     query = sa.select(*columns).where(table.c.account_id == key[0], table.c.lead_id == key[1]).order_by(table.c.id)
     return [mail_of(row) for row in connection.execute(query)]
 
@@ -259,7 +259,7 @@ def listed(
     table, leads = schema.mails, schema.leads
     of_lead = (leads.c.account_id == table.c.account_id) & (leads.c.id == table.c.lead_id)
     query = (
-        sa.select(table.c.lead_id, leads.c.email, *(table.c[name] for name in _MAIL))
+        sa.select(table.c.lead_id, leads.c.email, *(table.c[name] for name in MAIL_COLUMNS))
         .join(leads, of_lead)
         .where(table.c.account_id == account_id)
         .order_by(table.c.id.desc(), table.c.lead_id)

@@ -114,3 +114,28 @@ def parked(connection: sa.Connection, account_id: int, sequence_id: int, most: i
 
 
 _SHOWN = ("version", "step", "reason", "arrived_at")
+
+
+class MailCounts(NamedTuple):
+    """What became of the mails of one box, in all versions; machines are not counted."""
+
+    sent: int
+    opened: int
+    clicked: int
+
+
+def mail_counts(connection: sa.Connection, account_id: int, sequence_id: int) -> Mapping[str, MailCounts]:
+    """By box, how many mails were sent, opened (or clicked in), and clicked in."""
+    columns = [_MAILS.c.sent_at, sa.func.coalesce(_MAILS.c.opened_at, _MAILS.c.clicked_at), _MAILS.c.clicked_at]
+    query = (
+        sa.select(_MAILS.c.box, *(sa.func.count(column) for column in columns))
+        .where(_MAILS.c.account_id == account_id, _MAILS.c.sequence_id == sequence_id)
+        .group_by(_MAILS.c.box)
+    )
+    return {box: MailCounts(*counts) for box, *counts in connection.execute(query)}
+
+
+def was_used(connection: sa.Connection, account_id: int, sequence_id: int) -> bool:
+    """Whether anybody was ever in the sequence."""
+    query = sa.select(_RUNS.c.id).where(_RUNS.c.account_id == account_id, _RUNS.c.sequence_id == sequence_id).limit(1)
+    return connection.execute(query).first() is not None

@@ -6,234 +6,175 @@ matched and unique (trimmed, without regard to case). Columns `…_at` are micro
 (docs/decisions/0005-times.md), JSON is text.
 """
 
-from typing import Any
-
 from sqlalchemy import (
-    BigInteger,
-    Boolean,
     Column,
     Index,
     Integer,
     LargeBinary,
-    MetaData,
     PrimaryKeyConstraint,
     Table,
-    Text,
+    func,
     text,
 )
 
+from cartwheel.data.catalogtables import (
+    accounts,
+    api_keys,
+    apps,
+    catalog_version,
+    custom_field_options,
+    custom_fields,
+    drafts,
+    flows,
+    lists,
+    member_countings,
+    member_counts,
+    sequences,
+    tags,
+)
+from cartwheel.data.columns import flag, metadata, number, table, words
+from cartwheel.data.peopletables import (
+    api_calls,
+    audit_log,
+    bulk_jobs,
+    bulk_leads,
+    memberships,
+    one_time_links,
+    recovery_codes,
+    segments,
+    sessions,
+    users,
+)
 from cartwheel.leads.leadparts import PROFILE_FIELDS
 
-metadata = MetaData()
-
-
-def _table(name: str, *columns: Column[Any] | Index, key: tuple[str, ...]) -> Table:
-    """A table clustered by its key where the engine can do that."""
-    return Table(name, metadata, *columns, PrimaryKeyConstraint(*key), sqlite_with_rowid=False)
-
-
-def _number(name: str, *, null: bool = False) -> Column[int]:
-    return Column(name, BigInteger, nullable=null, autoincrement=False)
-
-
-def _text(name: str, *, null: bool = False) -> Column[str]:
-    return Column(name, Text, nullable=null)
-
-
-def _flag(name: str) -> Column[bool]:
-    return Column(name, Boolean, nullable=False)
-
-
-# -- the catalog: what rarely changes, cached by every process --
-
-catalog_version = _table("catalog_version", _number("id"), _number("version"), key=("id",))
-"""One row. Whoever changes an account raises the version, and gives it to the account, in the same transaction."""
-
-accounts = _table(
+__all__ = [
     "accounts",
-    _number("id"),
-    _text("name"),
-    _text("name_key"),
-    _text("timezone"),
-    _flag("gdpr"),
-    _flag("active"),
-    _number("version"),
-    _number("created_at"),
-    _text("mail"),
-    Index("accounts_name", "name_key", unique=True),
-    key=("id",),
-)
-
-api_keys = _table(
+    "api_calls",
     "api_keys",
-    _number("account_id"),
-    _text("key_digest"),
-    _text("password_hash"),
-    _number("created_at"),
-    Index("api_keys_digest", "key_digest", unique=True),
-    key=("account_id", "key_digest"),
-)
-"""The key as the hex SHA-256 of it (it is long and random), the password as an argon2 hash."""
-
-apps = _table(
     "apps",
-    _number("account_id"),
-    _number("id"),
-    _text("app_id"),
-    _text("name"),
-    _text("name_key"),
-    _text("mode"),
-    Column("rate_limit", Integer, nullable=False),
-    _text("allow_ips"),
-    _text("commands"),
-    _flag("active"),
-    _number("created_at"),
-    Index("apps_app_id", "app_id", unique=True),
-    Index("apps_name", "account_id", "name_key", unique=True),
-    key=("account_id", "id"),
-)
-
-lists = _table(
-    "lists",
-    _number("account_id"),
-    _number("id"),
-    _text("name"),
-    _text("name_key"),
-    _text("public_name"),
-    _number("created_at"),
-    Index("lists_name", "account_id", "name_key", unique=True),
-    key=("account_id", "id"),
-)
-
-tags = _table(
-    "tags",
-    _number("account_id"),
-    _number("id"),
-    _text("name"),
-    _text("name_key"),
-    _number("created_at"),
-    Index("tags_name", "account_id", "name_key", unique=True),
-    key=("account_id", "id"),
-)
-
-sequences = _table(
-    "sequences",
-    _number("account_id"),
-    _number("id"),
-    _text("name"),
-    _text("name_key"),
-    _number("created_at"),
-    _text("public_name"),
-    _number("version"),
-    _text("boxes"),
-    _text("hears"),
-    _text("entry"),
-    _flag("paused"),
-    _number("resumed_at", null=True),
-    Index("sequences_name", "account_id", "name_key", unique=True),
-    key=("account_id", "id"),
-)
-"""`version` is the newest of its flows. `boxes` (its), `hears` (of all versions) and `entry` are JSON."""
-
-flows = _table(
-    "flows",
-    _number("account_id"),
-    _number("sequence_id"),
-    _number("version"),
-    _text("steps"),
-    _number("published_at"),
-    key=("account_id", "sequence_id", "version"),
-)
-"""Every version of a sequence's steps, as the account file writes them, as JSON. A run keeps to the one it began with."""
-
-custom_fields = _table(
-    "custom_fields",
-    _number("account_id"),
-    _number("id"),
-    _text("identifier"),
-    _text("name_key"),
-    _text("type"),
-    _number("created_at"),
-    Index("custom_fields_name", "account_id", "name_key", unique=True),
-    key=("account_id", "id"),
-)
-
-custom_field_options = _table(
+    "audit_log",
+    "bulk_jobs",
+    "bulk_leads",
+    "catalog_version",
     "custom_field_options",
-    _number("account_id"),
-    _number("id"),
-    _number("field_id"),
-    _text("name"),
-    Column("position", Integer, nullable=False),
-    key=("account_id", "id"),
-)
+    "custom_fields",
+    "drafts",
+    "flows",
+    "lists",
+    "member_countings",
+    "member_counts",
+    "memberships",
+    "metadata",
+    "one_time_links",
+    "recovery_codes",
+    "segments",
+    "sequences",
+    "sessions",
+    "tags",
+    "users",
+]
+"""Those that stand elsewhere; the others stand here."""
 
 # -- leads --
 
-leads = _table(
+leads = table(
     "leads",
-    _number("account_id"),
-    _number("id"),
-    _text("email"),
-    _number("score"),
-    _text("source"),
-    _number("source_id"),
-    _flag("test"),
-    _number("created_at"),
-    _number("deleted_at", null=True),
-    *(_text(name) for name in PROFILE_FIELDS),
-    _text("notes"),
-    _text("ip_country"),
-    _flag("blacklisted"),
+    number("account_id"),
+    number("id"),
+    words("email"),
+    number("score"),
+    words("source"),
+    number("source_id"),
+    flag("test"),
+    number("created_at"),
+    number("deleted_at", null=True),
+    *(words(name) for name in PROFILE_FIELDS),
+    words("notes"),
+    words("ip_country"),
+    flag("blacklisted"),
     Column("gdpr_status", Integer, nullable=False),
-    _number("gdpr_status_at", null=True),
-    _text("gdpr_status_ip"),
-    _flag("gdpr_communications"),
-    _flag("untracked"),
+    number("gdpr_status_at", null=True),
+    words("gdpr_status_ip"),
+    flag("gdpr_communications"),
+    flag("untracked"),
     Index("leads_email", "account_id", "email", unique=True),
     key=("account_id", "id"),
 )
 """`score` always equals the sum of the lead's ledger rows that are not reversed."""
 
-lead_tags = _table(
+Index("leads_created", leads.c.account_id, leads.c.created_at, leads.c.id)
+Index("leads_score", leads.c.account_id, leads.c.score, leads.c.id)
+Index(
+    "leads_deleted",
+    leads.c.account_id,
+    leads.c.id,
+    sqlite_where=leads.c.deleted_at.is_not(None),
+    postgresql_where=leads.c.deleted_at.is_not(None),
+)
+for _one, _other in (("first_name", "last_name"), ("last_name", "first_name")):
+    Index(
+        f"leads_{_one}",
+        leads.c.account_id,
+        func.lower(leads.c[_one]).label("one"),
+        func.lower(leads.c[_other]).label("other"),
+        sqlite_where=text(f"{_one} <> ''"),
+        postgresql_where=text(f"{_one} <> ''"),
+        postgresql_ops={"one": "text_pattern_ops", "other": "text_pattern_ops"},
+    )
+Index("leads_address", leads.c.account_id, leads.c.email, postgresql_ops={"email": "text_pattern_ops"}).ddl_if(
+    dialect="postgresql"
+)
+"""For the beginning of an address; of SQLite's texts, `leads_email` knows it, because they are compared as bytes."""
+
+lead_tags = table(
     "lead_tags",
-    _number("account_id"),
-    _number("lead_id"),
-    _number("tag_id"),
-    _number("assigned_at"),
+    number("account_id"),
+    number("lead_id"),
+    number("tag_id"),
+    number("assigned_at"),
+    Index("lead_tags_tag", "account_id", "tag_id", "lead_id"),
     key=("account_id", "lead_id", "tag_id"),
 )
 
-lead_lists = _table(
+lead_lists = table(
     "lead_lists",
-    _number("account_id"),
-    _number("lead_id"),
-    _number("list_id"),
-    _number("joined_at"),
-    _number("left_at", null=True),
-    _flag("left_by_lead"),
+    number("account_id"),
+    number("lead_id"),
+    number("list_id"),
+    number("joined_at"),
+    number("left_at", null=True),
+    flag("left_by_lead"),
+    Index(
+        "lead_lists_list",
+        "account_id",
+        "list_id",
+        "lead_id",
+        sqlite_where=text("left_at IS NULL"),
+        postgresql_where=text("left_at IS NULL"),
+    ),
     key=("account_id", "lead_id", "list_id"),
 )
 
-lead_fields = _table(
+lead_fields = table(
     "lead_fields",
-    _number("account_id"),
-    _number("lead_id"),
-    _number("field_id"),
-    _text("value"),
+    number("account_id"),
+    number("lead_id"),
+    number("field_id"),
+    words("value"),
+    Index("lead_fields_field", "account_id", "field_id", "lead_id"),
     key=("account_id", "lead_id", "field_id"),
 )
 """`value` is JSON: a string, or an array of option ids."""
 
-points = _table(
+points = table(
     "points",
-    _number("account_id"),
-    _number("lead_id"),
-    _number("id"),
-    _number("points"),
-    _number("given_at"),
-    _number("expires_at", null=True),
-    _number("reversed_at", null=True),
+    number("account_id"),
+    number("lead_id"),
+    number("id"),
+    number("points"),
+    number("given_at"),
+    number("expires_at", null=True),
+    number("reversed_at", null=True),
     key=("account_id", "lead_id", "id"),
 )
 """The ledger. A grant that expired keeps its row, with the time at which it was taken back."""
@@ -245,27 +186,27 @@ Index(
     postgresql_where=points.c.expires_at.is_not(None) & points.c.reversed_at.is_(None),
 )
 
-enrolments = _table(
+enrolments = table(
     "enrolments",
-    _number("account_id"),
-    _number("lead_id"),
-    _number("id"),
-    _number("sequence_id"),
-    _text("step"),
-    _text("status"),
-    _number("started_at"),
-    _number("ended_at", null=True),
-    _flag("latest"),
-    _number("version"),
-    _number("arrived_at", null=True),
-    _number("due_at", null=True),
-    _number("moves"),
-    _text("reason"),
-    _text("earlier"),
-    _number("left_run"),
-    _flag("held"),
-    _flag("left_by_lead"),
-    _number("mails_due"),
+    number("account_id"),
+    number("lead_id"),
+    number("id"),
+    number("sequence_id"),
+    words("step"),
+    words("status"),
+    number("started_at"),
+    number("ended_at", null=True),
+    flag("latest"),
+    number("version"),
+    number("arrived_at", null=True),
+    number("due_at", null=True),
+    number("moves"),
+    words("reason"),
+    words("earlier"),
+    number("left_run"),
+    flag("held"),
+    flag("left_by_lead"),
+    number("mails_due"),
     Index(
         "enrolments_latest",
         "account_id",
@@ -275,52 +216,60 @@ enrolments = _table(
         sqlite_where=text("latest"),
         postgresql_where=text("latest"),
     ),
+    Index(
+        "enrolments_sequence",
+        "account_id",
+        "sequence_id",
+        "lead_id",
+        sqlite_where=text("latest"),
+        postgresql_where=text("latest"),
+    ),
     key=("account_id", "lead_id", "id"),
 )
 """Runs through sequences. Only the latest one through each sequence is loaded with its lead. `mails_due` is how many rows of
 `mails` the run has: counted here, so that one that is lost is missed."""
 
-mails = _table(
+mails = table(
     "mails",
-    _number("account_id"),
-    _number("lead_id"),
-    _number("id"),
-    _number("run"),
-    _number("move"),
-    _number("sequence_id"),
-    _number("version"),
-    _text("box"),
-    _text("state"),
-    _number("queued_at"),
-    _number("next_at", null=True),
-    _number("attempts"),
-    _number("soft"),
-    _text("address"),
-    _text("server"),
-    _text("reply"),
-    _number("sent_at", null=True),
-    _number("opened_at", null=True),
-    _number("clicked_at", null=True),
-    _number("machine_opened_at", null=True),
-    _number("machine_clicked_at", null=True),
-    _text("waits_for"),
-    _number("trouble_since", null=True),
+    number("account_id"),
+    number("lead_id"),
+    number("id"),
+    number("run"),
+    number("move"),
+    number("sequence_id"),
+    number("version"),
+    words("box"),
+    words("state"),
+    number("queued_at"),
+    number("next_at", null=True),
+    number("attempts"),
+    number("soft"),
+    words("address"),
+    words("server"),
+    words("reply"),
+    number("sent_at", null=True),
+    number("opened_at", null=True),
+    number("clicked_at", null=True),
+    number("machine_opened_at", null=True),
+    number("machine_clicked_at", null=True),
+    words("waits_for"),
+    number("trouble_since", null=True),
     Index("mails_once", "account_id", "lead_id", "run", "move", unique=True),
     key=("account_id", "lead_id", "id"),
 )
 """The ledger of mail: a row for each mail that was due, once for each visit of a run to its step."""
 
-clicks = _table(
+clicks = table(
     "clicks",
-    _number("account_id"),
-    _number("lead_id"),
-    _number("mail"),
-    _number("link"),
-    _number("first_at"),
-    _number("last_at"),
-    _flag("several"),
-    _number("person_at", null=True),
-    _number("judge_at", null=True),
+    number("account_id"),
+    number("lead_id"),
+    number("mail"),
+    number("link"),
+    number("first_at"),
+    number("last_at"),
+    flag("several"),
+    number("person_at", null=True),
+    number("judge_at", null=True),
     key=("account_id", "lead_id", "mail"),
 )
 """The last clicks in each mail that was clicked in, as far as they came one right after the other."""
@@ -343,6 +292,21 @@ IN_DOUBT = text("state = 'in doubt'")
 """In these words, so that SQLite sees that the index is meant."""
 
 Index("mails_in_doubt", mails.c.account_id, sqlite_where=IN_DOUBT, postgresql_where=IN_DOUBT)
+
+NOT_ACCEPTED = text("state <> 'accepted'")
+"""As the index says it; most mails are accepted, and need no place in it."""
+
+_NEWEST = (mails.c.id, mails.c.lead_id)
+Index("mails_newest", mails.c.account_id, *_NEWEST)
+Index("mails_newest_of_sequence", mails.c.account_id, mails.c.sequence_id, *_NEWEST)
+Index(
+    "mails_newest_in_state",
+    mails.c.account_id,
+    mails.c.state,
+    *_NEWEST,
+    sqlite_where=NOT_ACCEPTED,
+    postgresql_where=NOT_ACCEPTED,
+)
 MAILS_HELD = text("waits_for <> ''")
 """What the index asks for, as a query has to say it so that SQLite takes it; as is `RUNS_HELD`."""
 
@@ -355,15 +319,15 @@ Index(
     postgresql_where=MAILS_HELD,
 )
 
-suppressions = _table(
+suppressions = table(
     "suppressions",
-    _number("account_id"),
-    _text("email"),
-    _text("reason"),
-    _number("at"),
-    _text("details"),
-    _number("soft_bounces"),
-    _number("lead", null=True),
+    number("account_id"),
+    words("email"),
+    words("reason"),
+    number("at"),
+    words("details"),
+    number("soft_bounces"),
+    number("lead", null=True),
     key=("account_id", "email"),
 )
 """Addresses that are not to be mailed; with an empty `reason` only the temporary failures are counted. `lead` is who had
@@ -377,12 +341,32 @@ Index(
     postgresql_where=suppressions.c.lead.is_not(None),
 )
 
-erased_addresses = _table(
+SUPPRESSED = text("reason <> ''")
+
+Index(
+    "suppressions_newest",
+    suppressions.c.account_id,
+    suppressions.c.at,
+    suppressions.c.email,
+    sqlite_where=SUPPRESSED,
+    postgresql_where=SUPPRESSED,
+)
+
+Index(
+    "suppressions_reason",
+    suppressions.c.account_id,
+    suppressions.c.reason,
+    suppressions.c.email,
+    sqlite_where=text("reason <> ''"),
+    postgresql_where=text("reason <> ''"),
+)
+
+erased_addresses = table(
     "erased_addresses",
-    _number("account_id"),
-    _text("digest"),
-    _text("reason"),
-    _number("at"),
+    number("account_id"),
+    words("digest"),
+    words("reason"),
+    number("at"),
     key=("account_id", "digest"),
 )
 """Addresses of erased leads that are not to be mailed should they come back, as keyed hashes. A row of `suppressions`
@@ -404,30 +388,52 @@ Index(
     postgresql_where=RUNS_HELD,
 )
 
-events = _table(
+RUNS_PARKED = text("status = 'parked'")
+
+Index(
+    "enrolments_parked",
+    enrolments.c.account_id,
+    enrolments.c.sequence_id,
+    sqlite_where=RUNS_PARKED,
+    postgresql_where=RUNS_PARKED,
+)
+
+events = table(
     "events",
-    _number("account_id"),
-    _number("lead_id"),
-    _number("id"),
-    _text("kind"),
-    _text("details"),
-    _text("origin"),
-    _number("at"),
+    number("account_id"),
+    number("lead_id"),
+    number("id"),
+    words("kind"),
+    words("details"),
+    words("origin"),
+    number("at"),
     key=("account_id", "lead_id", "id"),
 )
 """What happened to each lead, in order of `id`. `origin` says who did it: `app:1/3` (account and number of an App), `cli`, `cartwheel`."""
 
+daily_counts = table(
+    "daily_counts",
+    number("account_id"),
+    number("day"),
+    words("what"),
+    number("slot"),
+    number("number"),
+    key=("account_id", "day", "what", "slot"),
+)
+"""How much of what happened on each day of the account's calendar (`day` as `date.toordinal` has it): the sum over the
+slots, of which each lane has one, so that none waits for another."""
+
 # -- the API --
 
-idempotent_calls = _table(
+idempotent_calls = table(
     "idempotent_calls",
-    _number("account_id"),
-    _text("app_id"),
-    _text("idempotency_key"),
-    _text("body_digest"),
-    _text("answer"),
-    _number("at"),
-    _number("lead", null=True),
+    number("account_id"),
+    words("app_id"),
+    words("idempotency_key"),
+    words("body_digest"),
+    words("answer"),
+    number("at"),
+    number("lead", null=True),
     Index("idempotent_calls_at", "at"),
     key=("account_id", "app_id", "idempotency_key"),
 )
@@ -441,49 +447,53 @@ Index(
     postgresql_where=idempotent_calls.c.lead.is_not(None),
 )
 
-rate_limits = _table(
+rate_limits = table(
     "rate_limits",
-    _number("account_id"),
-    _number("app"),
-    _number("until"),
+    number("account_id"),
+    number("app"),
+    number("until"),
     key=("account_id", "app"),
 )
 """How far ahead of the clock an App has spent its calls (microseconds since 1970); shared by the processes."""
 
-counters = _table("counters", _text("name"), _number("next"), key=("name",))
+counters = table("counters", words("name"), number("next"), key=("name",))
 """The next lead id to hand out. Processes take them in blocks."""
 
 # -- sending --
 
-sender_domains = _table(
+sender_domains = table(
     "sender_domains",
-    _number("account_id"),
-    _text("domain"),
-    _text("selector"),
-    _text("private_key"),
-    _number("created_at"),
+    number("account_id"),
+    words("domain"),
+    words("selector"),
+    words("private_key"),
+    number("created_at"),
+    number("removed_at", null=True),
     key=("account_id", "domain", "selector"),
 )
 """The keys that mail from a domain is signed with. Which algorithm, the key tells."""
 
-send_limits = _table("send_limits", _text("name"), _number("until"), key=("name",))
+send_limits = table("send_limits", words("name"), number("until"), key=("name",))
 """How far ahead of the clock a mail server or a receiving domain has been used (microseconds since 1970)."""
 
 test_mailbox = Table(
     "test_mailbox",
     metadata,
-    _number("account_id"),
-    _number("lead_id"),
-    _number("mail"),
-    _number("at"),
-    _text("sender"),
-    _text("recipient"),
-    _text("subject"),
+    number("account_id"),
+    number("lead_id"),
+    number("mail"),
+    number("at"),
+    words("sender"),
+    words("recipient"),
+    words("subject"),
     Column("message", LargeBinary, nullable=False),
     Index("test_mailbox_at", "account_id", "at"),
     PrimaryKeyConstraint("account_id", "lead_id", "mail"),
 )
 """What would have been sent, whole."""
 
-secrets = _table("secrets", _text("name"), _text("value"), key=("name",))
+secrets = table("secrets", words("name"), words("value"), key=("name",))
 """What this installation made for itself: the keys that links in mails are signed and erased addresses hashed with."""
+
+installation = table("installation", words("name"), words("value"), key=("name",))
+"""What people set on the pages for the whole installation, and not for one account."""

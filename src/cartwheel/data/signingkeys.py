@@ -5,7 +5,7 @@ import base64
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import sqlalchemy as sa
 
@@ -17,6 +17,9 @@ from cartwheel.mail.links import Signer
 from cartwheel.times import from_micros, to_micros
 
 _LINKS = "links"
+
+_KEPT = timedelta(days=1)
+"""So long a key that was removed on the page can come back."""
 
 
 def link_signer(database: Database) -> Signer:
@@ -75,7 +78,8 @@ class SenderKey:
 def stored(connection: sa.Connection, account_id: int, domain: str | None = None) -> list[SenderKey]:
     """Those of an account, or of one of its domains, by their names."""
     table = schema.sender_domains
-    query = sa.select(table).where(table.c.account_id == account_id).order_by(table.c.domain, table.c.selector)
+    here = (table.c.account_id == account_id) & table.c.removed_at.is_(None)
+    query = sa.select(table).where(here).order_by(table.c.domain, table.c.selector)
     if domain is not None:
         query = query.where(table.c.domain == domain.lower())
     return [
@@ -94,6 +98,7 @@ def add(
     table = schema.sender_domains
     with database.write() as connection:
         catalog.touch(connection, account_id)
+        connection.execute(sa.delete(table).filter_by(**place).where(table.c.removed_at.is_not(None)))
         if connection.execute(sa.select(table.c.domain).filter_by(**place)).first() is not None:
             raise NameTaken(f"there is a key {signer.selector} for {signer.domain}: give another --selector")
         values = place | {"private_key": pem.decode(), "created_at": to_micros(now)}
@@ -109,3 +114,25 @@ def remove(database: Database, account_id: int, domain: str, selector: str | Non
     with database.write() as connection:
         catalog.touch(connection, account_id)
         return connection.execute(sa.delete(schema.sender_domains).filter_by(**place)).rowcount
+
+
+def lay_aside(database: Database, account_id: int, domain: str, selector: str, now: datetime) -> bool:
+    """Stop signing with a key, so that `take_back` undoes it within a day; returns whether there was one."""
+    table = schema.sender_domains
+    old = table.c.removed_at <= to_micros(now - _KEPT)
+    this = (table.c.account_id == account_id) & (table.c.domain == domain) & (table.c.selector == selector)
+    with database.write() as connection:
+        catalog.touch(connection, account_id)
+        connection.execute(sa.delete(table).where(table.c.account_id == account_id, old))
+        aside = sa.update(table).where(this & table.c.removed_at.is_(None)).values(removed_at=to_micros(now))
+        return connection.execute(aside).rowcount > 0
+
+
+def take_back(database: Database, account_id: int, domain: str, selector: str) -> bool:
+    """Sign with a key again that was laid aside; returns whether it was there still."""
+    table = schema.sender_domains
+    this = (table.c.account_id == account_id) & (table.c.domain == domain) & (table.c.selector == selector)
+    with database.write() as connection:
+        catalog.touch(connection, account_id)
+        back = sa.update(table).where(this & table.c.removed_at.is_not(None)).values(removed_at=None)
+        return connection.execute(back).rowcount > 0

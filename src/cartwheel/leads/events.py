@@ -106,6 +106,24 @@ class LeadErased(Event, frozen=True):
         return "Was erased"
 
 
+class LeadMerged(Event, frozen=True):
+    """The lead got what another one had, because both are one person."""
+
+    lead_id: int
+
+    def told(self, _names: Names) -> str:
+        return f"Got what lead no. {self.lead_id} had: they are one person"
+
+
+class LeadMergedInto(Event, frozen=True):
+    """What the lead had went over to another one, because both are one person."""
+
+    lead_id: int
+
+    def told(self, _names: Names) -> str:
+        return f"Became one with lead no. {self.lead_id}"
+
+
 class TagAssigned(Event, frozen=True):
     """The lead got a tag."""
 

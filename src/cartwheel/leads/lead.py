@@ -246,12 +246,12 @@ class Lead:
 
     def grant(self, points: int, days: int, now: datetime) -> None:
         """Add points; after `days` days of 24 hours they are taken back, with 0 never."""
-        self._book(points, now, now + timedelta(days=days) if days else None)
+        self.book(points, now, now + timedelta(days=days) if days else None)
         self.events.append(events.PointsGiven(points, days))
 
     def deduct(self, points: int, now: datetime) -> None:
         """Take points; the score may go below zero."""
-        self._book(-points, now, None)
+        self.book(-points, now, None)
         self.events.append(events.PointsRemoved(points))
 
     def expire(self, now: datetime) -> None:
@@ -263,7 +263,8 @@ class Lead:
                 self.dirty |= {SCORE, (Part.POINTS, key)}
                 self.events.append(events.PointsExpired(grant.points))
 
-    def _book(self, points: int, now: datetime, expires_at: datetime | None) -> None:
+    def book(self, points: int, now: datetime, expires_at: datetime | None) -> None:
+        """A row more in the ledger, without an event of its own."""
         self.booked += 1
         key = -self.booked
         self.grants[key] = Grant(key, points, now, expires_at)

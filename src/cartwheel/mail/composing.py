@@ -19,7 +19,7 @@ from cartwheel.mail.inert import one_line
 from cartwheel.mail.links import Kind, MailId, Signer
 from cartwheel.mail.mailhtml import Kind as Language
 from cartwheel.mail.merge import MERGE_NAMES, BadContent, Template, clean_text
-from cartwheel.mail.mime import Attachment, address, ascii_domain, media_type_of
+from cartwheel.mail.mime import Attachment, address, ascii_domain, header, header_text, media_type_of, text_entity
 from cartwheel.mail.outgoing import Outgoing
 from cartwheel.mail.render import Built, CompiledMail, Content, compile_mail
 from cartwheel.sequences.steps import EmailStep
@@ -232,6 +232,30 @@ def _feedback_id(account: Account, mail: Mail) -> tuple[str, str]:
     sender = f"account{account.id}"
     sequence = f"{sender}-sequence{mail.sequence_id}"
     return "Feedback-ID", f"{sequence}-{mail.box}:{sequence}:{sender}:{FEEDBACK_SENDER}"
+
+
+def note(
+    sender: str, to: str, subject: str, text: str, *, number: str, now: datetime, signers: Sequence[dkim.Signer] = ()
+) -> Outgoing:
+    """A mail of Cartwheel itself to one of its people, in plain text; `number` is what only this one has.
+
+    Raises `Unsendable` if `sender` is none.
+    """
+    name, email = read_sender(sender)
+    body = text_entity("plain", [clean_text(text).rstrip() + "\n"])
+    subject = header_text(one_line(clean_text(subject)), len("Subject: "))
+    headers = (
+        ("Date", format_datetime(now)),
+        ("From", address(name, email)),
+        ("To", address("", to)),
+        ("Message-ID", f"<{number}@{ascii_domain(email.rpartition('@')[2])}>"),
+        ("Auto-Submitted", "auto-generated"),
+        ("Subject", subject),
+        ("MIME-Version", "1.0"),
+    )
+    pieces = [piece for piece in body.body if isinstance(piece, bytes)]
+    built = Built([*(header(*line) for line in headers), *body.headers], pieces)
+    return Outgoing(email, to, _signed(built, email, signers, now))
 
 
 def _signed(built: Built, sender: str, signers: Sequence[dkim.Signer], now: datetime) -> bytes:

@@ -1,13 +1,13 @@
 """Mail servers as settings name them: `smtp://user:password@host:port?connections=10`, and who sends through which. Pure."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, fields
 from datetime import timedelta
 from enum import StrEnum
 from functools import cached_property
 from typing import Any, TypeVar
-from urllib.parse import parse_qsl, unquote, urlsplit
+from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit
 
 from cartwheel.errors import BadSetting
 from cartwheel.network import is_this_machine
@@ -126,6 +126,21 @@ def parse(url: str) -> Server:
     return Server(host=host, port=port or usual, user=user, password=password, **given)
 
 
+def write(server: Server) -> str:
+    """The URL that `parse` reads as this server, password and all."""
+    scheme = "smtps" if server.tls is Tls.FROM_THE_START else "smtp"
+    login = f"{quote(server.user, safe='')}:{quote(server.password, safe='')}@" if server.user else ""
+    host = f"[{server.host}]" if ":" in server.host else server.host
+    given = {
+        name: getattr(server, name) for name, (default, _) in options().items() if getattr(server, name) != default
+    }
+    given.pop("tls", None)
+    if server.tls is not Tls.FROM_THE_START:
+        given["tls"] = server.tls
+    texts = {name: ("yes" if value else "no") if isinstance(value, bool) else value for name, value in given.items()}
+    return f"{scheme}://{login}{host}:{server.port}" + (f"?{urlencode(texts)}" if texts else "")
+
+
 def _read_options(query: str) -> dict[str, Any]:
     known, given = options(), {}
     for name, text in parse_qsl(query, keep_blank_values=True):
@@ -169,3 +184,8 @@ def parse_routes(text: str) -> tuple[Route, ...]:
         if options_of.setdefault(route.server.name, route.server) != route.server:
             raise BadSetting(f"the mail server {route.server.name} is given twice, with different options")
     return tuple(sorted(routes, key=lambda route: route.domain == "*"))
+
+
+def write_routes(routes: Sequence[Route]) -> str:
+    """The text that `parse_routes` reads as these."""
+    return " ".join(("" if route.domain == "*" else f"{route.domain}=") + write(route.server) for route in routes)

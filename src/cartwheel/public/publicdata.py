@@ -68,8 +68,9 @@ def _about(lead: Lead, account: Account) -> dict[str, Any]:
             "soft_bounces": told.soft_bounces,
         },
         "lists": [
-            {"name": lists.get(number, ""), "joined_at": _time(place.joined_at), "left_at": _time(place.left_at)}
+            {"name": lists[number], "joined_at": _time(place.joined_at), "left_at": _time(place.left_at)}
             for number, place in sorted(lead.lists.items())
+            if number in lists
         ],
         "sequences": [
             {
@@ -115,7 +116,7 @@ def _events(feed: list[Happened], account: Account) -> Iterator[dict[str, Any]]:
     """Newest first, in words, under the names that subscribers know."""
     names = Names(
         tags=account.names.tags,
-        lists={entry.id: public_name(entry) for entry in account.lists.values()},
+        lists={entry.id: public_name(entry) for entry in (*account.deleted.lists.values(), *account.lists.values())},
         sequences={entry.id: public_name(entry) for entry in account.sequences.values()},
         fields=account.names.fields,
     )

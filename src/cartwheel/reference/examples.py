@@ -30,6 +30,7 @@ from cartwheel.data.ratelimits import app_limits
 from cartwheel.errors import LeadIsDeleted, LeadNotFound
 from cartwheel.network import Client
 from cartwheel.work.batches import Batches
+from cartwheel.work.callcounts import CallCounts
 from cartwheel.work.leadwork import DeletionWork, ExpiryWork
 
 LEAD = {"email": "ada@shop.example"}
@@ -157,7 +158,9 @@ class _World:
         self.batches = Batches(self.database, clock=self._clock, most_waiting=1)
         limits = app_limits(self.database)
         gate = Gate(self.batches, limits, settings.require_https, clock=self._clock)
-        self._dispatcher = Dispatcher(settings, self.batches, gate)
+        self._dispatcher = Dispatcher(
+            settings, self.batches, gate, CallCounts(self.database, self.batches, self._clock)
+        )
 
     def _clock(self) -> datetime:
         return self.now

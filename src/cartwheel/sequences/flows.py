@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
 from itertools import pairwise
+from typing import NamedTuple
 
 from cartwheel.accounts import Account
 from cartwheel.errors import DomainError
@@ -27,6 +28,16 @@ from cartwheel.sequences.steps import (
 
 MOST_MOVES_AT_ONCE = 100
 """A run that comes through more steps than that without a pause goes in a circle, unless the sequence is that long."""
+
+
+class Problem(NamedTuple):
+    """What keeps a flow from being used, with the box where it is."""
+
+    box: str
+    text: str
+
+    def __str__(self) -> str:
+        return f"box {self.box}: {self.text}"
 
 
 @dataclass(frozen=True)
@@ -109,25 +120,25 @@ class Flow:
 
     # -- what is wrong with it --
 
-    def problems(self, account: Account) -> Iterator[str]:
-        """What keeps it from being used, each with its box."""
+    def problems(self, account: Account) -> Iterator[Problem]:
+        """What keeps it from being used."""
         seen: set[str] = set()
         for step in self.steps:
             if step.box in seen:
-                yield f"box {step.box}: there are two of them"
+                yield Problem(step.box, "there are two of them")
             seen.add(step.box)
         for step in self.steps:
             for box in (*step.targets(), *([step.next] if step.next else [])):
                 if box not in self.by_box:
-                    yield f"box {step.box}: there is no box {box} to go to"
+                    yield Problem(step.box, f"there is no box {box} to go to")
             try:
                 step.check(account)
             except DomainError as error:
-                yield f"box {step.box}: {error}"
+                yield Problem(step.box, str(error))
             for condition in (inner for each in step.conditions() for inner in each.inside()):
                 asked = getattr(condition, "box", None)
                 if asked is not None and not isinstance(self.by_box.get(asked), EmailStep):
-                    yield f"box {step.box}: box {asked}, whose mail it asks about, sends none"
+                    yield Problem(step.box, f"box {asked}, whose mail it asks about, sends none")
 
     def unreachable(self) -> list[str]:
         """The boxes that nobody who starts at the first one ever comes to, goals not counted."""

@@ -112,12 +112,14 @@ class Story:
     @property
     def tags(self) -> set[str]:
         """Those that the lead has in the end."""
-        return {self.account.tag_names[number] for number in self.lead.tags}
+        names = self.account.tag_names
+        return {names[number] for number in self.lead.tags if number in names}
 
     @property
     def lists(self) -> set[str]:
         """Those that the lead is on in the end."""
-        return {self.account.list_names[number] for number, place in self.lead.lists.items() if place.active}
+        names = self.account.list_names
+        return {names[number] for number, place in self.lead.lists.items() if place.active and number in names}
 
 
 @dataclass

@@ -50,7 +50,7 @@ def sequence_named(name: str, account: Account) -> Sequence:
 
 
 def stored(
-    database: Database, account: Account, name: str, key: LeadKey | None, *, onward: bool
+    database: Database, account: Account, name: str, key: LeadKey | None, *, onward: bool, own: Flow | None = None
 ) -> tuple[World, Lead | None]:
     """The account with the sequence, those that the lead is in, and those that they start; and the lead.
 
@@ -66,7 +66,8 @@ def stored(
     waiting = [sequence, *(other for flow in kept.values() for other in _started(flow, account))]
     while waiting:
         entry = waiting.pop()
-        flow = None if entry.id in newest else flows.get((account.id, entry.id, entry.version))
+        read_ = own if entry is sequence and own else flows.get((account.id, entry.id, entry.version))
+        flow = None if entry.id in newest else read_
         if flow is not None:
             newest[entry.id] = flow
             waiting += _started(flow, account)
@@ -79,6 +80,11 @@ def _started(flow: Flow, account: Account) -> list[Sequence]:
     """The sequences that the steps start."""
     names = [name_key(step.sequence) for step in flow.steps if isinstance(step, StartSequenceStep)]
     return [account.sequences[name] for name in names if name in account.sequences]
+
+
+def load_lead(database: Database, key: LeadKey) -> Lead:
+    """All that steps and mails may ask about. Raises `LeadNotFound`."""
+    return asyncio.run(_load(database, key))
 
 
 async def _load(database: Database, key: LeadKey) -> Lead:

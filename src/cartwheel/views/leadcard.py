@@ -2,14 +2,14 @@
 
 import asyncio
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, NamedTuple
 
 from cartwheel import times
 from cartwheel.accounts import Account, CustomField
-from cartwheel.data import leadfeed, leadstore
+from cartwheel.data import leadfeed, leadstore, userstore
 from cartwheel.data.catalog import Catalog
 from cartwheel.data.db import Database
 from cartwheel.data.leadfeed import Happened
@@ -18,7 +18,7 @@ from cartwheel.emails import EmailNotValid, read_email
 from cartwheel.errors import LeadNotFound, NoSuchName
 from cartwheel.leads.events import told_origin
 from cartwheel.leads.lead import Lead
-from cartwheel.leads.leadparts import CustomValue, Grant, Part, Parts
+from cartwheel.leads.leadparts import CustomValue, Grant, Membership, Part, Parts
 
 
 class Entry(NamedTuple):
@@ -56,7 +56,12 @@ class LeadCard:
         return built_in | custom
 
     def tags(self) -> list[str]:
-        return [self.account.tag_names[number] for number in sorted(self.lead.tags)]
+        names = self.account.tag_names
+        return [names[number] for number in sorted(self.lead.tags) if number in names]
+
+    def lists(self) -> list[tuple[str, Membership]]:
+        names = self.account.list_names
+        return [(names[number], place) for number, place in sorted(self.lead.lists.items()) if number in names]
 
     def as_data(self) -> dict[str, Any]:
         """As JSON has it: times with the account's offset from UTC."""
@@ -83,11 +88,11 @@ class LeadCard:
             "tags": self.tags(),
             "lists": [
                 {
-                    "name": account.list_names[number],
+                    "name": name,
                     "joined_at": self._time(place.joined_at),
                     "left_at": self._time(place.left_at),
                 }
-                for number, place in sorted(lead.lists.items())
+                for name, place in self.lists()
             ],
             "sequences": [
                 {
@@ -143,23 +148,32 @@ async def read_card(
     if key not in loaded.leads:
         raise LeadNotFound
     account = catalog.accounts[key[0]]
-    ledger, feed = await asyncio.to_thread(_read_history, database, key, most_events)
-    return LeadCard(loaded.leads[key], account, ledger, [_entry(happened, account, catalog) for happened in feed])
+    ledger, feed, people = await asyncio.to_thread(_read_history, database, key, most_events)
+    entries = [_entry(happened, account, catalog, people) for happened in feed]
+    return LeadCard(loaded.leads[key], account, ledger, entries)
 
 
-def _read_history(database: Database, key: LeadKey, most_events: int) -> tuple[list[Grant], list[Happened]]:
+People = Mapping[str, str]
+"""The names of those who have signed in and did something, by their origins."""
+
+
+def _read_history(database: Database, key: LeadKey, most_events: int) -> tuple[list[Grant], list[Happened], People]:
     with database.read() as connection:
-        return leadfeed.ledger(connection, key), leadfeed.feed(connection, key, most_events)
+        feed = leadfeed.feed(connection, key, most_events)
+        people = userstore.by_origin(connection, {happened.origin for happened in feed})
+        return leadfeed.ledger(connection, key), feed, people
 
 
-def _entry(happened: Happened, account: Account, catalog: Catalog) -> Entry:
+def _entry(happened: Happened, account: Account, catalog: Catalog, people: People) -> Entry:
     text = happened.event.told(account.names) if happened.event else f"{happened.kind} {happened.details}"
-    by = _who(happened.origin, account, catalog)
+    by = _who(happened.origin, account, catalog, people)
     return Entry(happened.at, happened.kind, text, by, json.loads(happened.details))
 
 
-def _who(origin: str, account: Account, catalog: Catalog) -> str:
+def _who(origin: str, account: Account, catalog: Catalog, people: People) -> str:
     """The `origin` of an event, for people."""
+    if origin in people:
+        return f"by {people[origin]}"
     for app in catalog.apps.values():
         if app.origin == origin:
             owner = catalog.accounts[app.account_id]

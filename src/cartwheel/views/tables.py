@@ -1,6 +1,6 @@
 """What people see in a terminal of a lead, of an account's Apps, and of the doctor's findings."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -51,11 +51,11 @@ def _state(lead_card: LeadCard) -> Iterator[tuple[str, str]]:
         yield "test lead", "made by an App in test mode"
     if lead.consent.status is not Gdpr.OFF:
         yield "consent", lead.consent.status.name.lower().replace("_", " ")
-    if lead.tags:
-        yield "tags", ", ".join(lead_card.tags())
-    for number, place in sorted(lead.lists.items()):
+    if tags := lead_card.tags():
+        yield "tags", ", ".join(tags)
+    for name, place in lead_card.lists():
         left = f", left {_time(lead_card, place.left_at)}" if place.left_at else ""
-        yield "list", f"{account.list_names[number]} since {_time(lead_card, place.joined_at)}{left}"
+        yield "list", f"{name} since {_time(lead_card, place.joined_at)}{left}"
     for run in lead.runs.values():
         ended = f" {_time(lead_card, run.ended_at)}" if run.ended_at else ""
         name = account.sequence_names[run.sequence_id]
@@ -145,3 +145,22 @@ def _app(app: App) -> list[Text]:
     commands = "all" if app.commands is None else ", ".join(sorted(app.commands))
     cells = (app.name, app.mode, rate, ", ".join(app.allow_ips) or "any", commands, "yes" if app.active else "no")
     return [terminal.plain(cell) for cell in cells]
+
+
+# -- people --
+
+
+def users(entries: Sequence[Mapping[str, Any]]) -> Iterator[Text]:
+    """Those who sign in to the pages."""
+    if not entries:
+        yield Text("Nobody has a login yet: open the link that `cartwheel serve` prints.")
+        return
+    yield from terminal.columns(
+        [
+            terminal.plain(entry["email"], "bold"),
+            terminal.plain(entry["name"]),
+            terminal.plain(", ".join(f"{account}: {role}" for account, role in entry["accounts"].items())),
+            Text("second factor" if entry["second_factor"] else "", "dim"),
+        ]
+        for entry in entries
+    )

@@ -10,7 +10,7 @@ import logging
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
-from datetime import datetime
+from datetime import datetime, tzinfo
 from typing import Any, NamedTuple, Protocol, TypeVar
 
 from cartwheel.accounts import Account, CustomField
@@ -243,8 +243,12 @@ class _Batch:
         desk.keep(work.origin)
         return result
 
+    def _zone(self, account_id: int) -> tzinfo | None:
+        account = self.catalog.accounts.get(account_id)
+        return account.zone if account else None
+
     def flush(self, row_ids: RowIds) -> Flush:
-        flush = Flush(self.now, row_ids)
+        flush = Flush(self.now, row_ids, self._zone)
         for lead in self.changed.values():
             flush.lead(lead)
         for event in self.events:

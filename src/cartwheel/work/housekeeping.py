@@ -1,4 +1,5 @@
-"""What happens without a call: points that expire, clicks that turn out to be a person's, and what is kept no longer.
+"""What happens without a call: points that expire, clicks that turn out to be a person's, and what is kept no longer;
+and beside it, because it may take longer, the counting of leads and the wiping of what was deleted.
 
 The loop runs in every server and worker process and needs no leader: it only finds leads for which something is due, and
 submits them as work like any other. The lead decides under its lock, so that a grant is taken back once, whoever finds it.
@@ -10,13 +11,15 @@ from datetime import datetime, timedelta
 
 import sqlalchemy as sa
 
-from cartwheel.data import flowstore, mailbox, schema
+from cartwheel.data import callstore, flowstore, mailbox, membercounts, schema
+from cartwheel.data.bygones import Wiping
 from cartwheel.data.db import Database
 from cartwheel.data.leadstore import leads_with_points_due
 from cartwheel.data.mailstore import leads_with_clicks_due
 from cartwheel.process.loops import Loop
 from cartwheel.times import to_micros
 from cartwheel.work.batches import MOST_IN_BATCH, Batches, Work
+from cartwheel.work.bulkwork import BulkRunner
 from cartwheel.work.leadwork import ClicksWork, ExpiryWork
 
 ROUND_S = 1.0
@@ -43,13 +46,24 @@ class Housekeeping:
         self._batches = batches
         self._clock = clock
         self._flows_at = clock()
+        self._bulk = BulkRunner(database, batches, clock=clock)
         self._loop = Loop("housekeeping", self.round, ROUND_S)
+        self._wiping = Wiping(database)
+        self._slow_loop = Loop("tidying", self.tidy, ROUND_S)
 
     def start(self) -> None:
         self._loop.start()
+        self._slow_loop.start()
 
     async def stop(self) -> None:
         await self._loop.stop()
+        await self._slow_loop.stop()
+
+    async def tidy(self) -> bool:
+        """Count what somebody wants to see, and wipe a slice of what was deleted; true if there may be more."""
+        now = self._clock()
+        counted = await asyncio.to_thread(membercounts.count_wanted, self._database, now)
+        return await asyncio.to_thread(self._wiping.round, now) or counted
 
     async def round(self) -> bool:
         """Do what is due now; true if there may be more. Raises the first of what went wrong, after the rest is done."""
@@ -61,19 +75,29 @@ class Housekeeping:
             results = await asyncio.gather(*works, return_exceptions=True)
             failures += [result for result in results if isinstance(result, BaseException)]
         forgotten = await asyncio.to_thread(self._forget, now)
+        old_calls = await asyncio.to_thread(self._forget_calls, now)
         thrown_away = await asyncio.to_thread(mailbox.forget, self._database, now)
         if now >= self._flows_at:
             self._flows_at = now + LOOK_AT_FLOWS
             await asyncio.to_thread(flowstore.forget, self._database, now)
         if failures:
             raise failures[0]
-        return bool(due) or forgotten == MOST_FORGOTTEN or thrown_away == mailbox.MOST_FORGOTTEN
+        bulk = await self._bulk.round()
+        return bulk or bool(due) or MOST_FORGOTTEN in {forgotten, old_calls} or thrown_away == mailbox.MOST_FORGOTTEN
 
     def _due(self, now: datetime) -> list[Work[None]]:
         with self._database.read() as connection:
             expiring = leads_with_points_due(connection, now, MOST_IN_ROUND)
             clicking = leads_with_clicks_due(connection, now, MOST_IN_ROUND)
         return [*map(ExpiryWork, expiring), *map(ClicksWork, clicking)]
+
+    def _forget_calls(self, now: datetime) -> int:
+        """Away with what the inspector has kept for long enough."""
+        with self._database.read() as connection:
+            if not callstore.has_old(connection, now):
+                return 0
+        with self._database.write() as connection:
+            return callstore.forget(connection, now)
 
     def _forget(self, now: datetime) -> int:
         """Away with old answers, so few at a time that no call has to wait long for them; returns how many."""

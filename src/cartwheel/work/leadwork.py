@@ -1,18 +1,28 @@
 """Work on leads that is not an API call."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
+from typing import Generic, TypeVar
 
+from cartwheel.accounts import Account
 from cartwheel.data.leadstore import LeadKey, Wanted
-from cartwheel.errors import LeadNotFound, NotInDoubt
-from cartwheel.leads import clicks, mailing
+from cartwheel.errors import LeadExists, LeadIsDeleted, LeadNotFound, LedgerChanged, NotInDoubt
+from cartwheel.leads import clicks, mailing, merging
 from cartwheel.leads.erasing import erase
 from cartwheel.leads.lead import Lead
-from cartwheel.leads.leadparts import ERASED, Part, Parts, SuppressionReason
+from cartwheel.leads.leadparts import ERASED, CustomValue, Gdpr, Grant, Part, Parts, Source, SuppressionReason
 from cartwheel.leads.mails import Mail, MailState
 from cartwheel.work.batches import Desk, Entangled, IdempotencyKey
 
 BY_LEAD = "lead"
 """The origin of events that the lead itself brings about."""
+R = TypeVar("R")
+
+Change = Callable[[Lead, Account, datetime], R]
+"""What somebody does to a lead; it needs the parts that are asked for beside it."""
+
+
+BY_OWNER = "an owner said so"
 
 
 class OneLead:
@@ -39,6 +49,94 @@ class OneLead:
         if lead is None:
             raise LeadNotFound
         return lead
+
+
+class EditWork(OneLead, Generic[R]):
+    """Somebody changes a lead, which is not deleted unless `deleted` allows that. Raises what the change raises."""
+
+    def __init__(self, key: LeadKey, parts: Parts, change: Change[R], origin: str, *, deleted: bool = False) -> None:
+        super().__init__(key, parts, origin)
+        self._change = change
+        self._may_be_deleted = deleted
+
+    def decide(self, desk: Desk) -> R:
+        lead = self.lead(desk)
+        if lead.deleted_at is not None and not self._may_be_deleted:
+            raise LeadIsDeleted
+        return self._change(lead, desk.account(lead.account_id), desk.now)
+
+
+class ProfileWork(OneLead):
+    """Somebody changes a lead's address and fields. Raises `LeadExists`."""
+
+    def __init__(
+        self,
+        key: LeadKey,
+        email: str,
+        profile: Mapping[str, str],
+        custom: Mapping[int, CustomValue],
+        origin: str,
+    ) -> None:
+        super().__init__(key, Part.PROFILE | Part.SUPPRESSION, origin)
+        self.wanted = [*self.wanted, Wanted(key[0], None, email, Part.NONE)]
+        self._email = email
+        self._profile = profile
+        self._custom = custom
+
+    def decide(self, desk: Desk) -> None:
+        lead = self.lead(desk)
+        taken = desk.taken(lead.account_id, self._email)
+        if taken is not None and taken.id != lead.id:
+            raise LeadExists
+        lead.rename(self._email)
+        lead.edit(self._profile, self._custom)
+
+
+class NewLeadWork:
+    """Somebody adds a lead. Raises `LeadExists` or `LeadIsDeleted`."""
+
+    idempotency: IdempotencyKey | None = None
+    may_make_lead = True
+
+    def __init__(self, account_id: int, email: str, profile: Mapping[str, str], origin: str) -> None:
+        self.origin = origin
+        self.wanted = [Wanted(account_id, None, email, Part.NONE)]
+        self._profile = profile
+
+    def decide(self, desk: Desk) -> int:
+        """Its id."""
+        account_id, _, email, _ = self.wanted[0]
+        assert email is not None
+        taken = desk.taken(account_id, email)
+        if taken is not None:
+            raise LeadExists if taken.deleted_at is None else LeadIsDeleted
+        gdpr = Gdpr.UNKNOWN if desk.account(account_id).gdpr else Gdpr.OFF
+        lead = Lead.create(account_id, desk.new_lead_id(), email, desk.now, source=Source.MANUAL, test=False, gdpr=gdpr)
+        lead.fill(self._profile, {})
+        desk.add(lead)
+        return lead.id
+
+
+class MergeWork(OneLead):
+    """One lead gets what another has, which is then deleted. Raises `LedgerChanged` if that one's `ledger` has changed."""
+
+    def __init__(self, key: LeadKey, other: LeadKey, ledger: Sequence[Grant], origin: str) -> None:
+        super().__init__(key, merging.NEEDED, origin)
+        self.wanted = [*self.wanted, Wanted(*other, None, merging.NEEDED)]
+        self._other = other
+        self._ledger = ledger
+
+    def decide(self, desk: Desk) -> str:
+        """The address of the one that is kept. Raises `LeadNotFound`, `LeadIsDeleted`."""
+        kept, other = self.lead(desk), desk.any_lead(*self._other)
+        if other is None or other.erased or other.id == kept.id:
+            raise LeadNotFound
+        if kept.deleted_at is not None or other.deleted_at is not None:
+            raise LeadIsDeleted
+        if sum(grant.points for grant in self._ledger if grant.reversed_at is None) != other.score:
+            raise LedgerChanged
+        merging.merge(kept, other, self._ledger, desk.now)
+        return kept.email
 
 
 class ExpiryWork(OneLead):
@@ -128,13 +226,23 @@ class ConsentWork(OneLead):
 class SuppressionWork(OneLead):
     """An owner says that a lead is not to be mailed, or that it may be mailed again."""
 
-    def __init__(self, key: LeadKey, *, suppressed: bool, origin: str) -> None:
+    def __init__(
+        self,
+        key: LeadKey,
+        *,
+        suppressed: bool,
+        origin: str,
+        reason: SuppressionReason = SuppressionReason.DO_NOT_CONTACT,
+        details: str = BY_OWNER,
+    ) -> None:
         super().__init__(key, Part.PROFILE | Part.SUPPRESSION, origin)
         self._suppressed = suppressed
+        self._reason = reason
+        self._details = details
 
     def decide(self, desk: Desk) -> None:
         lead = self.lead(desk)
         if self._suppressed:
-            lead.suppress(SuppressionReason.DO_NOT_CONTACT, "an owner said so", desk.now)
+            lead.suppress(self._reason, self._details, desk.now)
         else:
             lead.lift_suppression(desk.now)

@@ -65,8 +65,9 @@ def plan(
     source: int | None,
     everybody: bool,
     to: int | None,
+    draft: Flow | None = None,
 ) -> MovePlan:
-    """Raises `NoSuchName` where a version or a box is named that is not there, or has to be named."""
+    """With a `draft`, as if that were version `to`. Raises `NoSuchName` where a version or a box is named that is not there, or has to be named."""
     places = runstore.standing(connection, account.id, sequence.id)
     wanted = sequence.version if to is None else to
     sources = _sources(sequence, {place.version for place in places}, wanted, source, everybody=everybody)
@@ -76,6 +77,9 @@ def plan(
         letters |= {(version, step.box): letter(step) for step in flow.steps if isinstance(step, EmailStep)}
         if version in sources or version == wanted:
             flows[version] = flow
+    if draft is not None:
+        letters |= {(wanted, step.box): letter(step) for step in draft.steps if isinstance(step, EmailStep)}
+        flows[wanted] = draft
     if wanted not in flows:
         raise NoSuchName(f"the sequence {sequence.name} has no version {wanted}; the newest is {sequence.version}")
     if source is not None and source not in flows and source not in {place.version for place in places}:

@@ -72,16 +72,29 @@ async def work_through(
     clock: Callable[[], datetime],
 ) -> Counter[R]:
     """Do a piece of work for each lead whose run through the sequence (account, number) stands so; counts the results."""
-    done: Counter[R] = Counter()
     batches = Batches(database, clock=clock, most_waiting=MOST_AT_ONCE)
     await batches.start()
     try:
-        last = 0
-        while keys := await asyncio.to_thread(_page, database, sequence, statuses, versions, last):
-            done.update(await asyncio.gather(*(batches.submit(make(key)) for key in keys)))
-            last = keys[-1][1]
+        return await through(batches, database, sequence, statuses, make, versions=versions)
     finally:
         await batches.stop()
+
+
+async def through(
+    batches: Batches,
+    database: Database,
+    sequence: tuple[int, int],
+    statuses: Collection[RunStatus],
+    make: Callable[[LeadKey], Work[R]],
+    *,
+    versions: Collection[int] | None = None,
+) -> Counter[R]:
+    """The same with batches that are there already."""
+    done: Counter[R] = Counter()
+    last = 0
+    while keys := await asyncio.to_thread(_page, database, sequence, statuses, versions, last):
+        done.update(await asyncio.gather(*(batches.submit(make(key)) for key in keys)))
+        last = keys[-1][1]
     return done
 
 

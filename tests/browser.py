@@ -1,4 +1,8 @@
-"""A real Chromium, and what it finds wrong with a page. It comes from the npm registry, so that nobody has to be root."""
+"""A real Chromium, and what it finds wrong with a page.
+
+It is the one that the variable CHROMIUM names, or the machine's, or else one from the npm registry, so that nobody has to
+be root.
+"""
 
 import os
 import shutil
@@ -10,22 +14,28 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, ConsoleMessage, Page, sync_playwright
+from playwright.sync_api import Browser, ConsoleMessage, Page, Request, sync_playwright
 
 import npm
 
 SOURCE = Path(__file__).parent / "browser"
+INSTALLED = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
+ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
 STANDARDS = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
 
 
 @contextmanager
 def chromium(config: pytest.Config) -> Iterator[Browser]:
     """While it is open, this thread has an event loop that runs: `asyncio.run` has to wait."""
-    packages = npm.packages(SOURCE, config)
-    unpacked = npm.once(packages / "unpacked", lambda folder: _unpack(packages, folder))
-    libraries = {"LD_LIBRARY_PATH": str(unpacked / "al2023" / "lib")}
+    there: str | None = INSTALLED
+    environment: dict[str, str | float | bool] = {**os.environ}
+    if there is None:
+        packages = npm.packages(SOURCE, config)
+        unpacked = npm.once(packages / "unpacked", lambda folder: _unpack(packages, folder))
+        there = str(unpacked / "chromium")
+        environment["LD_LIBRARY_PATH"] = str(unpacked / "al2023" / "lib")
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=unpacked / "chromium", env={**os.environ, **libraries})
+        browser = playwright.chromium.launch(executable_path=there, env=environment, args=ARGUMENTS)
         yield browser
         browser.close()
 
@@ -49,6 +59,11 @@ class Watched:
         self._axe = _axe(npm.packages(SOURCE, config))
         page.on("console", self._hear)
         page.on("pageerror", lambda error: self.complaints.append(str(error)))
+        page.on("requestfailed", self._miss)
+
+    def _miss(self, request: Request) -> None:
+        if request.failure != "net::ERR_ABORTED":  # the page was left meanwhile
+            self.complaints.append(f"{request.url}: {request.failure}")
 
     def _hear(self, message: ConsoleMessage) -> None:
         if (

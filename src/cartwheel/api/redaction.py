@@ -1,0 +1,129 @@
+"""A call without its credentials, so that it can be kept and shown: wherever they stand in it, and however they are written.
+
+First by their names, in the syntax of the body; then by their values, wherever else somebody may have put them. What cannot
+be read is kept only if all three were found in it.
+"""
+
+import json
+import re
+from collections.abc import Iterable, Iterator
+from typing import Any
+from urllib.parse import quote, quote_plus, unquote_plus
+
+import msgspec
+
+from cartwheel.api.bodies import Tree
+from cartwheel.api.dispatch import CREDENTIALS
+
+HIDDEN = "•••"
+
+MOST_KEPT = 32 << 10
+"""Bytes of a body, and characters of an answer."""
+
+SHORTEST_SECRET = 8
+"""Shorter texts are nobody's credentials, and may well stand elsewhere."""
+
+NOT_KEPT = "(not kept: it cannot be read, so nobody knows where its credentials stand)"
+
+_NAMES = "|".join(sorted(CREDENTIALS))
+_JSON = re.compile(rf'("(?:{_NAMES})"\s*:\s*)("(?:[^"\\]|\\.)*(?:"|$)|[^,\]}}\s][^,\]}}]*)', re.DOTALL)
+_MULTIPART = re.compile(rf'(name="?(?:{_NAMES})\b[^\r\n]*\r?\n(?:[^\r\n]+\r?\n)*\r?\n)(.*?)(?=\r?\n--|$)', re.DOTALL)
+_QUOTED = r""""(?:[^"\\]|\\.)*(?:"|$)|'(?:[^'\\]|\\.)*(?:'|$)"""
+_LOOSE = re.compile(
+    rf"\b({_NAMES})(?:([\"']?\s*[:=]>?\s*)({_QUOTED})|(\W{{1,12}}?)(\w[^&\s]*))", re.IGNORECASE | re.DOTALL
+)
+"""A name, what stands between, and a value in quotes or without."""
+
+
+def redact_tree(tree: Tree) -> Tree:
+    """The call as it was read."""
+    hidden: Tree = _hide(tree)
+    return hidden
+
+
+def _hide(node: Any) -> Any:
+    if isinstance(node, dict):
+        return {key: HIDDEN if _is_name(key) else _hide(value) for key, value in node.items()}
+    return [_hide(value) for value in node] if isinstance(node, list) else node
+
+
+def _is_name(key: str) -> bool:
+    return key.strip().lower() in CREDENTIALS
+
+
+def secrets_in(tree: Tree) -> set[str]:
+    """What was sent as credentials, wherever it stands."""
+    return {text for text in _secrets(tree) if len(text) >= SHORTEST_SECRET}
+
+
+def _secrets(node: Any, *, named: bool = False) -> Iterator[str]:
+    if isinstance(node, dict):
+        for key, value in node.items():
+            yield from _secrets(value, named=named or _is_name(key))
+    elif isinstance(node, list):
+        for value in node:
+            yield from _secrets(value, named=named)
+    elif named and node is not None:
+        yield str(node)
+        yield str(node).strip()
+
+
+def redact_body(body: bytes, secrets: Iterable[str]) -> str:
+    """A body that was read: its text, cut where it is too long."""
+    text = body[:MOST_KEPT].decode(errors="replace").replace("\0", "�")
+    start = text.lstrip("\ufeff \t\r\n")[:1]
+    if start in {"{", "["}:
+        text = _JSON.sub(rf'\1"{HIDDEN}"', text)
+    elif start == "-":
+        text = _MULTIPART.sub(rf"\g<1>{HIDDEN}", text)
+    else:
+        text = redact_form(text)
+    return redact_values(text, secrets)
+
+
+def redact_form(text: str) -> str:
+    return "&".join(map(_redact_pair, text.split("&")))
+
+
+def _redact_pair(pair: str) -> str:
+    key, equals, _ = pair.partition("=")
+    return key + equals + HIDDEN if equals and _is_name(unquote_plus(key).partition("[")[0]) else pair
+
+
+def redact_values(text: str, secrets: Iterable[str]) -> str:
+    """Without the credentials that were sent, as they are or escaped in one of the usual ways."""
+    for secret in sorted(secrets, key=len, reverse=True):
+        for written in {secret, quote(secret, safe=""), quote_plus(secret), json.dumps(secret)[1:-1], _ascii(secret)}:
+            if written in text:
+                text = text.replace(written, HIDDEN)
+    return text
+
+
+def _ascii(secret: str) -> str:
+    return json.dumps(secret, ensure_ascii=False)[1:-1]
+
+
+def redact_unread(body: bytes) -> str:
+    """A body that nobody could read, if it looks as if all credentials were found in it."""
+    text = body[:MOST_KEPT].decode(errors="replace").replace("\0", "�")
+    found: set[str] = set()
+
+    def hide(match: re.Match[str]) -> str:
+        found.add(match[1].lower())
+        return match[1] + (match[2] or match[4]) + HIDDEN
+
+    text = _LOOSE.sub(hide, text)
+    return text if found == CREDENTIALS else NOT_KEPT
+
+
+def app_ids_in(body: bytes) -> list[str]:
+    """What may be the id of an App in a body that nobody could read."""
+    text = body[:MOST_KEPT].decode(errors="replace")
+    found = [match for match in _LOOSE.finditer(text) if match[1].lower() == "app_id"]
+    return [(match[3] or match[5]).strip("\"'") for match in found]
+
+
+def as_text(tree: Tree, secrets: Iterable[str]) -> str:
+    """JSON; nothing if it is too long."""
+    text = redact_values(msgspec.json.encode(redact_tree(tree)).decode(), secrets)
+    return text if len(text) <= MOST_KEPT else ""

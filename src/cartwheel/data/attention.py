@@ -1,0 +1,37 @@
+"""What an account has to be told of, counted as far as it matters."""
+
+from typing import NamedTuple
+
+import sqlalchemy as sa
+
+from cartwheel.data import mailledger, schema, signingkeys
+from cartwheel.leads.mails import MailState
+
+MOST = 1000
+"""More are many."""
+
+
+class Attention(NamedTuple):
+    """How many runs and mails somebody has to see to, up to `MOST`, and what there is at all."""
+
+    parked: int
+    in_doubt: int
+    in_trouble: int
+    """Mails that mail servers did not take yet."""
+    signs: frozenset[str]
+    """The domains for which there are DKIM keys."""
+    has_mail: bool
+
+
+def read(connection: sa.Connection, account_id: int) -> Attention:
+    runs, mails = schema.enrolments, schema.mails
+    stuck = sa.select(runs.c.lead_id).where(runs.c.account_id == account_id, runs.c.latest, schema.RUNS_PARKED)
+    parked = sa.select(sa.func.count()).select_from(stuck.limit(MOST).subquery())
+    any_mail = sa.select(mails.c.id).where(mails.c.account_id == account_id).limit(1)
+    return Attention(
+        parked=int(connection.execute(parked).scalar_one()),
+        in_doubt=mailledger.counted(connection, account_id, MailState.IN_DOUBT, MOST),
+        in_trouble=mailledger.in_trouble(connection, account_id, MOST),
+        signs=frozenset(key.signer.domain for key in signingkeys.stored(connection, account_id)),
+        has_mail=connection.execute(any_mail).first() is not None,
+    )

@@ -1,0 +1,273 @@
+"""What people do to one lead or to many: one class an act, each with its opposite where it has one. Pure.
+
+They are kept as JSON while they are done to many, and speak of an account's things by number.
+"""
+
+from datetime import datetime
+from typing import Annotated, ClassVar, get_args
+
+import msgspec
+from msgspec import Meta
+
+from cartwheel.accounts import Account
+from cartwheel.errors import StepNotFound
+from cartwheel.leads.lead import Lead
+from cartwheel.leads.leadparts import Part, Parts, RunStatus, SuppressionReason
+
+Number = Annotated[int, Meta(ge=1, lt=1 << 53)]
+Points = Annotated[int, Meta(ge=1, le=1_000_000_000)]
+Days = Annotated[int, Meta(ge=0, le=1_000_000)]
+
+
+class Act(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, tag_field="type"):
+    """Done to a lead that is so already, it changes nothing."""
+
+    parts: ClassVar[Parts] = Part.NONE
+    right: ClassVar[str] = "leads:write"
+    to_deleted: ClassVar[bool] = False
+    """Whether it is done to deleted leads, too."""
+
+    def apply(self, lead: Lead, account: Account, now: datetime) -> None:
+        raise NotImplementedError
+
+    def opposite(self) -> "Act | None":
+        return None
+
+    def told(self, account: Account) -> str:
+        """As what somebody can order."""
+        raise NotImplementedError
+
+
+class GiveTag(Act, tag="give_tag", frozen=True):
+    tag: Number
+
+    parts = Part.TAGS
+    right = "tags:write"
+
+    def apply(self, lead: Lead, account: Account, _now: datetime) -> None:
+        if self.tag in account.tag_names:
+            lead.tag(self.tag)
+
+    def opposite(self) -> Act:
+        return TakeTag(self.tag)
+
+    def told(self, account: Account) -> str:
+        return f"Give the tag {account.tag_names.get(self.tag, self.tag)}"
+
+
+class TakeTag(Act, tag="take_tag", frozen=True):
+    tag: Number
+
+    parts = Part.TAGS
+    right = "tags:write"
+
+    def apply(self, lead: Lead, _account: Account, _now: datetime) -> None:
+        lead.untag(self.tag)
+
+    def opposite(self) -> Act:
+        return GiveTag(self.tag)
+
+    def told(self, account: Account) -> str:
+        return f"Take the tag {account.tag_names.get(self.tag, self.tag)} away"
+
+
+class JoinList(Act, tag="join_list", frozen=True):
+    list: Number
+
+    parts = Part.LISTS
+    right = "lists:write"
+
+    def apply(self, lead: Lead, account: Account, now: datetime) -> None:
+        if self.list in account.list_names:
+            lead.join(self.list, now)
+
+    def opposite(self) -> Act:
+        return LeaveList(self.list)
+
+    def told(self, account: Account) -> str:
+        return f"Subscribe to the list {account.list_names.get(self.list, self.list)}"
+
+
+class LeaveList(Act, tag="leave_list", frozen=True):
+    list: Number
+
+    parts = Part.LISTS
+    right = "lists:write"
+
+    def apply(self, lead: Lead, _account: Account, now: datetime) -> None:
+        lead.leave(self.list, now)
+
+    def opposite(self) -> Act:
+        return JoinList(self.list)
+
+    def told(self, account: Account) -> str:
+        return f"Unsubscribe from the list {account.list_names.get(self.list, self.list)}"
+
+
+class StartSequence(Act, tag="start_sequence", frozen=True):
+    """At the step with this box label; at the first one, if it is empty."""
+
+    sequence: Number
+    step: Annotated[str, Meta(max_length=100)] = ""
+
+    parts = Part.SEQUENCES
+    right = "sequences:write"
+
+    def apply(self, lead: Lead, account: Account, now: datetime) -> None:
+        sequence = account.sequence_by_id.get(self.sequence)
+        if sequence is not None and sequence.boxes:
+            step = self.step or sequence.boxes[0]
+            if step not in sequence.boxes:
+                raise StepNotFound
+            lead.enrol(sequence.id, step, now, version=sequence.version, entry=sequence.entry)
+
+    def opposite(self) -> Act:
+        return StopSequence(self.sequence)
+
+    def told(self, account: Account) -> str:
+        step = f" at step {self.step}" if self.step else ""
+        return f"Start the sequence {account.sequence_names.get(self.sequence, self.sequence)}{step}"
+
+
+class StopSequence(Act, tag="stop_sequence", frozen=True):
+    sequence: Number
+
+    parts = Part.SEQUENCES
+    right = "sequences:write"
+
+    def apply(self, lead: Lead, _account: Account, now: datetime) -> None:
+        run = lead.runs.get(self.sequence)
+        if run is not None and run.status in {RunStatus.ACTIVE, RunStatus.PARKED}:
+            lead.unenrol(self.sequence, now)
+
+    def opposite(self) -> Act:
+        return GoOnInSequence(self.sequence)
+
+    def told(self, account: Account) -> str:
+        return f"Stop the sequence {account.sequence_names.get(self.sequence, self.sequence)}"
+
+
+class GoOnInSequence(Act, tag="go_on_in_sequence", frozen=True):
+    """Where the lead left it last."""
+
+    sequence: Number
+
+    parts = Part.SEQUENCES
+    right = "sequences:write"
+
+    def apply(self, lead: Lead, _account: Account, now: datetime) -> None:
+        run = lead.runs.get(self.sequence)
+        if run is not None and run.ended_by_leaving and run.ended_at is not None:
+            lead.rejoin(self.sequence, run.ended_at, now)
+
+    def opposite(self) -> Act:
+        return StopSequence(self.sequence)
+
+    def told(self, account: Account) -> str:
+        return f"Go on in the sequence {account.sequence_names.get(self.sequence, self.sequence)}"
+
+
+class GivePoints(Act, tag="give_points", frozen=True):
+    points: Points
+    days: Days = 0
+    """After so many they are taken back; 0 for never."""
+
+    parts = Part.POINTS
+    right = "points:write"
+
+    def apply(self, lead: Lead, _account: Account, now: datetime) -> None:
+        lead.grant(self.points, self.days, now)
+
+    def opposite(self) -> Act | None:
+        return None if self.days else TakePoints(self.points)
+
+    def told(self, _account: Account) -> str:
+        return f"Give {self.points:,} points" + (f" for {self.days:,} days" if self.days else "")
+
+
+class TakePoints(Act, tag="take_points", frozen=True):
+    points: Points
+
+    parts = Part.POINTS
+    right = "points:write"
+
+    def apply(self, lead: Lead, _account: Account, now: datetime) -> None:
+        lead.deduct(self.points, now)
+
+    def opposite(self) -> Act:
+        return GivePoints(self.points)
+
+    def told(self, _account: Account) -> str:
+        return f"Take {self.points:,} points"
+
+
+class Suppress(Act, tag="suppress", frozen=True):
+    parts = Part.PROFILE | Part.SUPPRESSION
+
+    def apply(self, lead: Lead, _account: Account, now: datetime) -> None:
+        lead.suppress(SuppressionReason.DO_NOT_CONTACT, "an owner said so", now)
+
+    def opposite(self) -> Act:
+        return Allow()
+
+    def told(self, _account: Account) -> str:
+        return "Do not mail any more"
+
+
+class Allow(Act, tag="allow", frozen=True):
+    parts = Part.PROFILE | Part.SUPPRESSION
+
+    def apply(self, lead: Lead, _account: Account, now: datetime) -> None:
+        lead.lift_suppression(now)
+
+    def opposite(self) -> Act:
+        return Suppress()
+
+    def told(self, _account: Account) -> str:
+        return "Allow to be mailed again"
+
+
+class Delete(Act, tag="delete", frozen=True):
+    parts = Part.PROFILE | Part.SEQUENCES | Part.QUEUE
+
+    def apply(self, lead: Lead, _account: Account, now: datetime) -> None:
+        lead.delete(now)
+
+    def opposite(self) -> Act:
+        return Restore()
+
+    def told(self, _account: Account) -> str:
+        return "Delete"
+
+
+class Restore(Act, tag="restore", frozen=True):
+    parts = Part.PROFILE
+    to_deleted = True
+
+    def apply(self, lead: Lead, _account: Account, _now: datetime) -> None:
+        lead.restore()
+
+    def opposite(self) -> Act:
+        return Delete()
+
+    def told(self, _account: Account) -> str:
+        return "Restore"
+
+
+AnyAct = (
+    GiveTag | TakeTag | JoinList | LeaveList | StartSequence | StopSequence | GoOnInSequence | GivePoints | TakePoints
+    | Suppress | Allow | Delete | Restore
+)  # fmt: skip
+
+KINDS: dict[str, type[Act]] = {str(act.__struct_config__.tag): act for act in get_args(AnyAct)}
+
+_READER: msgspec.json.Decoder[Act] = msgspec.json.Decoder(AnyAct)
+
+
+def read(text: str) -> Act:
+    """From JSON. Raises `msgspec.DecodeError`."""
+    return _READER.decode(text)
+
+
+def written(act: Act) -> str:
+    return msgspec.json.encode(act).decode()

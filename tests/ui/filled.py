@@ -1,0 +1,90 @@
+"""An account as it looks after some months, with names that people with bad intentions would choose among the usual ones."""
+
+import sqlalchemy as sa
+
+from cartwheel.accounts import name_key
+from cartwheel.data import schema
+from cartwheel.times import to_micros
+from harness import DEMO, Api, Server, new_api
+
+SCRIPT = "<script>window.hacked=1</script>\"'><img src=x onerror=window.hacked=1>"
+EMOJI = "Käse 🧀 & Wein 🍷 für Łukasz"
+ARABIC = "نشرة الأخبار الشهرية \u202e(2026)"
+LONG = "Donaudampfschifffahrtsgesellschaftskapitänswitwenrente" * 4
+
+HOSTILE = (SCRIPT, EMOJI, ARABIC, LONG[:200])
+
+LEADS = 60
+
+
+def fill(server: Server) -> Api:
+    """Leads with lists, tags, fields and points; a sequence that some are in, and its mails."""
+    api = new_api(server, account={"name": f"{EMOJI} {ARABIC}"}, file=DEMO.replace("shoe_size", "s" * 100))
+    now = to_micros(server.clock())
+    for table in (schema.lists, schema.tags):
+        rows = [
+            {
+                "account_id": api.account_id,
+                "id": 100 + number,
+                "name": name,
+                "name_key": name_key(name),
+                "created_at": now,
+                **({"public_name": name} if table is schema.lists else {}),
+            }
+            for number, name in enumerate(HOSTILE)
+        ]
+        with server.database.write() as connection:
+            connection.execute(sa.insert(table), rows)
+    with server.database.write() as connection:
+        connection.execute(sa.update(schema.catalog_version).values(version=schema.catalog_version.c.version + 1))
+        version = sa.select(schema.catalog_version.c.version).scalar_subquery()
+        connection.execute(sa.update(schema.accounts).values(version=version))
+    for number in range(LEADS):
+        _lead(api, number)
+    _mails(api, now)
+    return api
+
+
+def _lead(api: Api, number: int) -> None:
+    name = HOSTILE[number % 15] if number % 15 < len(HOSTILE) else f"Ada {number}"
+    lead = {"email": f"lead{number}@shop.example", "first_name": name[:100], "city": "Łódź", "notes": name}
+    actions = [
+        {"cmd": "create_lead"},
+        {"cmd": "subscribe_lead_to_list", "list_name": ("Newsletter", *HOSTILE)[number % 5]},
+        {"cmd": "assign_tag", "tag_name": ("Customer", *HOSTILE)[number % 5]},
+        {"cmd": "give_points_to_lead", "points": str(number + 1)},
+    ]
+    if number % 2:
+        actions.append({"cmd": "subscribe_lead_to_sequence_at_step", "sequence_name": "Welcome", "step": "1"})
+    answer = api.call(*actions, lead=lead)
+    assert "Error" not in str(answer), answer
+
+
+def _mails(api: Api, now: int) -> None:
+    """One in each state that mails can be in for long."""
+    runs = api.rows(schema.enrolments)
+    states = ("accepted", "accepted", "accepted", "failed", "in doubt", "suppressed")
+    rows = [
+        {
+            "account_id": api.account_id,
+            "lead_id": run["lead_id"],
+            "id": run["id"],
+            "run": run["id"],
+            "move": 1,
+            "sequence_id": run["sequence_id"],
+            "version": run["version"],
+            "box": "1",
+            "state": states[number % len(states)],
+            "queued_at": now - number * 3_600_000_000,
+            "attempts": 1,
+            "soft": 0,
+            "address": f"lead@{number}.shop.example",
+            "server": "mail.example",
+            "reply": f"250 {SCRIPT}",
+            "sent_at": now - number * 3_600_000_000 if number % len(states) < 3 else None,
+            "waits_for": "",
+        }
+        for number, run in enumerate(runs)
+    ]
+    with api.server.database.write() as connection:
+        connection.execute(sa.insert(schema.mails), rows)

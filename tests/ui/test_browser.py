@@ -1,0 +1,181 @@
+"""Every page in a real browser, with an account that is full: by the table of pages."""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from html import unescape
+
+import httpx
+import pytest
+from cast import PASSWORD, Cast, Person
+from filled import HOSTILE, LONG, fill
+from playwright.sync_api import Browser, BrowserContext, Page, expect
+
+from browser import Watched
+from cartwheel.people import Role
+from cartwheel.ui import site
+from cartwheel.ui.pages import PAGES
+from harness import Api, Server
+
+WIDTHS = (1280, 390)
+
+FIRST_LOAD = 250_000
+LATER_LOAD = 30_000
+
+SEEN = sorted(path for path, post in PAGES if not post and "{token}" not in path)
+"""Pages that are opened by a link that works once are walked in `test_tutorial`."""
+
+LISTS = "/communication/lists"
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A full account, its owner, and where each page is found."""
+
+    api: Api
+    boss: Person
+    context: BrowserContext
+    outside: BrowserContext
+    """Of somebody who is not signed in, as are the `strangers`."""
+    strangers: httpx.Client
+    addresses: dict[str, str]
+
+
+@pytest.fixture(scope="module")
+def full(browser: Browser, shown: Server) -> Iterator[Shown]:
+    api = fill(shown)
+    with Cast(api) as cast:
+        boss = cast.person(Role.OWNER)
+        context, outside = browser.new_context(), browser.new_context()
+        enter(context, boss)
+        yield Shown(api, boss, context, outside, cast.visitor(), found(boss))
+        context.close()
+        outside.close()
+
+
+def enter(context: BrowserContext, person: Person) -> None:
+    context.add_cookies([{"name": site.COOKIE, "value": person.cookie, "url": str(person.http.base_url)}])
+
+
+def found(boss: Person) -> dict[str, str]:
+    """An address of each page, as the links on the others have it; each page is followed once."""
+    patterns = {path: re.compile(re.sub(r"\{[^}]*\}", "[^/?]+", path)) for path in SEEN}
+    addresses = {path: path for path in SEEN if "{" not in path}
+    ahead = list(addresses.values())
+    while ahead:
+        answer = boss.get(ahead.pop())
+        for link in map(unescape, re.findall(r'href="(/[^"#]*)"', answer.text)):
+            bare = link.partition("?")[0]
+            for path, pattern in patterns.items():
+                if path not in addresses and bare not in addresses.values() and pattern.fullmatch(bare):
+                    addresses[path] = link
+                    ahead.append(link)
+    return addresses
+
+
+@pytest.mark.parametrize("path", SEEN)
+def test_a_page_is_for_every_screen_and_everybody(full: Shown, pytestconfig: pytest.Config, path: str) -> None:
+    assert path in full.addresses, "no page has a link to it"
+    open_to_all = PAGES[path, False].open
+    answer = full.strangers.get(path) if open_to_all else full.boss.get(full.addresses[path])
+    if "text/html" not in answer.headers.get("content-type", "") or "<html" not in answer.text:
+        pytest.skip("this is no page to look at")
+    page = (full.outside if open_to_all else full.context).new_page()
+    watched = Watched(page, pytestconfig)
+    page.goto(full.api.server.url + full.addresses[path], wait_until="networkidle")
+    faults = []
+    for width in WIDTHS:
+        page.set_viewport_size({"width": width, "height": 900})
+        for scheme in ("light", "dark"):
+            page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
+            faults += [f"{width} {scheme}: {fault}" for fault in watched.faults()]
+    assert faults == []
+    assert page.evaluate("window.hacked === undefined")
+    page.close()
+
+
+# -- how much they load --
+
+
+def weight(page: Page, address: str) -> int:
+    """The bytes that came over the wire."""
+    sizes: list[int] = []
+
+    def add(request: object) -> None:
+        sizes.append(request.sizes()["responseBodySize"])  # type: ignore[attr-defined] # Playwright's
+
+    page.on("requestfinished", add)
+    page.goto(address, wait_until="networkidle")
+    page.remove_listener("requestfinished", add)
+    return sum(sizes)
+
+
+def test_pages_are_light(browser: Browser, full: Shown) -> None:
+    context = browser.new_context()
+    enter(context, full.boss)
+    page = context.new_page()
+    url = full.api.server.url
+    assert weight(page, f"{url}/") < FIRST_LOAD
+    heavy = {}
+    for path, address in full.addresses.items():
+        answer = full.boss.get(address)
+        if "<html" in answer.text and (size := weight(page, url + address)) >= LATER_LOAD:
+            heavy[path] = size
+    context.close()
+    assert heavy == {}
+
+
+# -- hostile names --
+
+
+def test_hostile_names_stand_there_as_they_are(full: Shown) -> None:
+    page = full.context.new_page()
+    page.goto(full.api.server.url + LISTS)
+    for name in HOSTILE:
+        expect(page.get_by_role("link", name=name, exact=True)).to_be_visible()
+    page.get_by_role("link", name=LONG[:200], exact=True).click()
+    expect(page.get_by_role("heading", level=1)).to_have_text(LONG[:200])
+    page.close()
+
+
+# -- by hand --
+
+
+@pytest.mark.parametrize("scripts", [True, False], ids=["with scripts", "without scripts"])
+def test_the_main_path(browser: Browser, full: Shown, scripts: bool) -> None:  # noqa: FBT001 - pytest's
+    context = browser.new_context(java_script_enabled=scripts, viewport={"width": 390, "height": 800})
+    page = context.new_page()
+    page.goto(full.api.server.url + LISTS)
+    page.get_by_label("E-mail address").fill(full.boss.email)
+    page.get_by_label("Password").fill(PASSWORD)
+    page.get_by_role("button", name="Sign in").click()
+    expect(page.get_by_role("heading", level=1)).to_have_text("Lists")
+    page.locator("#f-name").fill("Gardeners")
+    page.get_by_role("button", name="Make the list").click()
+    expect(page.get_by_role("status")).to_contain_text("The list Gardeners is there.")
+    page.get_by_role("searchbox").fill("garden")
+    page.get_by_role("searchbox").press("Enter")
+    expect(page.get_by_role("row")).to_have_count(2)
+    page.get_by_role("link", name="Gardeners").click()
+    page.locator("#f-name").fill("Growers")
+    page.get_by_role("button", name="Save").click()
+    page.get_by_role("link", name="Growers").click()
+    page.get_by_role("button", name="Delete the list").click()
+    expect(page.get_by_role("link", name="Growers")).to_have_count(0)
+    page.get_by_role("button", name="Undo").click()
+    expect(page.get_by_role("status")).to_contain_text("is back")
+    page.get_by_role("link", name="Growers").click()
+    page.get_by_role("button", name="Delete the list").click()
+    page.get_by_label("Menu").click()
+    page.locator(".who summary").click()
+    page.get_by_role("button", name="Sign out").click()
+    expect(page.get_by_role("heading", level=1)).to_have_text("Sign in")
+    context.close()
+
+
+def test_search_answers_while_it_is_typed(full: Shown) -> None:
+    page = full.context.new_page()
+    page.goto(full.api.server.url + LISTS)
+    page.get_by_role("searchbox").press_sequentially("newsl")
+    expect(page.get_by_role("row")).to_have_count(2)
+    page.close()

@@ -1,0 +1,85 @@
+"""Who gets in where: every page, by the table of pages."""
+
+import re
+from collections.abc import Iterable
+
+import httpx
+import pytest
+from _pytest.mark import ParameterSet
+from cast import Cast, Person
+
+from cartwheel.people import RIGHTS, Right, Role
+from cartwheel.ui.pages import PAGES
+from cartwheel.ui.registry import Page
+
+
+def named(pages: Iterable[Page]) -> list[ParameterSet]:
+    return [pytest.param(page, id=f"{'POST' if page.post else 'GET'} {page.path}") for page in pages]
+
+
+ALL = named(PAGES.values())
+INSIDE = named(page for page in PAGES.values() if not page.open)
+POSTS = named(page for page in PAGES.values() if page.post)
+
+NOBODYS = "9999999"
+
+
+def address(page: Page) -> str:
+    """The page's path with numbers and names that nothing has."""
+    return re.sub(r"\{[^}]*\}", NOBODYS, page.path)
+
+
+def visit(http: httpx.Client, page: Page, **fields: str) -> httpx.Response:
+    return http.post(address(page), data=fields) if page.post else http.get(address(page))
+
+
+@pytest.mark.parametrize("page", INSIDE)
+def test_nobody_gets_in_without_signing_in(cast: Cast, page: Page) -> None:
+    answer = visit(cast.visitor(), page)
+    assert answer.status_code == (403 if page.post else 303)
+    if not page.post:
+        assert answer.headers["location"].startswith("/signin")
+
+
+@pytest.mark.parametrize("role", Role)
+@pytest.mark.parametrize("page", INSIDE)
+def test_a_role_opens_what_its_rights_allow(cast: Cast, page: Page, role: Role) -> None:
+    somebody = cast.person(role)
+    answer = somebody.post(address(page)) if page.post else somebody.get(address(page))
+    allowed = page.right is None or page.right in RIGHTS[role]
+    assert (answer.status_code == 403) is not allowed
+    assert answer.status_code < 500
+
+
+@pytest.mark.parametrize("page", POSTS)
+def test_a_form_without_its_token_changes_nothing(boss: Person, page: Page) -> None:
+    assert visit(boss.http, page).status_code == 403
+    assert visit(boss.http, page, csrf="0" * 96).status_code == 403
+
+
+@pytest.mark.parametrize("page", POSTS)
+def test_a_form_of_another_site_changes_nothing(boss: Person, page: Page) -> None:
+    boss.http.headers["sec-fetch-site"] = "cross-site"
+    assert boss.post(address(page)).status_code == 403
+    del boss.http.headers["sec-fetch-site"]
+    boss.http.headers["origin"] = "https://evil.example"
+    assert boss.post(address(page)).status_code == 403
+
+
+@pytest.mark.parametrize("page", ALL)
+def test_every_page_forbids_what_it_does_not_need(boss: Person, page: Page) -> None:
+    headers = visit(boss.http, page).headers
+    policy = headers["content-security-policy"]
+    assert "default-src 'none'" in policy
+    assert "unsafe" not in policy
+    assert headers["x-content-type-options"] == "nosniff"
+    assert headers["cache-control"] == "no-store"
+
+
+def test_every_right_is_needed_by_a_page_or_belongs_to_every_role() -> None:
+    needed = {page.right for page in PAGES.values()}
+    assert {right for right in Right if right not in needed} <= WAITING
+
+
+WAITING = set(Right)
+"""Rights whose pages are still to come."""

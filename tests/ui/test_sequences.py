@@ -1,0 +1,280 @@
+"""Sequences on the pages: made, written, looked at, published, moved, tried."""
+
+import re
+from typing import Any
+
+import pytest
+from cast import Cast, Person
+from selectolax.lexbor import LexborHTMLParser
+
+from cartwheel.data import draftstore, flowstore, mailbox
+from cartwheel.people import Role
+from cartwheel.sequences.steps import STEP_TYPES
+from harness import Api
+
+HERE = "/communication/sequences"
+
+
+def make(boss: Person, name: str = "Onboarding", template: str = "empty") -> str:
+    """A new sequence; its page's path."""
+    answer = boss.post(HERE, name=name, public_name="", template=template, entry="1", again="on", most="0", days="30")
+    assert answer.status_code == 303, answer.text
+    return answer.headers["location"].removesuffix("/edit")
+
+
+def add(boss: Person, at: str, step: str, /, **fields: Any) -> Any:
+    """A step at the end of the draft, with the label that the form proposes unless one is given."""
+    page = boss.get(f"{at}/edit/add?type={step}").text
+    proposed = re.search(r'name="box" value="(\w+)"', page)
+    after = re.search(r'name="after" value="(\w+)"', page)
+    assert proposed
+    assert after
+    sent = {"type": step, "after": after[1], "box": proposed[1], "active": "on", **fields}
+    return boss.post(f"{at}/edit/add", **sent)
+
+
+def mail(boss: Person, at: str, **fields: Any) -> Any:
+    return add(
+        boss, at, "email", **({"subject": "Hello {first_name}", "kind": "markdown", "body": "Good day."} | fields)
+    )
+
+
+def test_from_nothing_to_a_sequence_that_runs(boss: Person) -> None:
+    at = make(boss)
+    assert "Most sequences begin with a mail" in boss.get(f"{at}/edit").text
+    assert mail(boss, at).status_code == 303
+    assert "Nothing is wrong with it" in boss.get(f"{at}/edit").text
+    answer = boss.post(f"{at}/publish")
+    assert answer.status_code == 303
+    page = boss.get(at).text
+    assert "Version 1 is published" in page
+    assert "Hello {first_name}" in page
+
+
+def test_the_welcome_series_is_there_to_be_published(boss: Person) -> None:
+    at = make(boss, "Welcome you", "welcome")
+    edit = boss.get(f"{at}/edit").text
+    assert "Three things to try" in edit
+    assert boss.post(f"{at}/publish").status_code == 303
+
+
+EXAMPLES: dict[str, dict[str, str]] = {
+    "email": {"subject": "Hi", "kind": "html", "body": "<p>Hi</p>"},
+    "points": {"points": "-5"},
+    "assign_tag": {"tag": "Customer"},
+    "unassign_tag": {"tag": "Customer"},
+    "subscribe_list": {"list": "Newsletter"},
+    "unsubscribe_list": {"list": "Newsletter"},
+    "start_sequence": {"sequence": "Welcome"},
+    "stop_sequence": {"sequence": "Welcome"},
+    "split": {"condition.type": "has_tag", "condition.tag": "Customer", "then": "1"},
+    "random_split": {"branches.0.weight": "1", "branches.0.to": "1", "branches.1.weight": "3", "branches.1.to": "1"},
+    "go_to": {"to": "1"},
+    "wait_until": {
+        "condition.type": "any",
+        "condition.conditions.0.type": "clicked",
+        "condition.conditions.0.box": "1",
+        "condition.conditions.1.type": "score",
+        "condition.conditions.1.at_least": "5",
+        "timeout.amount": "2",
+        "timeout.unit": "weeks",
+    },
+    "goal": {"condition.type": "not", "condition.condition.type": "on_list", "condition.condition.list": "Newsletter"},
+    "complete": {},
+    "unsubscribe": {},
+}
+
+
+def names_of(api: Api, boss: Person, at: str, kind: str) -> dict[str, str]:
+    """The example with names that this account has."""
+    page = boss.get(f"{at}/edit/add?type={kind}").text
+    fields = dict(EXAMPLES[kind])
+    for name in ("tag", "list", "sequence"):
+        if name in fields:
+            options = re.search(rf'<select[^>]*name="{name}".*?</select>', page, re.DOTALL)
+            assert options
+            fields[name] = re.findall(r'value="([^"]+)"', options[0])[0]
+    account = api.server.run(api.server.application.batches.refresh).accounts[api.account_id]
+    for name, value in fields.items():
+        if name.endswith(".tag"):
+            fields[name] = next(iter(account.tags.values())).name
+        if name.endswith(".list"):
+            fields[name] = next(iter(account.lists.values())).name
+        assert value is not None
+    return fields
+
+
+@pytest.mark.parametrize("kind", [str(step.__struct_config__.tag) for step in STEP_TYPES])
+def test_each_type_of_step_is_written_and_read_again_as_it_was(boss: Person, api: Api, kind: str) -> None:
+    at = make(boss)
+    mail(boss, at)
+    answer = add(boss, at, kind, **names_of(api, boss, at, kind))
+    assert answer.status_code == 303, re.findall(r"invalid-feedback[^<]*<|invalid-feedback[^>]*>([^<]*)", answer.text)
+    number = int(at.rsplit("/", 1)[1])
+    with api.server.database.read() as connection:
+        before = draftstore.read(connection, api.account_id, number)
+    assert before is not None
+    assert str(before.steps[1].__struct_config__.tag) == kind
+    page = boss.get(f"{at}/edit/step/2").text
+    assert boss.post(f"{at}/edit/step/2", **sent_of(page)).status_code == 303
+    with api.server.database.read() as connection:
+        assert draftstore.read(connection, api.account_id, number) == before
+
+
+def sent_of(page: str) -> dict[str, Any]:
+    """What a browser sends of the page's form."""
+    form = LexborHTMLParser(page).css_first("form#step")
+    assert form is not None
+    sent: dict[str, Any] = {}
+    for node in form.css("input, select, textarea"):
+        name, value = node.attributes.get("name"), node.attributes.get("value")
+        if not name or name == "csrf":
+            continue
+        if node.tag == "select":
+            chosen = node.css_first("option[selected]") or node.css_first("option")
+            assert chosen is not None
+            sent[name] = chosen.attributes.get("value") or ""
+        elif node.tag == "textarea":
+            sent[name] = node.text()
+        elif node.attributes.get("type") == "checkbox":
+            if "checked" in node.attributes:
+                sent.setdefault(name, []).append(value)
+        else:
+            sent[name] = value or ""
+    return sent
+
+
+def test_what_is_wrong_stands_beside_its_field(boss: Person) -> None:
+    at = make(boss)
+    assert "A mail needs something to say" in mail(boss, at, body="").text
+    refused = add(boss, at, "assign_tag", tag="")
+    assert refused.status_code == 422
+    assert "This is needed" in refused.text
+    assert add(boss, at, "split", **{"condition.type": ""}).status_code == 422
+    mail(boss, at)
+    assert "Another step has this label" in mail(boss, at, box="1").text
+    assert mail(boss, at, box="no label").status_code == 422
+
+
+def test_problems_name_the_box_and_keep_it_from_being_published(boss: Person, api: Api) -> None:
+    at = make(boss)
+    mail(boss, at)
+    add(boss, at, "go_to", to="Z9")
+    page = boss.get(f"{at}/edit").text
+    assert "there is no box Z9 to go to" in page
+    assert boss.post(f"{at}/publish").status_code == 422
+    number = int(at.rsplit("/", 1)[1])
+    with api.server.database.read() as connection:
+        assert flowstore.read(connection, (api.account_id, number, 1)) is None
+
+
+def test_each_change_of_a_draft_can_be_taken_back(boss: Person) -> None:
+    at = make(boss)
+    mail(boss, at, subject="First")
+    mail(boss, at, subject="Second")
+    boss.post(f"{at}/edit/step/1/remove")
+    page = boss.get(f"{at}/edit").text
+    assert "First" not in page
+    assert f'action="{at}/edit/undo"' in page
+    boss.post(f"{at}/edit/undo")
+    assert "First" in boss.get(f"{at}/edit").text
+
+
+def test_a_new_label_goes_along_into_the_ways_that_lead_there(boss: Person) -> None:
+    at = make(boss)
+    mail(boss, at)
+    add(boss, at, "go_to", to="1")
+    boss.post(f"{at}/edit/step/1", type="email", box="A1", subject="Hi", kind="html", body="<p>Hi</p>", active="on")
+    assert "step A1" in boss.get(f"{at}/edit").text
+
+
+def test_publishing_shows_who_moves_and_moves_them(boss: Person, api: Api) -> None:
+    at = make(boss, "Moving")
+    mail(boss, at, **{"delay.amount": "1", "delay.unit": "days"})
+    boss.post(f"{at}/publish")
+    api.create("ada@shop.example")
+    api.on("ada@shop.example", "subscribe_lead_to_sequence_at_step", sequence_name="Moving", step="1")
+    mail(boss, at, subject="Another")
+    page = boss.get(f"{at}/publish").text
+    assert "New:" in page
+    assert "Move the one who can be moved" in page
+    assert boss.post(f"{at}/publish", move="all").status_code == 303
+    page = boss.get(at).text
+    assert "Version 2 is published" in page
+    assert "1 leads moved to it" in page
+
+
+def test_a_mail_is_shown_as_it_would_be_sent_and_cannot_do_anything(boss: Person) -> None:
+    at = make(boss)
+    mail(boss, at, kind="html", body="<p>Dear {first_name}</p><script>alert(1)</script>")
+    shown = boss.get(f"{at}/mail/1")
+    assert "Dear Ada" in shown.text
+    policy = shown.headers["content-security-policy"]
+    assert "default-src 'none'" in policy
+    assert "sandbox;" in policy
+    assert "script-src" not in policy
+    page = boss.get(f"{at}/edit/step/1").text
+    assert re.search(r"<iframe[^>]* sandbox(?!=)", page)
+    written = boss.post(f"{at}/preview", type="email", subject="S {city}", kind="markdown", body="*Hi* {first_name}")
+    assert "<em>Hi</em> Ada" in written.text
+    text = boss.post(f"{at}/preview", type="email", subject="S", kind="markdown", body="*Hi* {nothing}", view="text")
+    assert text.headers["content-type"].startswith("text/plain")
+    boss.http.headers["hx-request"] = "true"
+    around = boss.post(f"{at}/preview", type="email", subject="From {city}", kind="markdown", body="{nothing}")
+    assert "From London" in around.text
+    assert "nothing is called {nothing}" in around.text
+
+
+def test_a_test_goes_to_the_person_and_nowhere_else(boss: Person, api: Api) -> None:
+    at = make(boss)
+    mail(boss, at)
+    assert boss.post(f"{at}/test/1").status_code == 303
+    assert "kept in the test mailbox" in boss.get(f"{at}/edit").text
+    with api.server.database.read() as connection:
+        kept = mailbox.kept(connection, api.account_id, 10)
+    assert [(entry.recipient, entry.lead_id) for entry in kept] == [(boss.email, 0)]
+
+
+def test_a_simulation_tells_every_mail_and_wait(boss: Person) -> None:
+    at = make(boss, "Try", "welcome")
+    page = boss.get(f"{at}/simulate?length=60+days&fields=first_name%3DAda&email=&from=&what_if=opened%3A1").text
+    assert "Welcome, Ada" in page
+    assert "3 mails" in page
+    assert "no step 9 sends a mail" in boss.get(f"{at}/simulate?length=60+days&what_if=opened%3A9").text
+
+
+def test_a_sequence_goes_out_as_text_and_comes_in_again(boss: Person) -> None:
+    at = make(boss, "Travels", "welcome")
+    text = boss.get(f"{at}/export").text
+    assert text.startswith("[[sequences]]")
+    answer = boss.post(f"{HERE}/import", text=text.replace('"Travels"', '"Arrived"'))
+    assert answer.status_code == 303
+    assert "Arrived" in boss.get(HERE).text
+
+
+def test_a_text_cannot_name_files_of_the_server(boss: Person) -> None:
+    text = '[[sequences]]\nname = "Thief"\n[[sequences.steps]]\nbox = "1"\ntype = "email"\nsubject = "x"\nfile = "/etc/x.md"\n'
+    answer = boss.post(f"{HERE}/import", text=text)
+    assert answer.status_code == 422
+    assert "files cannot be named here" in answer.text
+
+
+def test_pause_copy_and_delete(boss: Person) -> None:
+    at = make(boss, "Mine", "welcome")
+    boss.post(f"{at}/publish")
+    boss.post(f"{at}/pause")
+    assert "Paused" in boss.get(at).text
+    boss.post(f"{at}/resume")
+    copy = boss.post(f"{at}/clone").headers["location"]
+    assert "Mine (copy)" in boss.get(copy).text
+    assert boss.post(f"{copy}/delete").headers["location"] == HERE
+    assert boss.get(copy).status_code == 404
+
+
+@pytest.mark.parametrize("role", [Role.VIEWER, Role.INTEGRATOR])
+def test_who_only_looks_sees_no_buttons_that_do_not_work(cast: Cast, boss: Person, role: Role) -> None:
+    at = make(boss, "Seen", "welcome")
+    boss.post(f"{at}/publish")
+    page = cast.person(role).get(at).text
+    assert f"{at}/edit" not in page
+    assert f"{at}/pause" not in page
