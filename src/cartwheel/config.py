@@ -207,7 +207,7 @@ class Settings:
     max_variables: int = setting("1000", "The most values in one request.", number(10, 1_000_000))
     max_actions: int = setting("100", "The most actions in one call.", number(1, 10_000))
     inspector_calls: int = setting(
-        "200", "How many calls of each App the API inspector keeps, for seven days; 0: none.", number(0, 10_000)
+        "300", "How many calls of each App the API inspector keeps, for seven days; 0: none.", number(0, 10_000)
     )
     queue: int = setting(
         "2000", "The most calls that wait at a time; one more is told to come again.", number(1, 1_000_000)
