@@ -13,7 +13,22 @@ from cartwheel.leads.leadparts import Enrolment
 from cartwheel.leads.mails import Mail, WaitsFor
 from cartwheel.sequences import schedule
 from cartwheel.sequences.stepparts import WindowPart
-from cartwheel.sequences.steps import GoalStep, Step, WaitUntilStep
+from cartwheel.sequences.steps import (
+    AssignTagStep,
+    EmailStep,
+    GoalStep,
+    GoToStep,
+    PointsStep,
+    RandomSplitStep,
+    SplitStep,
+    StartSequenceStep,
+    Step,
+    StopSequenceStep,
+    SubscribeListStep,
+    UnassignTagStep,
+    UnsubscribeListStep,
+    WaitUntilStep,
+)
 
 
 def lead_zone(lead: Lead) -> ZoneInfo | None:
@@ -48,6 +63,31 @@ def _days(part: WindowPart) -> str:
         return "every day"
     in_a_row = len(days) > 1 and " ".join(days) in " ".join(schedule.DAYS)
     return f"{days[0]}-{days[-1]}" if in_a_row else ", ".join(days)
+
+
+def about(step: Step) -> str:
+    """What a step is about, next to its kind: a mail's subject, a tag's name, a condition."""
+    match step:
+        case EmailStep():
+            return step.subject
+        case PointsStep():
+            return f"{step.points}" + (f" for {step.days} days" if step.days else "")
+        case AssignTagStep() | UnassignTagStep():
+            return step.tag
+        case SubscribeListStep() | UnsubscribeListStep():
+            return step.list
+        case StartSequenceStep():
+            return step.sequence + (f", step {step.step}" if step.step else "")
+        case StopSequenceStep():
+            return step.sequence
+        case SplitStep() | GoalStep() | WaitUntilStep():
+            return step.condition.told()
+        case RandomSplitStep():
+            return " : ".join(str(branch.weight) for branch in step.branches)
+        case GoToStep():
+            return step.to
+        case _:
+            return ""
 
 
 def waits_for(run: Enrolment, step: Step | None, lead: Lead, account: Account) -> str:

@@ -8,20 +8,13 @@ from cartwheel.sequences import telling
 from cartwheel.sequences.conditions import Condition
 from cartwheel.sequences.flows import Flow
 from cartwheel.sequences.steps import (
-    AssignTagStep,
     CompleteStep,
-    EmailStep,
     GoalStep,
     GoToStep,
     PointsStep,
     RandomSplitStep,
     SplitStep,
-    StartSequenceStep,
     Step,
-    StopSequenceStep,
-    SubscribeListStep,
-    UnassignTagStep,
-    UnsubscribeListStep,
     UnsubscribeStep,
     WaitUntilStep,
 )
@@ -87,28 +80,15 @@ def kind_of(step: Step) -> Kind:
 def summary(step: Step, translate: Translate) -> str:
     """What it does, in a few words: a mail's subject, a tag's name, a condition."""
     match step:
-        case EmailStep():
-            return step.subject
         case PointsStep():
             told = translate(_("%d points")) % step.points
             return told + (" · " + translate(_("for %d days")) % step.days if step.days else "")
-        case AssignTagStep() | UnassignTagStep():
-            return step.tag
-        case SubscribeListStep() | UnsubscribeListStep():
-            return step.list
-        case StartSequenceStep():
-            return step.sequence + (f" · {step.step}" if step.step else "")
-        case StopSequenceStep():
-            return step.sequence
         case SplitStep() | GoalStep() | WaitUntilStep():
             return _first_big(condition(step.condition))
-        case RandomSplitStep():
-            return " : ".join(str(branch.weight) for branch in step.branches)
         case GoToStep():
             return translate(_("step %s")) % step.to
-        case CompleteStep() | UnsubscribeStep():
-            return ""
-    return ""
+        case _:
+            return telling.about(step)
 
 
 def condition(told: Condition) -> str:

@@ -13,7 +13,7 @@ from cartwheel.leads.leadparts import RunStatus
 from cartwheel.sequences import telling
 from cartwheel.sequences.flows import Flow
 from cartwheel.sequences.moving import Move
-from cartwheel.sequences.steps import EmailStep, Step
+from cartwheel.sequences.steps import Step
 from cartwheel.views import terminal
 from cartwheel.work.moveplans import Line, MovePlan
 
@@ -91,7 +91,7 @@ def _name(step: Step | None) -> str:
     if step is None:
         return ""
     kind = str(step.__struct_config__.tag).replace("_", " ")
-    return f"{kind} {step.subject}" if isinstance(step, EmailStep) else kind
+    return f"{kind} {telling.about(step)}".rstrip()
 
 
 def sequence(entry: accounts.Sequence, versions: Mapping[int, Sequence[Mapping[str, Any]]]) -> Iterator[Text]:

@@ -86,6 +86,11 @@ class Known:
             None,
         )
 
+    def last_mail_before(self, at: datetime) -> Mail | None:
+        """What came back then may have been this; at least no later one."""
+        sent = [mail for mail in self.lead.mails.values() if mail.sent_at is not None and mail.sent_at <= at]
+        return max(sent, key=lambda mail: (mail.sent_at, mail.key), default=None)
+
     def done(self, entry: Entry | None) -> str:
         """` on …, by …` of an event that is known."""
         return f" on {self.clock(entry.at)}, {entry.by}" if entry else ""
@@ -279,7 +284,7 @@ def _of_mail(known: Known, mail: Mail, now: datetime) -> Iterator[Fact]:
     if seen:
         yield Fact(About.MAIL, f"It was {', and '.join(seen)}.", False, name, mail.box, mail.key)
     bounce = known.last(MailBounced.kind)
-    if mail.sent_at is not None and bounce is not None and bounce.at >= mail.sent_at:
+    if bounce is not None and mail is known.last_mail_before(bounce.at) and mail.state is MailState.ACCEPTED:
         text = f"After that, on {known.clock(bounce.at)}, a mail to it came back: {bounce.details['reason']}."
         yield Fact(About.MAIL, text, False, name, mail.box, mail.key)
 
