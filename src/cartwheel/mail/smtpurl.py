@@ -82,7 +82,7 @@ class Server:
     @cached_property
     def name(self) -> str:
         """By which it is known: in limits, which belong to the account there, and to people."""
-        place = f"{self.host}:{self.port}"
+        place = f"{self.host}:{self.port}" if self.port else self.host
         return f"{self.user}@{place}" if self.user else place
 
     @cached_property
