@@ -322,9 +322,8 @@ ASTRAY = [
     ("GET", "/API", "text/html", 404, True),
     ("POST", "/API", "*/*", 404, True),
     ("POST", "/Api/", "*/*", 404, True),
-    ("POST", "/", "application/json", 404, True),
-    ("POST", "/", "*/*", 404, False),
-    ("GET", "/", "text/html", 404, False),
+    ("POST", "/", "application/json", 405, True),
+    ("POST", "/", "*/*", 405, False),
     ("POST", "/v1/leads", "text/html", 404, False),
     ("POST", "/health", "*/*", 405, False),
 ]

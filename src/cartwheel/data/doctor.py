@@ -172,7 +172,7 @@ def _orphans(table: sa.Table, column: str, holder: sa.Table) -> sa.Select[Any]:
     same = holder.c.id == table.c[column]
     if "account_id" in holder.c:
         same &= holder.c.account_id == table.c.account_id
-    return sa.select(*table.primary_key.columns).where(~sa.exists().where(same))
+    return sa.select(*table.primary_key.columns).where(table.c[column].is_not(None), ~sa.exists().where(same))
 
 
 def _wrong_scores() -> sa.Select[Any]:

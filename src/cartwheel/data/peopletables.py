@@ -53,7 +53,7 @@ one_time_links = table(
     "one_time_links",
     words("digest"),
     words("kind"),
-    number("account_id"),
+    number("account_id", null=True),
     words("email"),
     words("role"),
     number("created_at"),

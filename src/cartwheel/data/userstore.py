@@ -255,7 +255,7 @@ def make_link(
     kind: LinkKind,
     now: datetime,
     *,
-    account_id: int = 0,
+    account_id: int | None = None,
     email: str = "",
     role: Role = Role.OWNER,
 ) -> str:
@@ -281,7 +281,7 @@ def _link(row: Any) -> OneTimeLink:
     return OneTimeLink(
         row.digest,
         LinkKind(row.kind),
-        row.account_id,
+        row.account_id or 0,
         row.email,
         Role(row.role),
         from_micros(row.created_at),

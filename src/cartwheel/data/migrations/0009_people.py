@@ -19,7 +19,7 @@ def up(connection: sa.Connection) -> None:
             seen_at BIGINT NOT NULL, address TEXT NOT NULL, agent TEXT NOT NULL, notice TEXT NOT NULL,
             PRIMARY KEY (digest))""",
         """CREATE TABLE one_time_links (
-            digest TEXT NOT NULL, kind TEXT NOT NULL, account_id BIGINT NOT NULL, email TEXT NOT NULL,
+            digest TEXT NOT NULL, kind TEXT NOT NULL, account_id BIGINT, email TEXT NOT NULL,
             role TEXT NOT NULL, created_at BIGINT NOT NULL, expires_at BIGINT NOT NULL, PRIMARY KEY (digest))""",
         """CREATE TABLE audit_log (
             account_id BIGINT NOT NULL, id BIGINT NOT NULL, at BIGINT NOT NULL, user_id BIGINT NOT NULL,
