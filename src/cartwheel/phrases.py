@@ -20,7 +20,7 @@ class Phrase(str):
     values: Mapping[str, Any]
 
 
-def phrase(text: str, **values: object) -> str:
+def phrase(text: str, /, **values: object) -> str:
     made = Phrase(text.format(**values) if values else text)
     made.form, made.values = text, values
     return made

@@ -24,7 +24,7 @@ OTHERS = sorted(code for code in languages() if code != ENGLISH)
 
 def texts() -> set[str]:
     """What templates and code say, as `make messages` finds it."""
-    method_map, options_map = parse_mapping_cfg(io.StringIO(MAPPING.read_text()))
+    method_map, options_map = parse_mapping_cfg(io.StringIO(MAPPING.read_text()))  # type: ignore[no-untyped-call] # Babel has no types for it
     found = extract_from_dir(SOURCE, method_map, options_map)
     return {text if isinstance(text, str) else text[0] for _, _, text, _, _ in found} - {""}
 

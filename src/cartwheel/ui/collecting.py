@@ -17,7 +17,8 @@ def collect(
     file: BinaryIO, _keywords: object, _comment_tags: object, options: dict[str, str]
 ) -> Iterator[tuple[int, str | None, Any, list[str]]]:
     """As Babel calls it. The option `descriptions` says that what a module's types say of their fields is shown."""
-    for line, function, texts, comments in extract_python(file, _KEYWORDS, (), {}):  # type: ignore[arg-type] # names are all it wants
+    found: Iterator[Any] = extract_python(file, _KEYWORDS, (), {})
+    for line, function, texts, comments in found:
         if function in {"phrase", "joined", "form"}:
             yield line, None, texts[0] if isinstance(texts, tuple) else texts, []
         else:
@@ -37,9 +38,7 @@ def _shown(tree: ast.Module, *, descriptions: bool) -> Iterator[tuple[int, str]]
             case ast.ClassDef() if any(_name(base) == "DomainError" for base in node.bases):
                 yield node.lineno, _first_line(node)
             case ast.Assign(targets=[ast.Name(id="PROFILE_FIELDS")], value=ast.Tuple(elts=names)):
-                yield from (
-                    (node.lineno, name.value.replace("_", " ")) for name in names if isinstance(name, ast.Constant)
-                )
+                yield from ((node.lineno, str(ast.literal_eval(name)).replace("_", " ")) for name in names)
             case ast.Call(keywords=keywords) if descriptions and _name(node) == "Meta":
                 for each in keywords:
                     if each.arg == "description" and isinstance(each.value, ast.Constant):
