@@ -39,6 +39,10 @@ def _shown(tree: ast.Module, *, descriptions: bool) -> Iterator[tuple[int, str]]
                 yield node.lineno, _first_line(node)
             case ast.Assign(targets=[ast.Name(id="PROFILE_FIELDS")], value=ast.Tuple(elts=names)):
                 yield from ((node.lineno, str(ast.literal_eval(name)).replace("_", " ")) for name in names)
+            case ast.Call(args=[_, _, ast.Constant(value=text)]) if _name(node) == "MergeName":
+                yield node.lineno, str(text)
+            case ast.Call(args=[ast.Constant(value=text)]) if descriptions and _name(node) == "_says":
+                yield node.lineno, str(text)
             case ast.Call(keywords=keywords) if descriptions and _name(node) == "Meta":
                 for each in keywords:
                     if each.arg == "description" and isinstance(each.value, ast.Constant):
