@@ -11,7 +11,7 @@ SOURCE = Path(__file__).parent.parent / "src" / "cartwheel"
 TREES = [SOURCE, SOURCE.parent.parent / "tests", SOURCE.parent.parent / "bench"]
 
 ORDER = """
-pure |               | errors times network readers emails
+pure |               | phrases errors times network readers emails
 pure | leads         | leadparts events mails lead mailing clicks erasing editing merging filters
 pure |               | accounts people
 pure | leads         | acts
@@ -34,7 +34,7 @@ edge | reference     | examples openapi tables sequencepages pages
 edge | simulation    | simulator worlds
 edge | views         | leadcard why tables storyviews runviews mailviews
 edge | public        | texts publicdata pages
-edge | ui            | translations attempts menu dnscheck visits registry forgery passwords mailwords mailframes manywork rendering browsers snippets explaining trying
+edge | ui            | collecting translations attempts menu dnscheck visits registry forgery passwords mailwords mailframes manywork rendering browsers snippets explaining trying
 edge | ui            | stepwords stepforms flowdrawings sequencing trials
 edge | ui            | secondfactor entering naming mailservers accountforms invitations
 edge | ui            | leadquestions filterforms bulkforms pages site

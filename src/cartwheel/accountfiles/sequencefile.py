@@ -20,6 +20,7 @@ from cartwheel.errors import BadAccountFile
 from cartwheel.mail.composing import Unsendable, content_of, doubts, read_sender
 from cartwheel.mail.merge import BadContent
 from cartwheel.mail.render import compile_mail
+from cartwheel.phrases import phrase
 from cartwheel.sequences.conditions import CONDITION_TYPES
 from cartwheel.sequences.flows import Flow
 from cartwheel.sequences.stepparts import Attachment
@@ -141,7 +142,7 @@ def findings(steps: Sequence[AnyStep], account: Account) -> Iterator[Finding]:
     for problem in flow.problems(account):
         yield Finding(problem.box, problem.text, stops=True)
     for box in flow.unreachable():
-        yield Finding(box, "nobody ever comes here", stops=False)
+        yield Finding(box, phrase("nobody ever comes here"), stops=False)
     for step in flow.steps:
         if isinstance(step, EmailStep):
             yield from _findings_of_mail(step, account)
@@ -181,7 +182,7 @@ def _bad_senders(sender: str, reply_to: str) -> Iterator[str]:
             if text:
                 read_sender(text)
         except Unsendable:
-            yield f"{name} = {text!r} is no `Name <address>`"
+            yield phrase("{name} = {text} is no `Name <address>`", name=name, text=repr(text))
 
 
 def missing_for_mail(parts: Iterable[SequencePart], account: Account) -> list[str]:
@@ -189,9 +190,11 @@ def missing_for_mail(parts: Iterable[SequencePart], account: Account) -> list[st
     steps = [step for part in parts for step in part.steps if isinstance(step, EmailStep)]
     missing = []
     if not account.mail.sender and not all(step.sender for step in steps):
-        missing.append("the account has no sender, without which no mail leaves: give `[account.mail] sender`")
+        missing.append(phrase("the account has no sender, without which no mail leaves: give `[account.mail] sender`"))
     if steps and not account.mail.address:
-        missing.append("the account has no postal address, which mail has to show: give `[account.mail] address`")
+        missing.append(
+            phrase("the account has no postal address, which mail has to show: give `[account.mail] address`")
+        )
     return missing
 
 

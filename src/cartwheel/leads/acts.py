@@ -13,6 +13,7 @@ from cartwheel.accounts import Account
 from cartwheel.errors import StepNotFound
 from cartwheel.leads.lead import Lead
 from cartwheel.leads.leadparts import Part, Parts, RunStatus, SuppressionReason
+from cartwheel.phrases import phrase
 
 Number = Annotated[int, Meta(ge=1, lt=1 << 53)]
 Points = Annotated[int, Meta(ge=1, le=1_000_000_000)]
@@ -52,7 +53,7 @@ class GiveTag(Act, tag="give_tag", frozen=True):
         return TakeTag(self.tag)
 
     def told(self, account: Account) -> str:
-        return f"Give the tag {account.tag_names.get(self.tag, self.tag)}"
+        return phrase("Give the tag {name}", name=account.tag_names.get(self.tag, self.tag))
 
 
 class TakeTag(Act, tag="take_tag", frozen=True):
@@ -68,7 +69,7 @@ class TakeTag(Act, tag="take_tag", frozen=True):
         return GiveTag(self.tag)
 
     def told(self, account: Account) -> str:
-        return f"Take the tag {account.tag_names.get(self.tag, self.tag)} away"
+        return phrase("Take the tag {name} away", name=account.tag_names.get(self.tag, self.tag))
 
 
 class JoinList(Act, tag="join_list", frozen=True):
@@ -85,7 +86,7 @@ class JoinList(Act, tag="join_list", frozen=True):
         return LeaveList(self.list)
 
     def told(self, account: Account) -> str:
-        return f"Subscribe to the list {account.list_names.get(self.list, self.list)}"
+        return phrase("Subscribe to the list {name}", name=account.list_names.get(self.list, self.list))
 
 
 class LeaveList(Act, tag="leave_list", frozen=True):
@@ -101,7 +102,7 @@ class LeaveList(Act, tag="leave_list", frozen=True):
         return JoinList(self.list)
 
     def told(self, account: Account) -> str:
-        return f"Unsubscribe from the list {account.list_names.get(self.list, self.list)}"
+        return phrase("Unsubscribe from the list {name}", name=account.list_names.get(self.list, self.list))
 
 
 class StartSequence(Act, tag="start_sequence", frozen=True):
@@ -125,8 +126,10 @@ class StartSequence(Act, tag="start_sequence", frozen=True):
         return StopSequence(self.sequence)
 
     def told(self, account: Account) -> str:
-        step = f" at step {self.step}" if self.step else ""
-        return f"Start the sequence {account.sequence_names.get(self.sequence, self.sequence)}{step}"
+        name = account.sequence_names.get(self.sequence, self.sequence)
+        if self.step:
+            return phrase("Start the sequence {name} at step {step}", name=name, step=self.step)
+        return phrase("Start the sequence {name}", name=name)
 
 
 class StopSequence(Act, tag="stop_sequence", frozen=True):
@@ -144,7 +147,8 @@ class StopSequence(Act, tag="stop_sequence", frozen=True):
         return GoOnInSequence(self.sequence)
 
     def told(self, account: Account) -> str:
-        return f"Stop the sequence {account.sequence_names.get(self.sequence, self.sequence)}"
+        name = account.sequence_names.get(self.sequence, self.sequence)
+        return phrase("Stop the sequence {name}", name=name)
 
 
 class GoOnInSequence(Act, tag="go_on_in_sequence", frozen=True):
@@ -164,7 +168,8 @@ class GoOnInSequence(Act, tag="go_on_in_sequence", frozen=True):
         return StopSequence(self.sequence)
 
     def told(self, account: Account) -> str:
-        return f"Go on in the sequence {account.sequence_names.get(self.sequence, self.sequence)}"
+        name = account.sequence_names.get(self.sequence, self.sequence)
+        return phrase("Go on in the sequence {name}", name=name)
 
 
 class GivePoints(Act, tag="give_points", frozen=True):
@@ -182,7 +187,10 @@ class GivePoints(Act, tag="give_points", frozen=True):
         return None if self.days else TakePoints(self.points)
 
     def told(self, _account: Account) -> str:
-        return f"Give {self.points:,} points" + (f" for {self.days:,} days" if self.days else "")
+        points, days = f"{self.points:,}", f"{self.days:,}"
+        if self.days:
+            return phrase("Give {points} points for {days} days", points=points, days=days)
+        return phrase("Give {points} points", points=points)
 
 
 class TakePoints(Act, tag="take_points", frozen=True):
@@ -198,7 +206,7 @@ class TakePoints(Act, tag="take_points", frozen=True):
         return GivePoints(self.points)
 
     def told(self, _account: Account) -> str:
-        return f"Take {self.points:,} points"
+        return phrase("Take {points} points", points=f"{self.points:,}")
 
 
 class Suppress(Act, tag="suppress", frozen=True):
@@ -211,7 +219,7 @@ class Suppress(Act, tag="suppress", frozen=True):
         return Allow()
 
     def told(self, _account: Account) -> str:
-        return "Do not mail any more"
+        return phrase("Do not mail any more")
 
 
 class Allow(Act, tag="allow", frozen=True):
@@ -224,7 +232,7 @@ class Allow(Act, tag="allow", frozen=True):
         return Suppress()
 
     def told(self, _account: Account) -> str:
-        return "Allow to be mailed again"
+        return phrase("Allow to be mailed again")
 
 
 class Delete(Act, tag="delete", frozen=True):
@@ -237,7 +245,7 @@ class Delete(Act, tag="delete", frozen=True):
         return Restore()
 
     def told(self, _account: Account) -> str:
-        return "Delete"
+        return phrase("Delete")
 
 
 class Restore(Act, tag="restore", frozen=True):
@@ -251,7 +259,7 @@ class Restore(Act, tag="restore", frozen=True):
         return Delete()
 
     def told(self, _account: Account) -> str:
-        return "Restore"
+        return phrase("Restore")
 
 
 AnyAct = (

@@ -12,6 +12,7 @@ import msgspec
 from msgspec.structs import replace
 
 from cartwheel.leads.leadparts import ERASED
+from cartwheel.phrases import form, joined, phrase
 
 
 class Names(NamedTuple):
@@ -34,7 +35,7 @@ def by_sequence(sequence_id: int) -> str:
 def told_origin(origin: str, names: Names) -> str:
     """Who that was, if it was the steps of a sequence; else nothing."""
     number = origin.removeprefix(_SEQUENCE)
-    return "" if number == origin else f"by the sequence {_called(names.sequences, int(number))}"
+    return "" if number == origin else phrase("by the sequence {name}", name=_called(names.sequences, int(number)))
 
 
 class Event(msgspec.Struct, frozen=True):
@@ -58,11 +59,11 @@ class Event(msgspec.Struct, frozen=True):
 
 
 def _called(names: Mapping[int, str], number: int) -> str:
-    return names.get(number, f"no. {number}")
+    return names.get(number) or phrase("no. {number}", number=number)
 
 
 def _counted(points: int) -> str:
-    return "1 point" if points == 1 else f"{points:,} points"
+    return phrase("1 point") if points == 1 else phrase("{points} points", points=f"{points:,}")
 
 
 class LeadCreated(Event, frozen=True):
@@ -71,7 +72,7 @@ class LeadCreated(Event, frozen=True):
     source: str
 
     def told(self, _names: Names) -> str:
-        return f"Was added to the account (source: {self.source})"
+        return phrase("Was added to the account (source: {source})", source=self.source)
 
 
 class LeadEdited(Event, frozen=True):
@@ -81,29 +82,30 @@ class LeadEdited(Event, frozen=True):
     custom_field_ids: list[int]
 
     def told(self, names: Names) -> str:
-        built_in = [name.replace("_", " ") for name in self.fields]
-        return f"Changed {', '.join([*built_in, *(_called(names.fields, number) for number in self.custom_field_ids)])}"
+        built_in = [phrase(name.replace("_", " ")) for name in self.fields]
+        custom = [_called(names.fields, number) for number in self.custom_field_ids]
+        return phrase("Changed {fields}", fields=joined("{first}, {rest}", built_in + custom))
 
 
 class LeadDeleted(Event, frozen=True):
     """The lead was deleted, and left its sequences. Its address stays taken, and it can be restored."""
 
     def told(self, _names: Names) -> str:
-        return "Was deleted"
+        return phrase("Was deleted")
 
 
 class LeadRestored(Event, frozen=True):
     """A deleted lead was brought back."""
 
     def told(self, _names: Names) -> str:
-        return "Was restored"
+        return phrase("Was restored")
 
 
 class LeadErased(Event, frozen=True):
     """All that the lead could be known by was erased. This cannot be taken back."""
 
     def told(self, _names: Names) -> str:
-        return "Was erased"
+        return phrase("Was erased")
 
 
 class LeadMerged(Event, frozen=True):
@@ -112,7 +114,7 @@ class LeadMerged(Event, frozen=True):
     lead_id: int
 
     def told(self, _names: Names) -> str:
-        return f"Got what lead no. {self.lead_id} had: they are one person"
+        return phrase("Got what lead no. {number} had: they are one person", number=self.lead_id)
 
 
 class LeadMergedInto(Event, frozen=True):
@@ -121,7 +123,7 @@ class LeadMergedInto(Event, frozen=True):
     lead_id: int
 
     def told(self, _names: Names) -> str:
-        return f"Became one with lead no. {self.lead_id}"
+        return phrase("Became one with lead no. {number}", number=self.lead_id)
 
 
 class TagAssigned(Event, frozen=True):
@@ -130,7 +132,7 @@ class TagAssigned(Event, frozen=True):
     tag_id: int
 
     def told(self, names: Names) -> str:
-        return f"Got the tag {_called(names.tags, self.tag_id)}"
+        return phrase("Got the tag {name}", name=_called(names.tags, self.tag_id))
 
 
 class TagUnassigned(Event, frozen=True):
@@ -139,7 +141,7 @@ class TagUnassigned(Event, frozen=True):
     tag_id: int
 
     def told(self, names: Names) -> str:
-        return f"Lost the tag {_called(names.tags, self.tag_id)}"
+        return phrase("Lost the tag {name}", name=_called(names.tags, self.tag_id))
 
 
 class ListJoined(Event, frozen=True):
@@ -148,7 +150,7 @@ class ListJoined(Event, frozen=True):
     list_id: int
 
     def told(self, names: Names) -> str:
-        return f"Joined the list {_called(names.lists, self.list_id)}"
+        return phrase("Joined the list {name}", name=_called(names.lists, self.list_id))
 
 
 class ListLeft(Event, frozen=True):
@@ -157,7 +159,7 @@ class ListLeft(Event, frozen=True):
     list_id: int
 
     def told(self, names: Names) -> str:
-        return f"Left the list {_called(names.lists, self.list_id)}"
+        return phrase("Left the list {name}", name=_called(names.lists, self.list_id))
 
 
 class ListRefused(Event, frozen=True):
@@ -167,7 +169,8 @@ class ListRefused(Event, frozen=True):
     reason: str
 
     def told(self, names: Names) -> str:
-        return f"Was not put on the list {_called(names.lists, self.list_id)}: {self.reason}"
+        name = _called(names.lists, self.list_id)
+        return phrase("Was not put on the list {name}: {reason}", name=name, reason=self.reason)
 
 
 class PointsGiven(Event, frozen=True):
@@ -177,8 +180,14 @@ class PointsGiven(Event, frozen=True):
     days: int
 
     def told(self, _names: Names) -> str:
-        until = f" for {self.days} {'day' if self.days == 1 else 'days'}" if self.days else ""
-        return f"Got {_counted(self.points)}{until}"
+        points = _counted(self.points)
+        if self.days == 1:
+            return phrase("Got {points} for 1 day", points=points)
+        return (
+            phrase("Got {points} for {days} days", points=points, days=self.days)
+            if self.days
+            else phrase("Got {points}", points=points)
+        )
 
 
 class PointsRemoved(Event, frozen=True):
@@ -187,7 +196,7 @@ class PointsRemoved(Event, frozen=True):
     points: int
 
     def told(self, _names: Names) -> str:
-        return f"Lost {_counted(self.points)}"
+        return phrase("Lost {points}", points=_counted(self.points))
 
 
 class PointsExpired(Event, frozen=True):
@@ -196,7 +205,7 @@ class PointsExpired(Event, frozen=True):
     points: int
 
     def told(self, _names: Names) -> str:
-        return f"{_counted(self.points)} expired"
+        return phrase("{points} expired", points=_counted(self.points))
 
 
 class SequenceJoined(Event, frozen=True):
@@ -206,7 +215,8 @@ class SequenceJoined(Event, frozen=True):
     step: str
 
     def told(self, names: Names) -> str:
-        return f"Started the sequence {_called(names.sequences, self.sequence_id)} at step {self.step}"
+        name = _called(names.sequences, self.sequence_id)
+        return phrase("Started the sequence {name} at step {step}", name=name, step=self.step)
 
 
 class SequenceLeft(Event, frozen=True):
@@ -216,7 +226,8 @@ class SequenceLeft(Event, frozen=True):
     step: str
 
     def told(self, names: Names) -> str:
-        return f"Left the sequence {_called(names.sequences, self.sequence_id)} at step {self.step}"
+        name = _called(names.sequences, self.sequence_id)
+        return phrase("Left the sequence {name} at step {step}", name=name, step=self.step)
 
 
 class SequenceCompleted(Event, frozen=True):
@@ -226,7 +237,8 @@ class SequenceCompleted(Event, frozen=True):
     step: str
 
     def told(self, names: Names) -> str:
-        return f"Completed the sequence {_called(names.sequences, self.sequence_id)} after step {self.step}"
+        name = _called(names.sequences, self.sequence_id)
+        return phrase("Completed the sequence {name} after step {step}", name=name, step=self.step)
 
 
 class SequenceRefused(Event, frozen=True):
@@ -238,7 +250,7 @@ class SequenceRefused(Event, frozen=True):
 
     def told(self, names: Names) -> str:
         name = _called(names.sequences, self.sequence_id)
-        return f"Was not started again in the sequence {name}: {self.reason}"
+        return phrase("Was not started again in the sequence {name}: {reason}", name=name, reason=self.reason)
 
 
 class SequenceParked(Event, frozen=True):
@@ -251,9 +263,9 @@ class SequenceParked(Event, frozen=True):
     reason: str
 
     def told(self, names: Names) -> str:
-        return (
-            f"Is stuck in the sequence {_called(names.sequences, self.sequence_id)} at step {self.step}: {self.reason}"
-        )
+        name = _called(names.sequences, self.sequence_id)
+        text = form("Is stuck in the sequence {name} at step {step}: {reason}")
+        return phrase(text, name=name, step=self.step, reason=self.reason)
 
 
 class SequenceUnparked(Event, frozen=True):
@@ -263,7 +275,8 @@ class SequenceUnparked(Event, frozen=True):
     step: str
 
     def told(self, names: Names) -> str:
-        return f"Tries again in the sequence {_called(names.sequences, self.sequence_id)} at step {self.step}"
+        name = _called(names.sequences, self.sequence_id)
+        return phrase("Tries again in the sequence {name} at step {step}", name=name, step=self.step)
 
 
 class SequenceMoved(Event, frozen=True):
@@ -275,7 +288,8 @@ class SequenceMoved(Event, frozen=True):
 
     def told(self, names: Names) -> str:
         name = _called(names.sequences, self.sequence_id)
-        return f"Was moved to version {self.version} of the sequence {name}, to step {self.step}"
+        text = form("Was moved to version {version} of the sequence {name}, to step {step}")
+        return phrase(text, version=self.version, name=name, step=self.step)
 
 
 class MailSent(Event, frozen=True):
@@ -285,7 +299,8 @@ class MailSent(Event, frozen=True):
     step: str
 
     def told(self, names: Names) -> str:
-        return f"Was sent the mail of step {self.step} of {_called(names.sequences, self.sequence_id)}"
+        name = _called(names.sequences, self.sequence_id)
+        return phrase("Was sent the mail of step {step} of {name}", step=self.step, name=name)
 
 
 class MailNotSent(Event, frozen=True):
@@ -298,8 +313,9 @@ class MailNotSent(Event, frozen=True):
     reason: str
 
     def told(self, names: Names) -> str:
-        place = f"step {self.step} of {_called(names.sequences, self.sequence_id)}"
-        return f"Was not sent the mail of {place}: {self.reason}"
+        name = _called(names.sequences, self.sequence_id)
+        text = form("Was not sent the mail of step {step} of {name}: {reason}")
+        return phrase(text, step=self.step, name=name, reason=self.reason)
 
 
 class MailBounced(Event, frozen=True):
@@ -311,7 +327,8 @@ class MailBounced(Event, frozen=True):
     reason: str
 
     def told(self, _names: Names) -> str:
-        return f"A mail came back{' for good' if self.hard else ''}: {self.reason}"
+        text = form("A mail came back for good: {reason}") if self.hard else form("A mail came back: {reason}")
+        return phrase(text, reason=self.reason)
 
 
 class MailOpened(Event, frozen=True):
@@ -321,7 +338,8 @@ class MailOpened(Event, frozen=True):
     step: str
 
     def told(self, names: Names) -> str:
-        return f"Opened the mail of step {self.step} of {_called(names.sequences, self.sequence_id)}"
+        name = _called(names.sequences, self.sequence_id)
+        return phrase("Opened the mail of step {step} of {name}", step=self.step, name=name)
 
 
 class MailClicked(Event, frozen=True):
@@ -331,7 +349,8 @@ class MailClicked(Event, frozen=True):
     step: str
 
     def told(self, names: Names) -> str:
-        return f"Clicked in the mail of step {self.step} of {_called(names.sequences, self.sequence_id)}"
+        name = _called(names.sequences, self.sequence_id)
+        return phrase("Clicked in the mail of step {step} of {name}", step=self.step, name=name)
 
 
 class LeadSuppressed(Event, frozen=True):
@@ -340,7 +359,7 @@ class LeadSuppressed(Event, frozen=True):
     reason: str
 
     def told(self, _names: Names) -> str:
-        return f"Is not mailed any more: {self.reason}"
+        return phrase("Is not mailed any more: {reason}", reason=phrase(self.reason))
 
 
 class SuppressionLifted(Event, frozen=True):
@@ -349,7 +368,7 @@ class SuppressionLifted(Event, frozen=True):
     reason: str
 
     def told(self, _names: Names) -> str:
-        return f"May be mailed again ({self.reason} is over)"
+        return phrase("May be mailed again ({reason} is over)", reason=phrase(self.reason))
 
 
 class TrackingChanged(Event, frozen=True):
@@ -358,7 +377,11 @@ class TrackingChanged(Event, frozen=True):
     on: bool
 
     def told(self, _names: Names) -> str:
-        return f"What is opened and clicked is {'recorded again' if self.on else 'not recorded any more'}"
+        again, no_more = (
+            form("What is opened and clicked is recorded again"),
+            form("What is opened and clicked is not recorded any more"),
+        )
+        return phrase(again if self.on else no_more)
 
 
 class ConsentChanged(Event, frozen=True):
@@ -367,7 +390,9 @@ class ConsentChanged(Event, frozen=True):
     agreed: bool
 
     def told(self, _names: Names) -> str:
-        return f"{'Agreed' if self.agreed else 'Does not agree any more'} to commercial mail"
+        return (
+            phrase("Agreed to commercial mail") if self.agreed else phrase("Does not agree any more to commercial mail")
+        )
 
 
 KINDS: dict[str, type[Event]] = {event.kind: event for event in Event.__subclasses__()}

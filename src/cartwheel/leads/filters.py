@@ -13,6 +13,7 @@ from msgspec import Meta
 
 from cartwheel.leads.events import Names
 from cartwheel.leads.leadparts import RunStatus
+from cartwheel.phrases import form, joined, phrase
 
 MOST_CONDITIONS = 40
 MOST_DEPTH = 4
@@ -50,7 +51,7 @@ class HasTag(Condition, tag="tag", frozen=True):
     tag: Number
 
     def told(self, names: Names) -> str:
-        return f"has the tag {_called(names.tags, self.tag)}"
+        return phrase("has the tag {name}", name=_called(names.tags, self.tag))
 
 
 class OnList(Condition, tag="list", frozen=True):
@@ -59,7 +60,7 @@ class OnList(Condition, tag="list", frozen=True):
     list: Number
 
     def told(self, names: Names) -> str:
-        return f"is on the list {_called(names.lists, self.list)}"
+        return phrase("is on the list {name}", name=_called(names.lists, self.list))
 
 
 class InSequence(Condition, tag="sequence", frozen=True):
@@ -70,16 +71,16 @@ class InSequence(Condition, tag="sequence", frozen=True):
     step: Words = ""
 
     said: ClassVar = {
-        None: "was ever in",
-        RunStatus.ACTIVE: "is in",
-        RunStatus.UNSUBSCRIBED: "has left",
-        RunStatus.COMPLETED: "has completed",
-        RunStatus.PARKED: "is stuck in",
+        None: form("was ever in the sequence {name}"),
+        RunStatus.ACTIVE: form("is in the sequence {name}"),
+        RunStatus.UNSUBSCRIBED: form("has left the sequence {name}"),
+        RunStatus.COMPLETED: form("has completed the sequence {name}"),
+        RunStatus.PARKED: form("is stuck in the sequence {name}"),
     }
 
     def told(self, names: Names) -> str:
-        step = f" at step {self.step}" if self.step else ""
-        return f"{self.said[self.status]} the sequence {_called(names.sequences, self.sequence)}{step}"
+        told = phrase(self.said[self.status], name=_called(names.sequences, self.sequence))
+        return phrase("{told} at step {step}", told=told, step=self.step) if self.step else told
 
 
 class Score(Condition, tag="score", frozen=True):
@@ -89,9 +90,10 @@ class Score(Condition, tag="score", frozen=True):
     at_most: Points | None = None
 
     def told(self, _names: Names) -> str:
-        bounds = [f"at least {self.at_least:,}"] if self.at_least is not None else []
-        bounds += [f"at most {self.at_most:,}"] if self.at_most is not None else []
-        return f"has a score of {' and '.join(bounds) or 'anything'}"
+        bounds = [phrase("at least {points}", points=f"{self.at_least:,}")] if self.at_least is not None else []
+        bounds += [phrase("at most {points}", points=f"{self.at_most:,}")] if self.at_most is not None else []
+        told = joined("{first} and {rest}", bounds) or phrase("anything")
+        return phrase("has a score of {bounds}", bounds=told)
 
 
 class Field(Condition, tag="field", frozen=True):
@@ -103,11 +105,11 @@ class Field(Condition, tag="field", frozen=True):
     """Of a field with options, the number of one."""
 
     said: ClassVar = {
-        "is": "is",
-        "begins": "begins with",
-        "contains": "contains",
-        "filled": "is filled",
-        "empty": "is empty",
+        "is": form("{field} is “{text}”"),
+        "begins": form("{field} begins with “{text}”"),
+        "contains": form("{field} contains “{text}”"),
+        "filled": form("{field} is filled"),
+        "empty": form("{field} is empty"),
     }
 
     @property
@@ -120,8 +122,8 @@ class Field(Condition, tag="field", frozen=True):
         return self.how not in {"filled", "empty"}
 
     def told(self, names: Names) -> str:
-        name = self.field.replace("_", " ") if self.custom is None else _called(names.fields, self.custom)
-        return f"{name} {self.said[self.how]}" + (f" “{self.text}”" if self.asks else "")
+        name = phrase(self.field.replace("_", " ")) if self.custom is None else _called(names.fields, self.custom)
+        return phrase(self.said[self.how], field=name, text=self.text)
 
 
 class Joined(Condition, tag="joined", frozen=True):
@@ -131,17 +133,19 @@ class Joined(Condition, tag="joined", frozen=True):
     until: date | None = None
 
     def told(self, _names: Names) -> str:
-        since = f" since {self.since}" if self.since else ""
-        until = f" until {self.until}" if self.until else ""
-        return f"was added{since}{until}"
+        if self.since and self.until:
+            return phrase("was added since {since} until {until}", since=self.since, until=self.until)
+        if self.since:
+            return phrase("was added since {since}", since=self.since)
+        return phrase("was added until {until}", until=self.until) if self.until else phrase("was added")
 
 
 MAIL_STATUS = {
-    "mailable": "may be mailed",
-    "suppressed": "is not mailed",
-    "do not contact": "is not to be contacted",
-    "bounced": "has an address that bounced",
-    "complaint": "complained",
+    "mailable": form("may be mailed"),
+    "suppressed": form("is not mailed"),
+    "do not contact": form("is not to be contacted"),
+    "bounced": form("has an address that bounced"),
+    "complaint": form("complained"),
 }
 
 
@@ -151,7 +155,7 @@ class MailStatus(Condition, tag="mail", frozen=True):
     status: Literal["mailable", "suppressed", "do not contact", "bounced", "complaint"] = "mailable"
 
     def told(self, _names: Names) -> str:
-        return MAIL_STATUS[self.status]
+        return phrase(MAIL_STATUS[self.status])
 
 
 class Seen(Condition, tag="seen", frozen=True):
@@ -161,21 +165,23 @@ class Seen(Condition, tag="seen", frozen=True):
     sequence: Number = 0
 
     def told(self, names: Names) -> str:
-        of = f"a mail of {_called(names.sequences, self.sequence)}" if self.sequence else "any mail"
-        return f"{'opened' if self.what == 'opened' else 'clicked in'} {of}"
+        name = _called(names.sequences, self.sequence)
+        if self.what == "opened":
+            return phrase("opened a mail of {name}", name=name) if self.sequence else phrase("opened any mail")
+        return phrase("clicked in a mail of {name}", name=name) if self.sequence else phrase("clicked in any mail")
 
 
 class Deleted(Condition, tag="deleted", frozen=True):
     """The lead was deleted. A filter that does not speak of deletion leaves deleted leads out."""
 
     def told(self, _names: Names) -> str:
-        return "is deleted"
+        return phrase("is deleted")
 
 
 class _Several(Condition, frozen=True):
     conditions: "tuple[AnyCondition, ...]" = ()
 
-    word: ClassVar[str]
+    linked: ClassVar[str]
 
     def inside(self) -> Iterator[Condition]:
         yield self
@@ -187,22 +193,25 @@ class _Several(Condition, frozen=True):
         return 1 + max((condition.depth for condition in self.conditions), default=0)
 
     def told(self, names: Names) -> str:
-        told = (
-            f"({entry.told(names)})" if isinstance(entry, _Several) else entry.told(names) for entry in self.conditions
+        return joined(
+            self.linked,
+            [
+                phrase("({told})", told=entry.told(names)) if isinstance(entry, _Several) else entry.told(names)
+                for entry in self.conditions
+            ],
         )
-        return f" {self.word} ".join(told)
 
 
 class All(_Several, tag="all", frozen=True):
     """Every one of these is true; of no conditions, always."""
 
-    word = "and"
+    linked = form("{first} and {rest}")
 
 
 class AnyOf(_Several, tag="any", frozen=True):
     """At least one of these is true; of no conditions, never."""
 
-    word = "or"
+    linked = form("{first} or {rest}")
 
 
 class Not(Condition, tag="not", frozen=True):
@@ -219,7 +228,7 @@ class Not(Condition, tag="not", frozen=True):
         return self.condition.depth
 
     def told(self, names: Names) -> str:
-        return f"not: {self.condition.told(names)}"
+        return phrase("not: {told}", told=self.condition.told(names))
 
 
 Simple = HasTag | OnList | InSequence | Score | Field | Joined | MailStatus | Seen | Deleted
@@ -262,7 +271,7 @@ def mandatory(tree: Condition) -> Iterator[Condition]:
 
 
 def _called(names: Mapping[int, str], number: int) -> str:
-    return names.get(number, f"no. {number}")
+    return names.get(number) or phrase("no. {number}", number=number)
 
 
 # -- what is typed into the search box --

@@ -6,6 +6,8 @@ from typing import Annotated, Any
 
 import msgspec
 
+from cartwheel.phrases import form
+
 PROFILE_FIELDS = (
     "phone",
     "phone_country_code",
@@ -240,10 +242,10 @@ ANY_TIME = Entry()
 class SuppressionReason(StrEnum):
     """Why an address is not to be mailed, the strongest first."""
 
-    COMPLAINT = "complaint"
-    DO_NOT_CONTACT = "do not contact"
-    HARD_BOUNCE = "hard bounce"
-    SOFT_BOUNCES = "repeated soft bounces"
+    COMPLAINT = form("complaint")
+    DO_NOT_CONTACT = form("do not contact")
+    HARD_BOUNCE = form("hard bounce")
+    SOFT_BOUNCES = form("repeated soft bounces")
 
 
 STRENGTH = tuple(SuppressionReason)

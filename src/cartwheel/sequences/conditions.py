@@ -31,6 +31,8 @@ from cartwheel.leads.events import (
 )
 from cartwheel.leads.lead import Lead
 from cartwheel.leads.leadparts import PROFILE_FIELDS, Enrolment, Part, Parts, RunStatus
+from cartwheel.phrases import joined, phrase
+from cartwheel.sequences import schedule
 from cartwheel.sequences.schedule import BadSchedule, Delay
 
 
@@ -88,7 +90,7 @@ class HasTag(Condition, tag="has_tag", frozen=True):
         account.tag_named(self.tag)
 
     def told(self) -> str:
-        return f"the lead has the tag {self.tag}"
+        return phrase("the lead has the tag {name}", name=self.tag)
 
 
 class OnList(Condition, tag="on_list", frozen=True):
@@ -107,7 +109,7 @@ class OnList(Condition, tag="on_list", frozen=True):
         account.list_named(self.list)
 
     def told(self) -> str:
-        return f"the lead is on the list {self.list}"
+        return phrase("the lead is on the list {name}", name=self.list)
 
 
 class _OfSequence(Condition, frozen=True):
@@ -133,7 +135,7 @@ class InSequence(_OfSequence, tag="in_sequence", frozen=True):
     statuses = frozenset(RunStatus) - {RunStatus.UNSUBSCRIBED}
 
     def told(self) -> str:
-        return f"the lead is in the sequence {self.sequence}"
+        return phrase("the lead is in the sequence {name}", name=self.sequence)
 
 
 class Completed(_OfSequence, tag="completed", frozen=True):
@@ -142,7 +144,7 @@ class Completed(_OfSequence, tag="completed", frozen=True):
     statuses = frozenset({RunStatus.COMPLETED})
 
     def told(self) -> str:
-        return f"the lead has completed the sequence {self.sequence}"
+        return phrase("the lead has completed the sequence {name}", name=self.sequence)
 
 
 class Left(_OfSequence, tag="left", frozen=True):
@@ -151,7 +153,7 @@ class Left(_OfSequence, tag="left", frozen=True):
     statuses = frozenset({RunStatus.UNSUBSCRIBED})
 
     def told(self) -> str:
-        return f"the lead has left the sequence {self.sequence}"
+        return phrase("the lead has left the sequence {name}", name=self.sequence)
 
 
 class Score(Condition, tag="score", frozen=True):
@@ -172,9 +174,9 @@ class Score(Condition, tag="score", frozen=True):
         return (self.at_least is None or score >= self.at_least) and (self.at_most is None or score <= self.at_most)
 
     def told(self) -> str:
-        bounds = [f"at least {self.at_least}"] * (self.at_least is not None)
-        bounds += [f"at most {self.at_most}"] * (self.at_most is not None)
-        return f"the score is {' and '.join(bounds)}"
+        bounds = [phrase("at least {points}", points=self.at_least)] * (self.at_least is not None)
+        bounds += [phrase("at most {points}", points=self.at_most)] * (self.at_most is not None)
+        return phrase("the score is {bounds}", bounds=joined("{first} and {rest}", bounds))
 
 
 class Field(Condition, tag="field", frozen=True):
@@ -203,8 +205,10 @@ class Field(Condition, tag="field", frozen=True):
 
     def told(self) -> str:
         if self.equals is not None:
-            return f"{self.field} is {self.equals!r}"
-        return f"{self.field} contains {self.contains!r}" if self.contains is not None else f"{self.field} is filled"
+            return phrase("{field} is {value}", field=self.field, value=repr(self.equals))
+        if self.contains is not None:
+            return phrase("{field} contains {value}", field=self.field, value=repr(self.contains))
+        return phrase("{field} is filled", field=self.field)
 
 
 class FieldUnknown(DomainError):
@@ -261,10 +265,10 @@ class _OfMail(Condition, frozen=True):
         )
 
     def _which(self) -> str:
-        return f"the mail of step {self.box}" if self.box else "a mail of the sequence"
+        return phrase("the mail of step {step}", step=self.box) if self.box else phrase("a mail of the sequence")
 
-    def _within(self) -> str:
-        return f" within {self.within}" if self.within else ""
+    def _soon_enough(self, told: str) -> str:
+        return phrase("{told} within {time}", told=told, time=schedule.told(self.within)) if self.within else told
 
 
 class Opened(_OfMail, tag="opened", frozen=True):
@@ -277,7 +281,7 @@ class Opened(_OfMail, tag="opened", frozen=True):
         return self._soon(lead, run, clicked=False) or self._soon(lead, run, clicked=True)
 
     def told(self) -> str:
-        return f"{self._which()} was opened{self._within()}"
+        return self._soon_enough(phrase("{mail} was opened", mail=self._which()))
 
 
 class Clicked(_OfMail, tag="clicked", frozen=True):
@@ -289,7 +293,7 @@ class Clicked(_OfMail, tag="clicked", frozen=True):
         return self._soon(subject.lead, subject.run, clicked=True)
 
     def told(self) -> str:
-        return f"a link in {self._which()} was clicked{self._within()}"
+        return self._soon_enough(phrase("a link in {mail} was clicked", mail=self._which()))
 
 
 class _Several(Condition, frozen=True):
@@ -312,7 +316,7 @@ class All(_Several, tag="all", frozen=True):
         return all(condition.holds(subject) for condition in self.conditions)
 
     def told(self) -> str:
-        return " and ".join(condition.told() for condition in self.conditions)
+        return joined("{first} and {rest}", [condition.told() for condition in self.conditions])
 
 
 class AnyOf(_Several, tag="any", frozen=True):
@@ -322,7 +326,7 @@ class AnyOf(_Several, tag="any", frozen=True):
         return any(condition.holds(subject) for condition in self.conditions)
 
     def told(self) -> str:
-        return " or ".join(condition.told() for condition in self.conditions)
+        return joined("{first} or {rest}", [condition.told() for condition in self.conditions])
 
 
 class Not(Condition, tag="not", frozen=True):
@@ -341,7 +345,7 @@ class Not(Condition, tag="not", frozen=True):
         yield from self.condition.inside()
 
     def told(self) -> str:
-        return f"it is not so that {self.condition.told()}"
+        return phrase("it is not so that {condition}", condition=self.condition.told())
 
 
 AnyCondition = HasTag | OnList | InSequence | Completed | Left | Score | Field | Opened | Clicked | All | AnyOf | Not

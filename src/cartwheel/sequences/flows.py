@@ -12,6 +12,7 @@ from cartwheel.errors import DomainError
 from cartwheel.leads.events import LeadEdited
 from cartwheel.leads.lead import Lead
 from cartwheel.leads.leadparts import Enrolment, Part, Parts
+from cartwheel.phrases import phrase
 from cartwheel.sequences import conditions
 from cartwheel.sequences.steps import (
     AnyStep,
@@ -125,20 +126,20 @@ class Flow:
         seen: set[str] = set()
         for step in self.steps:
             if step.box in seen:
-                yield Problem(step.box, "there are two of them")
+                yield Problem(step.box, phrase("there are two of them"))
             seen.add(step.box)
         for step in self.steps:
             for box in (*step.targets(), *([step.next] if step.next else [])):
                 if box not in self.by_box:
-                    yield Problem(step.box, f"there is no box {box} to go to")
+                    yield Problem(step.box, phrase("there is no box {step} to go to", step=box))
             try:
                 step.check(account)
             except DomainError as error:
-                yield Problem(step.box, str(error))
+                yield Problem(step.box, phrase(str(error)))
             for condition in (inner for each in step.conditions() for inner in each.inside()):
                 asked = getattr(condition, "box", None)
                 if asked is not None and not isinstance(self.by_box.get(asked), EmailStep):
-                    yield Problem(step.box, f"box {asked}, whose mail it asks about, sends none")
+                    yield Problem(step.box, phrase("box {step}, whose mail it asks about, sends none", step=asked))
 
     def unreachable(self) -> list[str]:
         """The boxes that nobody who starts at the first one ever comes to, goals not counted."""

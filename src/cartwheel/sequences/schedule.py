@@ -9,6 +9,7 @@ from functools import cached_property, lru_cache
 from zoneinfo import ZoneInfo, available_timezones
 
 from cartwheel.errors import CartwheelError
+from cartwheel.phrases import form, phrase
 
 Interval = tuple[datetime, datetime]
 """From the first moment on, up to the second one without it."""
@@ -161,6 +162,24 @@ class Delay:
     @cached_property
     def length(self) -> timedelta:
         return timedelta(**{self.unit: self.amount})
+
+
+_TOLD = {
+    "minute": form("{number} minute"),
+    "minutes": form("{number} minutes"),
+    "hour": form("{number} hour"),
+    "hours": form("{number} hours"),
+    "day": form("{number} day"),
+    "days": form("{number} days"),
+    "week": form("{number} week"),
+    "weeks": form("{number} weeks"),
+}
+
+
+def told(delay: str) -> str:
+    """A delay as a phrase."""
+    number, _, unit = delay.partition(" ")
+    return phrase(_TOLD[unit], number=number) if unit in _TOLD else delay
 
 
 _LENGTH = re.compile(r"([0-9]{1,7}) *([mhdw]|(?:minute|hour|day|week)s?)")

@@ -11,6 +11,7 @@ from cartwheel.accounts import Account
 from cartwheel.leads.lead import Lead
 from cartwheel.leads.leadparts import Enrolment
 from cartwheel.leads.mails import Mail, WaitsFor
+from cartwheel.phrases import form, joined, phrase
 from cartwheel.sequences import schedule
 from cartwheel.sequences.stepparts import WindowPart
 from cartwheel.sequences.steps import (
@@ -43,8 +44,8 @@ def clock(at: datetime, account: ZoneInfo, lead: ZoneInfo | None = None) -> str:
     if lead is None or here.utcoffset() == at.astimezone(lead).utcoffset():
         return told
     there = at.astimezone(lead)
-    form = "%H:%M" if there.date() == here.date() else "%a %H:%M"
-    return f"{told} ({there.strftime(form)} for the lead)"
+    shape = "%H:%M" if there.date() == here.date() else "%a %H:%M"
+    return phrase("{here} ({there} for the lead)", here=told, there=there.strftime(shape))
 
 
 def command(*words: str) -> str:
@@ -53,16 +54,29 @@ def command(*words: str) -> str:
 
 
 def window(part: WindowPart) -> str:
-    whose = {schedule.ACCOUNT_ZONE: "the account's time", schedule.LEAD_ZONE: "the lead's time"}
-    return f"{_days(part)} {part.from_}-{part.to}, {whose.get(part.zone, part.zone)}"
+    whose = {schedule.ACCOUNT_ZONE: phrase("the account's time"), schedule.LEAD_ZONE: phrase("the lead's time")}
+    times = f"{part.from_}-{part.to}"
+    return phrase("{days} {times}, {zone}", days=_days(part), times=times, zone=whose.get(part.zone, part.zone))
+
+
+_DAYS = {
+    "mon": form("mon"),
+    "tue": form("tue"),
+    "wed": form("wed"),
+    "thu": form("thu"),
+    "fri": form("fri"),
+    "sat": form("sat"),
+    "sun": form("sun"),
+}
 
 
 def _days(part: WindowPart) -> str:
     days = [day for day in schedule.DAYS if day in part.days]
     if len(days) == len(schedule.DAYS):
-        return "every day"
+        return phrase("every day")
     in_a_row = len(days) > 1 and " ".join(days) in " ".join(schedule.DAYS)
-    return f"{days[0]}-{days[-1]}" if in_a_row else ", ".join(days)
+    told = [phrase(_DAYS[day]) for day in days]
+    return phrase("{first}-{last}", first=told[0], last=told[-1]) if in_a_row else joined("{first}, {rest}", told)
 
 
 def about(step: Step) -> str:
@@ -93,26 +107,29 @@ def about(step: Step) -> str:
 def waits_for(run: Enrolment, step: Step | None, lead: Lead, account: Account) -> str:
     """What a run that has come to a halt at the step waits for, as what follows `waits`."""
     if run.held:
-        return "because the sequence is paused"
+        return phrase("because the sequence is paused")
     due = clock(run.due_at, account.zone, lead_zone(lead)) if run.due_at else ""
     if isinstance(step, WaitUntilStep | GoalStep) and run.reason == f"until {step.condition.told()}":
-        return f"{run.reason}, at the latest until {due}" if due else run.reason
+        met = phrase("until {condition}", condition=step.condition.told())
+        return phrase("{condition}, at the latest until {moment}", condition=met, moment=due) if due else met
     if step is None or run.arrived_at is None or not due:
-        return f"until {due}" if due else run.reason
-    parts = ", then ".join(_schedule(step, run.arrived_at, run.due_at, lead, account))
+        return phrase("until {moment}", moment=due) if due else run.reason
+    parts = joined("{first}, then {rest}", list(_schedule(step, run.arrived_at, run.due_at, lead, account)))
     if run.due_at and _offset(run.arrived_at, account) != _offset(run.due_at, account):
-        parts += " (the clocks change meanwhile)"
-    return f"until {due}: {parts}" if parts else f"until {due}"
+        parts = phrase("{parts} (the clocks change meanwhile)", parts=parts)
+    if not parts:
+        return phrase("until {moment}", moment=due)
+    return phrase("until {moment}: {parts}", moment=due, parts=parts)
 
 
 def mail_waits(mail: Mail, account: Account) -> str:
     """Why a mail that is queued was not sent yet."""
     if mail.waits_for is WaitsFor.OWNER:
-        return f"an owner has to see to it: {mail.reply}"
+        return phrase("an owner has to see to it: {reply}", reply=mail.reply)
     if mail.waits_for is WaitsFor.PAUSE:
-        return "the sequence is paused" if account.active else "the account is not active"
+        return phrase("the sequence is paused") if account.active else phrase("the account is not active")
     if mail.waits_for is WaitsFor.EARLIER_MAIL:
-        return "an earlier mail of the sequence comes first"
+        return phrase("an earlier mail of the sequence comes first")
     return mail.reply
 
 
@@ -123,10 +140,10 @@ def _offset(at: datetime, account: Account) -> timedelta | None:
 def _schedule(step: Step, arrived_at: datetime, due_at: datetime | None, lead: Lead, account: Account) -> Iterator[str]:
     """What there is to wait for, in order."""
     if step.at is not None:
-        yield f"its date ({step.at})"
+        yield phrase("its date ({date})", date=step.at)
     elif not step.delay.startswith("0 "):
-        yield step.delay
+        yield schedule.told(step.delay)
     if step.window is None or due_at is None:
         return
     if due_at > replace(step, window=None).due(arrived_at, account.zone, lead_zone(lead)):
-        yield f"its window ({window(step.window)})"
+        yield phrase("its window ({window})", window=window(step.window))

@@ -31,6 +31,7 @@ from cartwheel.leads.mails import Mail, MailState
 from cartwheel.mail.composing import SENDER_MISSING, content_of, doubts, gaps, values_of
 from cartwheel.mail.merge import BadContent
 from cartwheel.mail.render import CompiledMail, Filled, compile_mail
+from cartwheel.phrases import form, phrase
 from cartwheel.sending.handover import why_not_mailed
 from cartwheel.sequences import flows, telling
 from cartwheel.sequences.flows import Flow
@@ -161,7 +162,7 @@ def simulate(
     running = dataclasses.replace(world, account=dataclasses.replace(world.account, sequences=sequences))
     simulation = Simulation(running, lead, sequence_id, start, length)
     if sequence.paused:
-        simulation.story.notes.append("the sequence is paused: this is what happens when it is not")
+        simulation.story.notes.append(phrase("the sequence is paused: this is what happens when it is not"))
     if world.account.gdpr and lead.consent.communications:
         simulation.story.notes.append("the lead has agreed to commercial mail: who has not gets none (`gdpr = true`)")
     if onward:
@@ -263,7 +264,10 @@ class Simulation:
         before = self.lead.runs.get(self._main)
         kept_out = _kept_out(before, sequence.entry, self.now) if before else ""
         if kept_out:
-            self._note(What.REFUSED, f"it would not be let in: {kept_out}. This is what would happen if it were")
+            self._note(
+                What.REFUSED,
+                phrase("it would not be let in: {why}. This is what would happen if it were", why=kept_out),
+            )
         self.lead.runs.pop(self._main, None)
         self.lead.enrol(self._main, box, self.now, version=sequence.version)
 
@@ -388,7 +392,10 @@ class Simulation:
         story.reason = telling.waits_for(run, self._step(run), self.lead, self.account) if run.runs else run.reason
         sent = {mail.box for mail in story.mails if mail.sequence == story.sequence}
         missed = [entry for entry in self._for_mails if entry.name not in sent]
-        story.notes += [f"{entry.text} did not happen: the mail of step {entry.name} was not sent" for entry in missed]
+        story.notes += [
+            phrase("{what} did not happen: the mail of step {step} was not sent", what=entry.text, step=entry.name)
+            for entry in missed
+        ]
 
     # -- what is told --
 
@@ -464,25 +471,27 @@ class Simulation:
             return None
         goal = flow.goal_ahead(situation) if flow else None
         if goal is not None and goal.box == to:
-            return What.GOES, f"ahead to the goal {to}: {goal.condition.told()}"
+            return What.GOES, phrase("ahead to the goal {step}: {condition}", step=to, condition=goal.condition.told())
         if not step.active:
-            return What.GOES, "by: the step is not active"
+            return What.GOES, phrase("by: the step is not active")
         if isinstance(step, EmailStep) and step.only_if is not None:
-            return What.NO_MAIL, f"only if {step.only_if.told()}"
+            return What.NO_MAIL, phrase("only if {condition}", condition=step.only_if.told())
         if isinstance(step, SplitStep | WaitUntilStep | GoalStep):
-            answer = "yes" if situation.holds(step.condition) else "no"
-            return What.GOES, f"{_onward(to)}: {step.condition.told()}? {answer}"
+            answer = phrase("yes") if situation.holds(step.condition) else phrase("no")
+            told = step.condition.told()
+            return What.GOES, phrase("{where}: {condition}? {answer}", where=_onward(to), condition=told, answer=answer)
         if isinstance(step, RandomSplitStep):
             total = sum(branch.weight for branch in step.branches)
             weight = sum(branch.weight for branch in step.branches if branch.to == to)
-            return What.GOES, f"{_onward(to)}: by chance, like {weight} of {total}"
+            text = form("{where}: by chance, like {weight} of {total}")
+            return What.GOES, phrase(text, where=_onward(to), weight=weight, total=total)
         if isinstance(step, GoToStep):
             return What.GOES, _onward(to)
-        return (What.DOES, "nothing that was not so before") if to is not None else None
+        return (What.DOES, phrase("nothing that was not so before")) if to is not None else None
 
 
 def _onward(to: str | None) -> str:
-    return f"to step {to}" if to else "to the end"
+    return phrase("to step {step}", step=to) if to else phrase("to the end")
 
 
 _ENDED = {

@@ -79,7 +79,7 @@ def explain(visit: Visit, call: WholeCall) -> list[Explained]:
 def _action(visit: Visit, cmd: str, type_: str, sent: Any, elements: Iterator[Any]) -> Explained:
     command = COMMANDS.get(cmd)
     if command is not None and command.success is None:
-        return Explained(cmd, ok=True, type="", message="", why=_first_line(command))
+        return Explained(cmd, ok=True, type="", message="", why=_first_line(visit, command))
     element = next(elements, None)
     [(name, fields)] = element.items() if isinstance(element, dict) and element else [(cmd, {})]
     message = fields.get("message", "")
@@ -88,17 +88,22 @@ def _action(visit: Visit, cmd: str, type_: str, sent: Any, elements: Iterator[An
         why = visit._("There is no command of this name.") + (" " + _perhaps(visit, names) if names else "")
         return Explained(str(name), False, type_, message, why, EXPLORER, visit._("See all commands"))
     if fields.get("status", wire.SUCCESS) == wire.SUCCESS and type_ not in _errors(command):
-        return Explained(cmd, ok=True, type=type_, message=message, why=_first_line(command))
+        return Explained(cmd, ok=True, type=type_, message=message, why=_first_line(visit, command))
     why, path, label = _why(visit, command, type_, message, sent if isinstance(sent, dict) else {})
     return Explained(cmd, ok=False, type=type_, message=message, why=why, path=path, label=label)
+
+
+def _meaning(visit: Visit, cause: type) -> str:
+    """What a refusal says of itself."""
+    return visit._((cause.__doc__ or "").splitlines()[0])
 
 
 def _errors(command: Command) -> set[str]:
     return {reply.type for reply in command.errors.values()}
 
 
-def _first_line(command: Command) -> str:
-    return command.doc.splitlines()[0] if command.doc else ""
+def _first_line(visit: Visit, command: Command) -> str:
+    return visit._(command.doc.partition("\n")[0]) if command.doc else ""
 
 
 def _why(visit: Visit, command: Command, type_: str, message: str, sent: Mapping[str, Any]) -> tuple[str, str, str]:
@@ -117,7 +122,7 @@ def _why(visit: Visit, command: Command, type_: str, message: str, sent: Mapping
     for cause in causes:
         if (found := _named(visit, cause, sent)) is not None:
             return found
-    docs = [(cause.__doc__ or "").splitlines()[0] for cause in causes]
+    docs = [_meaning(visit, cause) for cause in causes]
     return visit._(" Or: ").join(docs) or _general(visit, type_, message), "", ""
 
 
@@ -142,7 +147,7 @@ def _named(visit: Visit, cause: type, sent: Mapping[str, Any]) -> tuple[str, str
         path = f"{SEQUENCES}/{sequence.id}" if sequence else SEQUENCES
         return _missing(visit, told, _sent(sent, "step"), boxes), path, visit._("See the sequence")
     if cause in {FieldExists, FieldNameNotAllowed, FieldTypeUnknown}:
-        return (cause.__doc__ or "").splitlines()[0], FIELDS, visit._("See the custom fields")
+        return _meaning(visit, cause), FIELDS, visit._("See the custom fields")
     return None
 
 
@@ -209,7 +214,7 @@ def _refusal(visit: Visit, call: WholeCall, type_: str, message: str) -> tuple[s
             return told, f"{EXPLORER}?cmd=create_lead", visit._("Make a test lead")
         return told, "/leads", visit._("See the leads")
     if reply is wire.LEAD_TAKEN:
-        return (LeadExists.__doc__ or "").splitlines()[0], "/leads", visit._("See the leads")
+        return _meaning(visit, LeadExists), "/leads", visit._("See the leads")
     return _general(visit, type_, message), "", ""
 
 

@@ -5,7 +5,7 @@ one has values that make sense, so that there is nothing to complain of.
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import Any, cast
@@ -198,10 +198,10 @@ def _day(text: str) -> date | None:
         return None
 
 
-def fields(account: Account) -> Iterator[tuple[str, str]]:
+def fields(account: Account, translate: Callable[[str], str]) -> Iterator[tuple[str, str]]:
     """What a condition on a field can be about: (name, label)."""
-    yield "email", "E-mail address"
+    yield "email", translate(_("E-mail address"))
     for name in PROFILE_FIELDS:
-        yield name, name.replace("_", " ").capitalize()
+        yield name, translate(name.replace("_", " ")).capitalize()
     for field in account.fields.values():
         yield str(field.id), field.identifier

@@ -82,6 +82,7 @@ def environment() -> Environment:
         "count": number,
         "share": share,
         "pair": pair,
+        "said": said,
     }
     return made
 
@@ -114,6 +115,12 @@ def _gettext(context: Context, text: str) -> str:
 @pass_context
 def _ngettext(context: Context, one: str, many: str, count: int) -> str:
     return _visit(context).language.ngettext(one, many, count)
+
+
+@pass_context
+def said(context: Context, text: str) -> str:
+    """What another part of Cartwheel says, if it is a phrase."""
+    return _visit(context).language.say(text)
 
 
 def _visit(context: Context) -> Visit:

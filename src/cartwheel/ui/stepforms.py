@@ -54,7 +54,7 @@ LABELS: Mapping[str, str] = {
     "subject": _("Subject"),
     "preview": _("Preview text"),
     "text": _("Plain text"),
-    "sender": _("From"),
+    "sender": _("Sender"),
     "reply_to": _("Answers go to"),
     "only_if": _("Only if the lead"),
     "track_opens": _("Count who opens it"),
@@ -149,7 +149,7 @@ class Maker:
             name,
             "text",
             self.translate(_OWN_LABELS[own] if own else LABELS.get(each.encode_name, each.encode_name)),
-            self.translate(_without_markup(meaning)) if meaning else "",
+            _without_markup(self.translate(meaning)) if meaning else "",
             default if value is None else value,
             required=each.required,
         )

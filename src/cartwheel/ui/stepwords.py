@@ -4,8 +4,8 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from cartwheel.sequences import telling
-from cartwheel.sequences.conditions import Condition
+from cartwheel.phrases import said
+from cartwheel.sequences import schedule, telling
 from cartwheel.sequences.flows import Flow
 from cartwheel.sequences.steps import (
     CompleteStep,
@@ -84,15 +84,11 @@ def summary(step: Step, translate: Translate) -> str:
             told = translate(_("%d points")) % step.points
             return told + (" · " + translate(_("for %d days")) % step.days if step.days else "")
         case SplitStep() | GoalStep() | WaitUntilStep():
-            return _first_big(condition(step.condition))
+            return _first_big(said(step.condition.told(), translate))
         case GoToStep():
             return translate(_("step %s")) % step.to
         case _:
             return telling.about(step)
-
-
-def condition(told: Condition) -> str:
-    return told.told()
 
 
 def _first_big(text: str) -> str:
@@ -105,11 +101,11 @@ def timing(step: Step, translate: Translate) -> str:
     if step.at:
         parts.append(translate(_("on %s")) % step.at)
     elif not step.delay.startswith("0 "):
-        parts.append(translate(_("after %s")) % step.delay)
+        parts.append(translate(_("after %s")) % said(schedule.told(step.delay), translate))
     if step.window:
-        parts.append(telling.window(step.window))
+        parts.append(said(telling.window(step.window), translate))
     if isinstance(step, WaitUntilStep) and step.timeout:
-        parts.append(translate(_("at most %s")) % step.timeout)
+        parts.append(translate(_("at most %s")) % said(schedule.told(step.timeout), translate))
     return " · ".join(parts)
 
 

@@ -12,6 +12,8 @@ from babel.core import negotiate_locale
 from babel.messages.mofile import write_mo
 from babel.messages.pofile import read_po
 
+from cartwheel.phrases import said
+
 ENGLISH = "en"
 
 
@@ -33,6 +35,10 @@ class Language:
 
     def gettext(self, text: str) -> str:
         return self.translations.gettext(text)
+
+    def say(self, text: str) -> str:
+        """What the rest of Cartwheel says, as a phrase; what it only quotes stays as it is."""
+        return said(text, self.gettext)
 
     def ngettext(self, one: str, many: str, count: int) -> str:
         return self.translations.ngettext(one, many, count)

@@ -194,6 +194,10 @@ class Visit:
         """The text in the visitor's language."""
         return self.language.gettext(text)
 
+    def say(self, text: str) -> str:
+        """What another part of Cartwheel says, in the visitor's language."""
+        return self.language.say(text)
+
     def here(self, **changes: object) -> str:
         """The page's own address with other values in its query; None leaves one out."""
         query = {**self.query, **changes}
@@ -204,7 +208,7 @@ class Visit:
 
     def about(self, subject: str) -> None:
         """What the audit log says that something was done to."""
-        self.subject = subject
+        self.subject = str(subject)
 
     def show(self, template: str, *, block: str = "", status: int = 200, **context: Any) -> Shown:
         return Shown(template, context, status, block)

@@ -19,6 +19,7 @@ from cartwheel.errors import LeadNotFound, NoSuchName
 from cartwheel.leads.events import told_origin
 from cartwheel.leads.lead import Lead
 from cartwheel.leads.leadparts import CustomValue, Grant, Membership, Part, Parts
+from cartwheel.phrases import form, phrase
 
 
 class Entry(NamedTuple):
@@ -173,15 +174,17 @@ def _entry(happened: Happened, account: Account, catalog: Catalog, people: Peopl
 def _who(origin: str, account: Account, catalog: Catalog, people: People) -> str:
     """The `origin` of an event, for people."""
     if origin in people:
-        return f"by {people[origin]}"
+        return phrase("by {name}", name=people[origin])
     for app in catalog.apps.values():
         if app.origin == origin:
             owner = catalog.accounts[app.account_id]
-            return f"by App {app.name}" + ("" if owner is account else f" of {owner.name}")
-    return told_origin(origin, account.names) or _OTHERS.get(origin, f"by {origin}")
+            if owner is account:
+                return phrase("by App {name}", name=app.name)
+            return phrase("by App {name} of {account}", name=app.name, account=owner.name)
+    return told_origin(origin, account.names) or phrase(_OTHERS.get(origin, "by {name}"), name=origin)
 
 
-_OTHERS = {"cli": "by the command line", "cartwheel": "by Cartwheel", "sequence": "by a sequence"}
+_OTHERS = {"cli": form("by the command line"), "cartwheel": form("by Cartwheel"), "sequence": form("by a sequence")}
 
 
 def _value_text(field: CustomField, value: CustomValue) -> str:

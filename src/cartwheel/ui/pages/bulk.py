@@ -65,7 +65,7 @@ def _whom(visit: Visit, who: Who) -> tuple[list[LeadLine], Count, str]:
             raise NotThere from None
         question = leadquestions.question(visit, tree, who.q)
         found, count = leadsearch.find(connection, question, None, SHOWN)
-        told = filterforms.told(tree, visit.account) if tree.conditions else ""
+        told = visit.say(filterforms.told(tree, visit.account)) if tree.conditions else ""
         return list(found.leads), count, told
 
 
@@ -105,7 +105,7 @@ def show_bulk(visit: Visit) -> Answer:
         "bulk_job.html",
         block="progress" if visit.htmx else "",
         job=job,
-        told=act.told(visit.account),
+        told=visit.say(act.told(visit.account)),
         running=job.state is State.RUNNING,
         undoable=undoable,
     )

@@ -115,6 +115,7 @@ def act_on_lead(visit: Visit) -> Answer:
         return _back(visit, tab, visit._("The lead is deleted: restore it first."), alarming=True)
     told = act.told(visit.account)
     visit.about(f"{email}: {told}")
+    told = visit.say(told)
     if not changed:
         return _back(visit, tab, visit._("There was nothing to change: %s.") % told, alarming=True)
     opposite = act.opposite()

@@ -42,7 +42,7 @@ def show_leads(visit: Visit) -> Answer:
         wrong=wrong,
         q=visit.query.get("q", ""),
         filter=written,
-        told=filterforms.told(question.tree, visit.account) if written else "",
+        told=visit.say(filterforms.told(question.tree, visit.account)) if written else "",
         order=question.order.value,
         first=after is None,
         segments=kept,
@@ -59,7 +59,7 @@ def _editor(visit: Visit, tree: filters.Group) -> dict[str, Any]:
         "tree": tree,
         "rows": filterforms.rows(tree),
         "kinds": [(name, visit._(label)) for name, label in filterforms.KINDS.items() if _has(visit, name)],
-        "fields": list(filterforms.fields(account)),
+        "fields": list(filterforms.fields(account, visit._)),
         "typed": lambda condition: filterforms.typed(condition, account),
     }
 
