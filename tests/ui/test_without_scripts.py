@@ -53,7 +53,7 @@ def set_up(page: Page, server: Server) -> None:
     page.locator("#f-password").fill("correct horse battery")
     page.locator("#f-account").fill("Engines")
     page.locator("#f-zone").select_option("Europe/London")
-    press(page, "Begin")
+    press(page, "Continue")
     page.locator("#f-sender_email").fill("hello@engines.example")
     page.locator("#f-address").fill("1 Main Street, London")
     press(page, "Continue")
