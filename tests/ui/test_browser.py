@@ -8,11 +8,11 @@ from html import unescape
 import httpx
 import pytest
 from cast import PASSWORD, Cast, Person
-from filled import HOSTILE, LONG, fill
+from filled import HOSTILE, LONG, fill, furnish
 from playwright.sync_api import Browser, BrowserContext, Page, expect
 
 from browser import Watched
-from cartwheel.people import Role
+from cartwheel.people import RIGHTS, Role
 from cartwheel.ui import site
 from cartwheel.ui.pages import PAGES
 from harness import Api, Server
@@ -46,9 +46,10 @@ def full(browser: Browser, shown: Server) -> Iterator[Shown]:
     api = fill(shown)
     with Cast(api) as cast:
         boss = cast.person(Role.OWNER)
+        by_form = furnish(api, boss)
         context, outside = browser.new_context(), browser.new_context()
         enter(context, boss)
-        yield Shown(api, boss, context, outside, cast.visitor(), found(boss))
+        yield Shown(api, boss, context, outside, cast.visitor(), found(boss) | by_form)
         context.close()
         outside.close()
 
@@ -58,13 +59,13 @@ def enter(context: BrowserContext, person: Person) -> None:
 
 
 def found(boss: Person) -> dict[str, str]:
-    """An address of each page, as the links on the others have it; each page is followed once."""
+    """An address of each page, as the links and frames on the others have it; each page is followed once."""
     patterns = {path: re.compile(re.sub(r"\{[^}]*\}", "[^/?]+", path)) for path in SEEN}
     addresses = {path: path for path in SEEN if "{" not in path}
     ahead = list(addresses.values())
     while ahead:
         answer = boss.get(ahead.pop())
-        for link in map(unescape, re.findall(r'href="(/[^"#]*)"', answer.text)):
+        for link in map(unescape, re.findall(r' (?:href|src)="(/[^"#]*)"', answer.text)):
             bare = link.partition("?")[0]
             for path, pattern in patterns.items():
                 if path not in addresses and bare not in addresses.values() and pattern.fullmatch(bare):
@@ -73,12 +74,17 @@ def found(boss: Person) -> dict[str, str]:
     return addresses
 
 
+def is_page(answer: httpx.Response) -> bool:
+    """And no file, and no mail for a sandboxed frame: that is seen within the page around it."""
+    return "<html" in answer.text and "sandbox" not in answer.headers["content-security-policy"]
+
+
 @pytest.mark.parametrize("path", SEEN)
 def test_a_page_is_for_every_screen_and_everybody(full: Shown, pytestconfig: pytest.Config, path: str) -> None:
     assert path in full.addresses, "no page has a link to it"
     open_to_all = PAGES[path, False].open
     answer = full.strangers.get(path) if open_to_all else full.boss.get(full.addresses[path])
-    if "text/html" not in answer.headers.get("content-type", "") or "<html" not in answer.text:
+    if not is_page(answer):
         pytest.skip("this is no page to look at")
     page = (full.outside if open_to_all else full.context).new_page()
     watched = Watched(page, pytestconfig)
@@ -92,6 +98,35 @@ def test_a_page_is_for_every_screen_and_everybody(full: Shown, pytestconfig: pyt
     assert faults == []
     assert page.evaluate("window.hacked === undefined")
     page.close()
+
+
+@pytest.mark.parametrize("role", Role)
+def test_every_role_opens_its_pages_without_a_fault(
+    full: Shown, browser: Browser, pytestconfig: pytest.Config, role: Role
+) -> None:
+    with Cast(full.api) as cast:
+        somebody = cast.person(role)
+        context = browser.new_context(viewport={"width": 390, "height": 900})
+        enter(context, somebody)
+        page = context.new_page()
+        watched = Watched(page, pytestconfig)
+        opened, wide = 0, []
+        for path, address in full.addresses.items():
+            right = PAGES[path, False].right
+            if PAGES[path, False].open or (right is not None and right not in RIGHTS[role]):
+                continue
+            answer = somebody.get(address)
+            assert answer.status_code < 400, (path, answer.status_code)
+            if not is_page(answer):
+                continue
+            page.goto(full.api.server.url + address, wait_until="networkidle")
+            opened += 1
+            if page.evaluate("document.documentElement.scrollWidth > document.documentElement.clientWidth"):
+                wide.append(path)
+        assert watched.complaints == []
+        assert wide == []
+        assert opened > 15
+        context.close()
 
 
 # -- how much they load --
@@ -119,7 +154,7 @@ def test_pages_are_light(browser: Browser, full: Shown) -> None:
     heavy = {}
     for path, address in full.addresses.items():
         answer = full.boss.get(address)
-        if "<html" in answer.text and (size := weight(page, url + address)) >= LATER_LOAD:
+        if is_page(answer) and (size := weight(page, url + address)) >= LATER_LOAD:
             heavy[path] = size
     context.close()
     assert heavy == {}
