@@ -88,6 +88,7 @@ def test_every_page_forbids_what_it_does_not_need(boss: Person, page: Page) -> N
     headers = visit(boss.http, page).headers
     policy = headers["content-security-policy"]
     assert "default-src 'none'" in policy
+    assert "script-src 'self'; " in policy or "script-src" not in policy
     assert "unsafe" not in policy
     assert headers["x-content-type-options"] == "nosniff"
     assert headers["cache-control"] == "no-store"

@@ -99,14 +99,25 @@ def _check_depth(source: str) -> None:
             raise BadContent(f"The mail's elements are nested deeper than {_DEEPEST} levels (<{name}> in line {line})")
 
 
+def is_whole(source: str) -> bool:
+    """Whether HTML is a document, and not only what stands in one."""
+    return _WHOLE.search(source) is not None
+
+
+def markdown_html(source: str) -> str:
+    """Covered Markdown as what stands in a document."""
+    rendered: str = _markdown.render(source)
+    return rendered
+
+
 def _from_html(source: str) -> str:
-    if not _WHOLE.search(source):
+    if not is_whole(source):
         return PAGE.format(head="", body=source)
     return source if source.lstrip()[:9].lower() == "<!doctype" else f"<!DOCTYPE html>{source}"
 
 
 def _from_markdown(source: str) -> str:
-    return PAGE.format(head=_LOOK, body=f'<div class="mail">{_markdown.render(source)}</div>')
+    return PAGE.format(head=_LOOK, body=f'<div class="mail">{markdown_html(source)}</div>')
 
 
 def _from_mjml(source: str) -> str:

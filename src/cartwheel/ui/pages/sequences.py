@@ -5,6 +5,7 @@ from typing import Any
 
 import msgspec
 
+from cartwheel import accounts
 from cartwheel.accountfiles import accountexport, sequencefile
 from cartwheel.accountfiles.fileparts import SequencePart
 from cartwheel.accounts import LONGEST_NAME, name_key
@@ -23,6 +24,9 @@ from cartwheel.ui.visits import Answer, Download, Undo, Visit
 from cartwheel.work import runwork
 
 MOST_PARKED = 50
+
+LONGEST_UNDO = 500_000
+"""Characters of a deleted sequence's text that its Undo button carries; longer ones cannot be taken back."""
 
 LARGEST_TEXT = 20 << 20
 
@@ -252,7 +256,8 @@ def clone_sequence(visit: Visit) -> Answer:
 @page(f"{HERE}/{{number:int}}/delete", menu="sequences", right=Right.SEQUENCES_WRITE, post=True)
 def delete_sequence(visit: Visit) -> Answer:
     """Deleted a sequence that nobody was ever in."""
-    sequence = sequence_of(visit)
+    found = sequencing.edited(visit)
+    sequence = found.sequence
     visit.about(sequence.name)
     with catalogchanges.changing(visit.database, visit.account.id) as connection:
         used = runstore.was_used(connection, visit.account.id, sequence.id)
@@ -261,7 +266,9 @@ def delete_sequence(visit: Visit) -> Answer:
     if used:
         told = visit._("Leads were in this sequence, and their histories speak of it: pause it instead.")
         return visit.redirect(path_of(sequence), told, alarming=True)
-    return visit.redirect(HERE, visit._("The sequence %s is deleted.") % sequence.name)
+    text = _as_text(sequence, found.draft)
+    undo = Undo(f"{HERE}/import", {"text": text}) if len(text) <= LONGEST_UNDO else None
+    return visit.redirect(HERE, visit._("The sequence %s is deleted.") % sequence.name, undo)
 
 
 @page(f"{HERE}/{{number:int}}/unpark", menu="sequences", right=Right.SEQUENCES_WRITE, post=True)
@@ -291,7 +298,10 @@ def export_sequence(visit: Visit) -> Answer:
     found = sequencing.edited(visit)
     sequence = found.sequence
     steps = found.published if sequence.version else found.draft
-    part = SequencePart(sequence.name, sequence.public_name, sequence.paused, sequence.entry, list(steps.steps))
     named = f'attachment; filename="sequence-{sequence.id}.toml"'
-    text = accountexport.write_sequences([part])
-    return Download(text.encode(), "application/toml", {"Content-Disposition": named})
+    return Download(_as_text(sequence, steps).encode(), "application/toml", {"Content-Disposition": named})
+
+
+def _as_text(sequence: accounts.Sequence, flow: Flow) -> str:
+    part = SequencePart(sequence.name, sequence.public_name, sequence.paused, sequence.entry, list(flow.steps))
+    return accountexport.write_sequences([part])
