@@ -152,6 +152,7 @@ def _live(environment: Mapping[str, str], database: Database, url: str, until: d
     """In a thread of its own: the application would take the signals of this one."""
     settings = Settings.load({**environment, "CARTWHEEL_SMTP": demopast.SERVER})
     past = demopast.Past(settings, database, url, CREDENTIALS)
+    logging.disable(logging.WARNING)  # the mail that is in doubt is meant to be
     with ThreadPoolExecutor(1, "past") as thread:
         lived = thread.submit(uvloop.run, past.live(until))
         try:
@@ -159,6 +160,8 @@ def _live(environment: Mapping[str, str], database: Database, url: str, until: d
         except KeyboardInterrupt:
             past.break_off()
             raise
+        finally:
+            logging.disable(logging.NOTSET)
 
 
 def _environment(folder: Path, port: int | None) -> dict[str, str]:

@@ -10,7 +10,7 @@ import heapq
 import json
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from contextlib import asynccontextmanager
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from itertools import count
 from random import Random
 from typing import Any
@@ -27,8 +27,10 @@ from cartwheel.worker import Worker
 DAYS = 42
 SERVER = "smtp://mail.shop.example"
 
-HOURS = (6, 9, 12, 15, 18, 21)
-"""When somebody looks what is due: more often would be truer, and slower."""
+HOURS = (8, 11, 15, 20)
+LATELY = (6, 9, 12, 14, 16, 19, 22)
+LATELY_DAYS = 8
+"""When it is looked what is due, and when on the last days: more often would be truer, and slower."""
 
 Act = Callable[[], Coroutine[Any, Any, None]]
 
@@ -39,9 +41,10 @@ class Past:
     def __init__(self, settings: Settings, database: Database, url: str, credentials: Mapping[str, str]) -> None:
         self._url = url
         self._credentials = credentials
-        self._now = datetime.min
+        self._now = datetime.min.replace(tzinfo=UTC)
         self._broken_off = False
-        self._chance = Random(11)
+        self._clicked = False
+        self._chance = Random(11)  # noqa: S311 - nobody shall guess anything
         self._people = people(self._chance)
         self._agenda: list[tuple[datetime, int, Act]] = []
         self._numbers = count()
@@ -78,7 +81,7 @@ class Past:
         moments = [
             first + timedelta(days=day, hours=hour, minutes=self._chance.randrange(60))
             for day in range(DAYS + 1)
-            for hour in HOURS
+            for hour in (HOURS if day < DAYS - LATELY_DAYS else LATELY)
         ]
         return [*(moment for moment in moments if self._now < moment < until), until]
 
@@ -90,7 +93,9 @@ class Past:
         if acts:
             await self._application.public.tracker.finish()
             await self._application.counts.round()
-            self._now += timedelta(seconds=3)  # so long it takes to see that it was a person who clicked
+        if self._clicked:
+            self._clicked = False
+            self._now += timedelta(seconds=3)  # so long it takes to see that it was a person
             await self._application.housekeeping.round()
         while await self._worker.engine.round():
             pass
@@ -108,12 +113,18 @@ class Past:
 
     async def call(self, app: str, email: str, *actions: Mapping[str, Any], **lead: Any) -> None:
         """As a program on the shop's website does."""
-        body: dict[str, Any] = {**self._credentials, "app_id": app, "lead": {"email": email, **lead}, "actions": list(actions)}
+        body: dict[str, Any] = {
+            **self._credentials,
+            "app_id": app,
+            "lead": {"email": email, **lead},
+            "actions": list(actions),
+        }
         await self.ask("POST", "/api", json.dumps(body).encode(), "application/json", "Fern & Fable/2.1")
 
     async def ask(self, method: str, address: str, body: bytes, kind: str, agent: str) -> None:
         """A request, as a server would hand it to the application."""
         there, here = urlsplit(address), urlsplit(self._url)
+        self._clicked |= there.path.startswith("/c/")
         scope = {
             "type": "http",
             "asgi": {"version": "3.0"},
@@ -149,7 +160,7 @@ class Past:
         for day in range(DAYS):
             midnight = (self._now + timedelta(days=day)).replace(hour=0, minute=0)
             weekend = midnight.weekday() > 4  # noqa: PLR2004 - Friday
-            for _ in range(round(chance.gauss(6 + day / 6 + (4 if weekend else 0), 2))):
+            for _ in range(round(chance.gauss(4 + day / 9 + (3 if weekend else 0), 2))):
                 moment = midnight + timedelta(hours=chance.triangular(6, 23, 19))
                 if moment < until:
                     self.at(moment, self._signing_up(next(self._people)))
@@ -157,6 +168,9 @@ class Past:
         for number, person in zip(range(6), self._people, strict=False):
             self.at(until - timedelta(hours=5 + 9 * number), self._trying(person))
         self.at(until - timedelta(hours=30), self._readers.lose_one)
+        dealer = next(self._people)
+        self.at(until - timedelta(days=5), self._signing_up(dealer))
+        self.at(until - timedelta(days=2), self.buying(dealer, wholesale=True))
 
     def _signing_up(self, person: Person) -> Act:
         chance = self._chance
@@ -197,11 +211,10 @@ class Past:
 
         return act
 
-    def buying(self, person: Person) -> Act:
+    def buying(self, person: Person, *, wholesale: bool = False) -> Act:
         chance = self._chance
         points = chance.choice((10, 15, 20, 40, 60))
         also = chance.choices(("", "Gift buyer", "Course member"), (6, 2, 2))[0]
-        wholesale = chance.random() < 0.02  # noqa: PLR2004 - made up
 
         async def act() -> None:
             tags = ["Customer", *([also] if also else []), *(["Wholesale"] if wholesale else [])]

@@ -1,3 +1,4 @@
+# ruff: noqa: RUF001 - so they are written
 """Whom the demo's shop has to do with: names that are common where each of these people lives. Pure."""
 
 import unicodedata

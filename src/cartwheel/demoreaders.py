@@ -100,7 +100,7 @@ class Readers:
         """Nothing to close."""
 
     def _get(self, person: Person, data: bytes) -> None:
-        """A mail has come: what will they do with it, and when?"""
+        """A mail has come: they decide what to do with it, and when."""
         chance = self._chance
         if chance.random() < 0.04:  # noqa: PLR2004 - made up
             links = links_of(data)
