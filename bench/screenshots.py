@@ -22,7 +22,7 @@ WIDE = {"width": 1280, "height": 800}
 SHOTS = (
     ("dashboard", "light", ["/"]),
     ("sequence", "light", ["/communication/sequences", "First month"]),
-    ("lead", "dark", ["/leads?q=ada%40shop.example", "Ada"]),
+    ("lead", "dark", ["/leads?order=score", "@"]),
 )
 """File, scheme, and the way: a page, and the links that are followed from it."""
 

@@ -59,6 +59,10 @@ SEQUENCE = "First month"
 MAIL_PATIENCE_S = 60
 OWNER = "owner@demo.example"
 OWNER_NAME = "Olivia Owner"
+COLLEAGUES = (
+    ("mateo@demo.example", "Mateo Marketer", Role.MARKETER),
+    ("ines@demo.example", "Inès Integrator", Role.INTEGRATOR),
+)
 CREDENTIALS = {"app_id": "demo-app", "api_key": "demo-key", "api_password": "demo-password"}
 
 
@@ -200,6 +204,9 @@ def _door(database: Database) -> str:
     with database.write() as connection:
         owner = userstore.add(connection, OWNER, OWNER_NAME, hashed, now)
         userstore.put_member(connection, ACCOUNT, owner.id, Role.OWNER, now)
+        for email, name, role in COLLEAGUES:
+            member = userstore.add(connection, email, name, hashed, now)
+            userstore.put_member(connection, ACCOUNT, member.id, role, now)
         return f"/demo/{userstore.make_link(connection, LinkKind.DEMO, now, account_id=ACCOUNT, email=OWNER)}"
 
 
