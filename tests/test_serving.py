@@ -328,7 +328,10 @@ def test_the_demo_tells_its_story_and_leaves_nothing_behind(demo: Cartwheel, tmp
     assert door is not None
     with httpx.Client(follow_redirects=True) as visitor:
         assert "Olivia Owner" in visitor.get(door[0]).text
-        assert visitor.get(f"{url}/communication/lists").status_code == 200
+        dashboard = visitor.get(f"{url}/").text
+        assert "1 mail is in doubt" in dashboard
+        assert "1 lead is stuck in a sequence" in dashboard
+        assert "Seed to Harvest" in visitor.get(f"{url}/communication/sequences").text
     assert httpx.get(door[0]).status_code == 404
 
     assert [entry.name[:15] for entry in tmp_path.iterdir()] == ["cartwheel-demo-"]
