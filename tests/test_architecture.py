@@ -40,7 +40,7 @@ edge | ui            | secondfactor entering naming mailservers accountforms inv
 edge | ui            | leadquestions filterforms bulkforms pages site
 edge |               | app worker serving testing
 edge | cli           | shared context
-edge |               | demo
+edge |               | demopeople demoreaders demopast demo
 edge | cli           | accounts leads sequences runs mail people main
 edge |               | __main__
 """
