@@ -18,7 +18,7 @@ pure | leads         | acts
 pure | sequences     | schedule conditions stepparts steps flows moving telling
 pure | bounces       | reports mailparts reading proofs providers boxurl
 pure | mail          | replies outgoing plaintext merge inert splice mailhtml designs mime render smtpurl links dkim composing
-pure | simulation    | stories whatifs
+pure | simulation    | stories whatifs madeup
 edge |               | config
 data | data          | columns catalogtables peopletables schema arrays lanes checkpoints db catalog erasures dailycounts mailstore leadstore leadfeed due
 data | data          | flowstore draftstore runstore signingkeys mailbox ratelimits doctor catalogchanges fieldoptions bygones membercounts installation userstore factors callstore

@@ -45,7 +45,7 @@ from cartwheel.data.leadstore import find_lead
 from cartwheel.errors import CannotServe
 from cartwheel.people import LinkKind, Role
 from cartwheel.process import observe
-from cartwheel.simulation import simulator, whatifs, worlds
+from cartwheel.simulation import madeup, simulator, whatifs, worlds
 from cartwheel.views import leadcard, storyviews, tables, terminal
 from cartwheel.worker import Child
 
@@ -291,7 +291,7 @@ class _Teller(threading.Thread):
         begun = times.now().replace(second=0, microsecond=0)
         story = simulator.simulate(
             world,
-            simulator.made_up(account, begun, {"first_name": "Ada"}),
+            madeup.made_up(account, begun, {"first_name": "Ada"}),
             worlds.sequence_named(SEQUENCE, account).id,
             begun,
             timedelta(days=30),

@@ -17,7 +17,7 @@ from cartwheel.mail.replies import Fate
 from cartwheel.people import Right
 from cartwheel.sequences import schedule
 from cartwheel.sequences.steps import EmailStep
-from cartwheel.simulation import simulator, stories, whatifs, worlds
+from cartwheel.simulation import madeup, simulator, stories, whatifs, worlds
 from cartwheel.simulation.simulator import World
 from cartwheel.ui import mailservers, sequencing, stepforms, trials
 from cartwheel.ui.registry import page
@@ -197,6 +197,6 @@ def _story(visit: Visit, found: sequencing.Edited) -> stories.Story:
     if lead is None:
         lines = [line for line in query.get("fields", "").splitlines() if line.strip()]
         known = whatifs.assignments(lines) | ({"email": email} if email else {})
-        lead = simulator.made_up(account, begun, known)
+        lead = madeup.made_up(account, begun, known)
     step = query.get("step") or None
     return simulator.simulate(world, lead, sequence.id, begun, until, step=step, what_ifs=events)
