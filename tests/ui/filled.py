@@ -95,7 +95,7 @@ def _mails(api: Api, now: int) -> None:
 
 
 def furnish(api: Api, boss: Person) -> dict[str, str]:
-    """What an owner makes on the pages: a mail server, a sender domain, work on many leads, somebody who is invited.
+    """What an owner makes on the pages: a mail server, a sender domain, work on many leads, a segment, somebody who is invited.
 
     Returns the addresses of pages that no link, but a form leads to.
     """
@@ -103,6 +103,7 @@ def furnish(api: Api, boss: Person) -> dict[str, str]:
     boss.post("/settings/domains", domain="shop.example")
     boss.post("/settings/people", email="new@shop.example", role="viewer")
     boss.post("/mail/suppressed", email="nobody@shop.example", details=SCRIPT)
+    boss.post("/leads/segments", name=EMOJI, filter="")
     work = boss.post("/leads/bulk", act="give_points", points="7").headers["location"]
     _letters(api)
     return {

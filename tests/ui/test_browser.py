@@ -1,12 +1,11 @@
 """Every page in a real browser, with an account that is full: by the table of pages."""
 
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from html import unescape
 
 import httpx
 import pytest
+from addresses import found
 from cast import PASSWORD, Cast, Person
 from filled import HOSTILE, LONG, fill, furnish
 from playwright.sync_api import Browser, BrowserContext, Page, expect
@@ -49,29 +48,14 @@ def full(browser: Browser, shown: Server) -> Iterator[Shown]:
         by_form = furnish(api, boss)
         context, outside = browser.new_context(), browser.new_context()
         enter(context, boss)
-        yield Shown(api, boss, context, outside, cast.visitor(), found(boss) | by_form)
+        shown_at = {path: address for (path, post), address in found(boss, PAGES).items() if not post}
+        yield Shown(api, boss, context, outside, cast.visitor(), shown_at | by_form)
         context.close()
         outside.close()
 
 
 def enter(context: BrowserContext, person: Person) -> None:
     context.add_cookies([{"name": site.COOKIE, "value": person.cookie, "url": str(person.http.base_url)}])
-
-
-def found(boss: Person) -> dict[str, str]:
-    """An address of each page, as the links and frames on the others have it; each page is followed once."""
-    patterns = {path: re.compile(re.sub(r"\{[^}]*\}", "[^/?]+", path)) for path in SEEN}
-    addresses = {path: path for path in SEEN if "{" not in path}
-    ahead = list(addresses.values())
-    while ahead:
-        answer = boss.get(ahead.pop())
-        for link in map(unescape, re.findall(r' (?:href|src)="(/[^"#]*)"', answer.text)):
-            bare = link.partition("?")[0]
-            for path, pattern in patterns.items():
-                if path not in addresses and bare not in addresses.values() and pattern.fullmatch(bare):
-                    addresses[path] = link
-                    ahead.append(link)
-    return addresses
 
 
 def is_page(answer: httpx.Response) -> bool:
