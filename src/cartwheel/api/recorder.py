@@ -103,7 +103,7 @@ class Recorder:
         rows: list[dict[str, Any]] = []
         calls = sorted((seen for each in taken.values() for seen in each), key=lambda seen: seen.at)
         for seen in calls:
-            at = self._last_at = max(self._last_at + 1, to_micros(seen.at))  # their order is told by their times
+            at = self._last_at = self._after(to_micros(seen.at))
             caller = seen.answer.caller
             if caller is not None and caller.key.key_digest:
                 used[caller.key.key_digest] = at
@@ -113,6 +113,10 @@ class Recorder:
         if rows:
             with self._database.write() as connection:
                 callstore.write(connection, rows, used, self._most)
+
+    def _after(self, at: int) -> int:
+        """Their order is told by their times, unless the clock was set back."""
+        return max(self._last_at + 1, at) if self._last_at - at < 1_000_000 else at
 
 
 _STRANGERS = (0, "")
