@@ -38,6 +38,10 @@ LONGEST_TEXT = 400
 """Of an address or a label in a column of its own."""
 
 
+SET_BACK_MICROS = 1_000_000
+"""A call that is so much earlier than one before was not overtaken: the clock was set back."""
+
+
 class Seen(NamedTuple):
     """A call that was answered."""
 
@@ -116,7 +120,7 @@ class Recorder:
 
     def _after(self, at: int) -> int:
         """Their order is told by their times, unless the clock was set back."""
-        return max(self._last_at + 1, at) if self._last_at - at < 1_000_000 else at
+        return max(self._last_at + 1, at) if self._last_at - at < SET_BACK_MICROS else at
 
 
 _STRANGERS = (0, "")
