@@ -20,7 +20,7 @@ pure | bounces       | reports mailparts reading proofs providers boxurl
 pure | mail          | replies outgoing plaintext merge inert splice mailhtml mime render smtpurl links dkim composing
 pure | simulation    | stories whatifs
 edge |               | config
-data | data          | columns catalogtables peopletables schema arrays lanes checkpoints db catalog erasures dailycounts mailstore leadstore leadfeed due
+data | data          | columns catalogtables peopletables schema arrays lanes postgreslane checkpoints db catalog erasures dailycounts mailstore leadstore leadfeed due
 data | data          | flowstore draftstore runstore signingkeys mailbox ratelimits doctor catalogchanges fieldoptions bygones membercounts installation userstore factors callstore
 data | data          | leadconditions leadsearch segments bulkstore mailledger suppressionstore attention
 edge | process       | observe orphans collector loops
