@@ -22,6 +22,7 @@ from cartwheel.data import callstore
 from cartwheel.data.catalog import Catalog, key_digest
 from cartwheel.data.db import Database
 from cartwheel.emails import EmailNotValid, read_email
+from cartwheel.errors import Unavailable
 from cartwheel.process.loops import Loop
 from cartwheel.times import to_micros
 
@@ -71,7 +72,10 @@ class Recorder:
 
     async def stop(self) -> None:
         await self._loop.stop()
-        await self._round()
+        try:
+            await self._round()
+        except Unavailable as trouble:
+            log.warning("the last calls were not kept for the inspector: %s", trouble)
 
     def note(
         self, request_id: str, request: Request, answer: Answer, seconds: float, *, rehearsed: bool = False
