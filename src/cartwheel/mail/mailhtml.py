@@ -8,13 +8,17 @@ import re
 from collections import Counter
 from collections.abc import Callable, Mapping
 from enum import StrEnum
+from functools import cache
+from typing import TYPE_CHECKING
 
 import css_inline
 import mjml
-from markdown_it import MarkdownIt
 from selectolax.lexbor import LexborHTMLParser
 
 from cartwheel.mail.merge import BadContent
+
+if TYPE_CHECKING:
+    from markdown_it import MarkdownIt
 
 
 class Kind(StrEnum):
@@ -62,7 +66,6 @@ _FLAT = re.compile("area|base|br|col|embed|hr|img|input|link|meta|param|source|t
 """Elements that have no closing tag, or do without."""
 _PLACE = re.compile(r" in root template at position (\d+):\d+$")
 
-_markdown = MarkdownIt("commonmark").enable(["table", "strikethrough"])
 _inliner = css_inline.CSSInliner(
     load_remote_stylesheets=False, keep_style_tags=True, remove_inlined_selectors=True, keep_link_tags=True
 )
@@ -106,7 +109,7 @@ def is_whole(source: str) -> bool:
 
 def markdown_html(source: str) -> str:
     """Covered Markdown as what stands in a document."""
-    rendered: str = _markdown.render(source)
+    rendered: str = _markdown().render(source)
     return rendered
 
 
@@ -114,6 +117,13 @@ def _from_html(source: str) -> str:
     if not is_whole(source):
         return PAGE.format(head="", body=source)
     return source if source.lstrip()[:9].lower() == "<!doctype" else f"<!DOCTYPE html>{source}"
+
+
+@cache
+def _markdown() -> "MarkdownIt":
+    from markdown_it import MarkdownIt  # noqa: PLC0415 - not every mail is written so
+
+    return MarkdownIt("commonmark").enable(["table", "strikethrough"])
 
 
 def _from_markdown(source: str) -> str:

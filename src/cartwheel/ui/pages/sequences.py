@@ -1,7 +1,8 @@
 """Sequences: all of them, and one with its flow and who stands where."""
 
 from collections import Counter
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -23,6 +24,8 @@ from cartwheel.ui.sequencing import HERE, path_of, sequence_of
 from cartwheel.ui.visits import Answer, Download, Undo, Visit
 from cartwheel.work import runwork
 
+T = TypeVar("T")
+
 MOST_PARKED = 50
 
 LONGEST_UNDO = 500_000
@@ -41,11 +44,20 @@ def show_sequences(visit: Visit) -> Answer:
 
 def _all(visit: Visit) -> dict[str, Any]:
     with visit.database.read() as connection:
-        counts = runstore.counted(connection, visit.account.id)
+        counts = _counted(visit, connection, runstore.counted)
         drafts = draftstore.of_account(connection, visit.account.id)
     found = sorted(visit.account.sequences.values(), key=lambda entry: entry.name.casefold())
     rows = [(entry, counts.get(entry.id, Counter()), entry.id in drafts) for entry in found]
     return {"rows": rows, "statuses": RunStatus, "most_entry": MOST_EARLIER}
+
+
+def _counted(visit: Visit, connection: Any, count: Callable[..., T], *of: int) -> T:
+    """What `count` finds of the account: in a large one it is up to five minutes old, because counting takes seconds."""
+    account_id = visit.account.id
+    if not runstore.are_many(connection, account_id):
+        return count(connection, account_id, *of)
+    key = (count.__name__, account_id, *of)
+    return visit.house.remembered.get(key, visit.now, lambda: count(connection, account_id, *of))
 
 
 @page(HERE, menu="sequences", right=Right.SEQUENCES_WRITE, post=True)
@@ -163,9 +175,9 @@ def _one(visit: Visit) -> dict[str, Any]:
     account, sequence = visit.account, sequence_of(visit)
     with visit.database.read() as connection:
         found = sequencing.read(connection, account, sequence)
-        places = runstore.standing(connection, account.id, sequence.id)
-        mails = runstore.mail_counts(connection, account.id, sequence.id)
-        counts = runstore.counted(connection, account.id).get(sequence.id, Counter())
+        places = _counted(visit, connection, runstore.standing, sequence.id)
+        mails = _counted(visit, connection, runstore.mail_counts, sequence.id)
+        counts = _counted(visit, connection, runstore.counted).get(sequence.id, Counter())
         parked = runstore.parked(connection, account.id, sequence.id, MOST_PARKED) if counts[RunStatus.PARKED] else []
         held = sorted({place.version for place in places})
         wanted = visit.query.get("version", "")
