@@ -90,7 +90,7 @@ def test_a_suppressed_address_is_not_mailed() -> None:
 def test_temporary_failures_are_counted() -> None:
     case = Case()
     case.lead.bounced(case.lead.email, "mailbox full", NOON, hard=False, most_soft=5)
-    assert "1 of 5 times in a row: mailbox full" in case.told(About.LEAD)[1]
+    assert "1 of 5 times in a row, the last time on Mon 2026-03-02 13:00: mailbox full" in case.told(About.LEAD)[1]
     assert case.stops() == []
 
 
@@ -99,6 +99,13 @@ def test_without_consent_the_gdpr_keeps_mail_back() -> None:
     assert case.stops() == ["It has not agreed to commercial mail (consent: off), and the account is under the GDPR."]
     case.lead.consent = Consent(Gdpr.ACCEPTED, NOON, communications=True)
     assert case.stops() == []
+
+
+def test_who_has_declined_is_not_mailed_in_any_account() -> None:
+    case = Case()
+    case.lead.agree(NOON, agreed=False)
+    [told] = case.stops()
+    assert told.startswith("It has declined commercial mail on ")
 
 
 def test_a_lead_made_for_a_test_reaches_nobody() -> None:
@@ -356,7 +363,7 @@ HELPS: dict[str, tuple[Case, Callable[[Case], object], str]] = {
     "no consent": (
         Case(account=replace(ACCOUNT, gdpr=True)),
         lambda _: None,
-        "If it has, and you can prove it: `cartwheel lead agree ada@shop.example`.",
+        "If it agrees, and you can prove it: `cartwheel lead agree ada@shop.example`.",
     ),
     "test mode": (
         Case(),

@@ -144,13 +144,10 @@ def _of_lead(known: Known) -> Iterator[Fact]:
         yield Fact(About.LEAD, f"{allow} has it mailed again: {when}.")
     elif told.soft_bounces:
         most = account.mail.soft_bounces
-        text = f"Its address failed for the time being, {told.soft_bounces} of {most} times in a row: {told.details}."
+        last = f", the last time on {known.clock(told.at)}" if told.at else ""
+        text = f"Its address failed for the time being, {told.soft_bounces} of {most} times in a row{last}: {told.details}."
         yield Fact(About.LEAD, text)
-    if account.gdpr and not lead.consent.communications:
-        status = lead.consent.status.name.lower().replace("_", " ")
-        text = f"It has not agreed to commercial mail (consent: {status}), and the account is under the GDPR."
-        yield Fact(About.LEAD, text, stops=True)
-        yield Fact(About.LEAD, f"If it has, and you can prove it: {telling.command('lead', 'agree', lead.email)}.")
+    yield from _of_consent(known)
     if lead.test:
         text = "An App in test mode made it: its mails go to the test mailbox, and to nobody."
         yield Fact(About.LEAD, text, stops=True)
@@ -162,6 +159,20 @@ def _of_lead(known: Known) -> Iterator[Fact]:
             yield Fact(
                 About.LEAD, f"It was not put on the list {name}{known.done(refused)}: {refused.details['reason']}."
             )
+
+
+def _of_consent(known: Known) -> Iterator[Fact]:
+    consent = known.lead.consent
+    if consent.declined:
+        text = f"It has declined commercial mail on {known.clock(consent.at)}."
+    elif known.account.gdpr and not consent.communications:
+        status = consent.status.name.lower().replace("_", " ")
+        text = f"It has not agreed to commercial mail (consent: {status}), and the account is under the GDPR."
+    else:
+        return
+    yield Fact(About.LEAD, text, stops=True)
+    agree = telling.command("lead", "agree", known.lead.email)
+    yield Fact(About.LEAD, f"If it agrees, and you can prove it: {agree}.")
 
 
 # -- a sequence --
