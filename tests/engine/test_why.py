@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from flowworld import ACCOUNT, MAIL, NOON, Walk
 from msgspec.structs import replace as changed
+from sentmail import send_mail
 
 from cartwheel.leads import mailing
 from cartwheel.leads.events import (
@@ -432,3 +433,16 @@ def test_why_reads_all_of_it_from_the_database(api: Api, cartwheel: Cartwheel, m
     assert cartwheel("why", "987654", "--account", account).trouble.startswith(
         f"cartwheel: {account} has no lead 987654"
     )
+
+
+def test_why_finds_a_mail_by_its_message_id(api: Api, cartwheel: Cartwheel, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CARTWHEEL_DATABASE", api.server.database.url)
+    sent, other = send_mail(api), send_mail(api, "grace@shop.example")
+    account = api.server.application.batches.catalog.accounts[api.account_id].name
+    message_id = sent.signer.message_id(sent.id, "shop.example")
+    for name in (message_id, message_id.strip("<>"), str(sent.id.mail_id)):
+        facts = cartwheel("why", sent.email, name, "--account", account, "--json").json["facts"]
+        assert {fact["mail"] for fact in facts} == {None, sent.id.mail_id}
+    for name in (other.signer.message_id(other.id, "shop.example"), "made-up@shop.example"):
+        refused = cartwheel("why", sent.email, name, "--account", account)
+        assert (refused.code, f"{sent.email} no mail {name}" in refused.trouble) == (1, True)
