@@ -88,6 +88,7 @@ def opened(lead: Lead, mail: Mail, at: datetime, *, by_machine: bool) -> None:
         if mail.machine_opened_at is None:
             lead.put_mail(replace(mail, machine_opened_at=at))
     elif mail.opened_at is None:
+        mail = _arrived(lead, mail, "its reader has opened it")
         lead.put_mail(replace(mail, opened_at=at))
         lead.events.append(events.MailOpened(mail.sequence_id, mail.box))
 
@@ -98,5 +99,14 @@ def clicked(lead: Lead, mail: Mail, at: datetime, *, by_machine: bool) -> None:
         if mail.machine_clicked_at is None:
             lead.put_mail(replace(mail, machine_clicked_at=at))
     elif mail.clicked_at is None:
+        mail = _arrived(lead, mail, "its reader has clicked in it")
         lead.put_mail(replace(mail, clicked_at=at))
         lead.events.append(events.MailClicked(mail.sequence_id, mail.box))
+
+
+def _arrived(lead: Lead, mail: Mail, proof: str) -> Mail:
+    """A person has it: that ends a doubt whether it was sent, which can only have been when it was due."""
+    if mail.state is not MailState.IN_DOUBT:
+        return mail
+    accepted(lead, mail, proof, mail.queued_at)
+    return lead.mails[mail.key]
