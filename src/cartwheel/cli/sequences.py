@@ -114,7 +114,9 @@ def why(
     email: LeadName,
     about: Annotated[
         str | None,
-        typer.Argument(metavar="[SEQUENCE|MAIL]", help="A sequence, or the number of a mail.", show_default=False),
+        typer.Argument(
+            metavar="[SEQUENCE|MAIL]", help="A sequence, or a mail by its number or Message-ID.", show_default=False
+        ),
     ] = None,
     account: AccountName = None,
     *,
