@@ -65,7 +65,7 @@ class AccountPart(Part):
             "Whether the GDPR applies: only leads that have agreed are mailed then, and calls cannot say so, `cartwheel lead agree` can."
         ),
     ] = False
-    active: Annotated[bool, _says("Whether calls are answered.")] = True
+    active: Annotated[bool, _says("Whether its calls are answered, and its sequences go on.")] = True
     api_key: Annotated[Secret | None, _says("Given, or made when the account is new.")] = None
     api_password: Annotated[Secret | None, _says("Given, or made when the account is new.")] = None
     mail: Annotated[MailSettings, _says("How its mail is sent.")] = AS_USUAL
