@@ -66,9 +66,8 @@ class Watched:
             self.complaints.append(f"{request.url}: {request.failure}")
 
     def _hear(self, message: ConsoleMessage) -> None:
-        if (
-            message.type in {"error", "warning"} and message.location["url"] != self.page.url
-        ):  # it tells its status, too
+        told_already = message.location["url"] == self.page.url and message.text.startswith("Failed to load resource")
+        if message.type in {"error", "warning"} and not told_already:  # the page's own status, which tests may want
             self.complaints.append(message.text)
 
     def faults(self) -> list[str]:

@@ -17,10 +17,10 @@ pure |               | accounts people
 pure | leads         | acts
 pure | sequences     | schedule conditions stepparts steps flows moving telling
 pure | bounces       | reports mailparts reading proofs providers boxurl
-pure | mail          | replies outgoing plaintext merge inert splice mailhtml mime render smtpurl links dkim composing
-pure | simulation    | stories whatifs
+pure | mail          | replies outgoing plaintext merge inert splice mailhtml designs mime render smtpurl links dkim composing
+pure | simulation    | stories whatifs madeup
 edge |               | config
-data | data          | columns catalogtables peopletables schema arrays lanes checkpoints db catalog erasures dailycounts mailstore leadstore leadfeed due
+data | data          | columns catalogtables peopletables schema arrays lanes postgreslane checkpoints db catalog erasures dailycounts mailstore leadstore leadfeed due
 data | data          | flowstore draftstore runstore signingkeys mailbox ratelimits doctor catalogchanges fieldoptions bygones membercounts installation userstore factors callstore
 data | data          | leadconditions leadsearch segments bulkstore mailledger suppressionstore attention
 edge | process       | observe orphans collector loops
@@ -34,13 +34,13 @@ edge | reference     | examples openapi tables sequencepages pages
 edge | simulation    | simulator worlds
 edge | views         | leadcard why tables storyviews runviews mailviews
 edge | public        | texts publicdata pages
-edge | ui            | collecting translations attempts menu dnscheck visits registry forgery passwords mailwords mailframes manywork rendering browsers snippets explaining trying
+edge | ui            | collecting translations attempts menu dnscheck remembered visits registry forgery passwords mailwords mailframes manywork rendering browsers snippets explaining trying
 edge | ui            | stepwords stepforms flowdrawings sequencing trials
 edge | ui            | secondfactor entering naming mailservers accountforms invitations
 edge | ui            | leadquestions filterforms bulkforms pages site
 edge |               | app worker serving testing
 edge | cli           | shared context
-edge |               | demo
+edge |               | demopeople demoreaders demopast demo
 edge | cli           | accounts leads sequences runs mail people main
 edge |               | __main__
 """

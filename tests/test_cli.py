@@ -425,3 +425,13 @@ def test_a_rotated_key_replaces_the_old_one_at_once(cartwheel: Cartwheel, owner:
     assert owner.call({"cmd": "retrieve_account_tags"})["type"] == "203"
     owner.api_key, owner.api_password = made["api_key"], made["api_password"]
     assert owner.call({"cmd": "retrieve_account_tags"})["status"] == "Success"
+
+
+def test_nobody_waits_for_what_a_verb_does_not_need(tmp_path: Path) -> None:
+    asked = (
+        "import sys\nfrom cartwheel.cli import context\nfrom cartwheel.data.db import Database\n"
+        "from cartwheel.views import storyviews\nDatabase('sqlite:///none.db').lane\n"
+        "print(*sorted({'psycopg', 'prometheus_client', 'cryptography.x509', 'markdown_it', 'starlette'} & sys.modules.keys()))"
+    )
+    done = subprocess.run([sys.executable, "-c", asked], cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == []

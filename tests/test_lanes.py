@@ -8,7 +8,8 @@ import pytest
 
 from cartwheel.data import schema
 from cartwheel.data.db import Database
-from cartwheel.data.lanes import Insert, PostgresLane, Select, SqliteLane
+from cartwheel.data.lanes import Insert, Select, SqliteLane
+from cartwheel.data.postgreslane import PostgresLane
 from cartwheel.errors import Unavailable
 from conftest import Databases
 

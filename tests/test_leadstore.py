@@ -10,7 +10,7 @@ import psycopg
 import pytest
 
 from cartwheel.data import leadstore, schema
-from cartwheel.data.arrays import dumpers
+from cartwheel.data.postgreslane import dumpers
 from cartwheel.leads.lead import Lead
 from cartwheel.leads.leadparts import Gdpr
 from conftest import Databases

@@ -11,7 +11,8 @@ import pytest
 
 from cartwheel.api.dispatch import Request
 from cartwheel.data import schema
-from cartwheel.data.lanes import Lane, PostgresLane
+from cartwheel.data.lanes import Lane
+from cartwheel.data.postgreslane import PostgresLane
 from cartwheel.network import Client, read_address
 from conftest import Databases
 from cutlines import Exchange

@@ -2,20 +2,16 @@
 
 import json
 import os
-import queue
 import re
 import signal
 import socket
 import ssl
 import subprocess
-import sys
-import threading
 import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import httpx
 import pytest
@@ -31,73 +27,9 @@ from cartwheel.errors import BadSetting
 from cartwheel.serving import Certificate
 from conftest import Databases
 from harness import API_KEY, API_PASSWORD, APP_ID, DEMO
-
-DEADLINE_S = 30
+from running import DEADLINE_S, Cartwheel
 
 CREDENTIALS = {"app_id": APP_ID, "api_key": API_KEY, "api_password": API_PASSWORD}
-
-
-class Cartwheel:
-    """The command in a process of its own, with a pipe where its output goes."""
-
-    def __init__(self, *arguments: object, temp: Path | None = None, **settings: object) -> None:
-        inherited = {name: value for name, value in os.environ.items() if not name.startswith("CARTWHEEL_")}
-        given = {f"CARTWHEEL_{name.upper()}": str(value) for name, value in {"worker": "no", **settings}.items()}
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "cartwheel", *map(str, arguments)],
-            env=inherited | given | ({"TMPDIR": str(temp)} if temp else {}),
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
-        self.said: list[str] = []
-        self._lines: queue.Queue[str | None] = queue.Queue()
-        self._reader = threading.Thread(target=self._read)
-        self._reader.start()
-
-    def _read(self) -> None:
-        assert self.process.stdout is not None
-        for line in self.process.stdout:
-            self._lines.put(line)
-        self._lines.put(None)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, _type: type[BaseException] | None, _value: BaseException | None, _traceback: TracebackType | None
-    ) -> None:
-        if self.process.poll() is None:
-            self.process.kill()
-        self.process.wait()
-        self._reader.join()
-        assert self.process.stdout is not None
-        self.process.stdout.close()
-
-    def wait_for(self, text: str) -> str:
-        """The next line with this text in it."""
-        deadline = time.monotonic() + DEADLINE_S
-        while True:
-            line = self._lines.get(timeout=max(0, deadline - time.monotonic()))
-            assert line is not None, f"ended without saying {text}: {self.said}"
-            self.said.append(line)
-            if text in line:
-                return line
-
-    def wait_for_url(self) -> str:
-        return str(json.loads(self.wait_for('"url"'))["url"])
-
-    def stop(self, number: int = signal.SIGTERM) -> int:
-        """The exit code after a signal."""
-        self.process.send_signal(number)
-        return self.process.wait(DEADLINE_S)
-
-    def end(self) -> tuple[int, str]:
-        """The exit code and everything that was said."""
-        code = self.process.wait(DEADLINE_S)
-        self._reader.join()
-        rest = (line for line in iter(self._lines.get, None) if line is not None)
-        return code, "".join([*self.said, *rest])
 
 
 def until(condition: Callable[[], bool]) -> None:
@@ -396,7 +328,10 @@ def test_the_demo_tells_its_story_and_leaves_nothing_behind(demo: Cartwheel, tmp
     assert door is not None
     with httpx.Client(follow_redirects=True) as visitor:
         assert "Olivia Owner" in visitor.get(door[0]).text
-        assert visitor.get(f"{url}/communication/lists").status_code == 200
+        dashboard = visitor.get(f"{url}/").text
+        assert "1 mail is in doubt" in dashboard
+        assert "1 lead is stuck in a sequence" in dashboard
+        assert "Seed to Harvest" in visitor.get(f"{url}/communication/sequences").text
     assert httpx.get(door[0]).status_code == 404
 
     assert [entry.name[:15] for entry in tmp_path.iterdir()] == ["cartwheel-demo-"]

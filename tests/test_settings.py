@@ -14,6 +14,7 @@ from commandline import Cartwheel
         ("BOUNCE_HOOKS", "nobody=SECRET", "no provider nobody; there are "),
         ("PUBLIC_URL", "cartwheel.example", "has to look like https://cartwheel.example"),
         ("PUBLIC_URL", "ftp://cartwheel.example", "has to look like https://cartwheel.example"),
+        ("PUBLIC_URL", "https://m\u00fc_ller.example", "names m\u00fc_ller.example, which cannot be a host"),
         ("BOUNCE_ADDRESS", "bounces", "has to be an address like bounces@shop.example"),
         ("TLS_KEY", "/nowhere", "there is no file /nowhere"),
         ("TLS_CERT", __file__, "CARTWHEEL_TLS_CERT and CARTWHEEL_TLS_KEY go together"),

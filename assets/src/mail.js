@@ -36,6 +36,7 @@ form.addEventListener("focusin", ({ target }) => {
 form.addEventListener("click", ({ target }) => {
   const name = target.closest("[data-merge]");
   if (!name) return;
+  if (!last.isConnected) last = document.getElementById("f-body"); // the form came anew
   last.focus();
   last.setRangeText(name.dataset.merge, last.selectionStart, last.selectionEnd, "end");
   last.dispatchEvent(new Event("input", { bubbles: true }));

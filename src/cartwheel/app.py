@@ -81,7 +81,8 @@ class Application:
             if settings.log_level in {LogLevel.DEBUG, LogLevel.INFO}
             else None
         )
-        self._request_ids = (f"{_PROCESS}-{number:x}" for number in count(1))
+        ours = secrets.token_hex(4)  # another application's calls, be it in this process, have other ids
+        self._request_ids = (f"{ours}-{number:x}" for number in count(1))
         self._arriving: set[asyncio.Timeout] = set()
         self.public = Public(settings, clock)
         self.site = Site(settings, clock, lambda request: self._client(request.scope, _headers(request.scope)))
@@ -253,10 +254,6 @@ class Application:
     def _backlog(self) -> mailstore.Backlog:
         with self.database.read() as connection:
             return mailstore.backlog(connection, self._clock())
-
-
-_PROCESS = secrets.token_hex(4)
-"""Makes request ids unique among processes."""
 
 
 def from_environment() -> Application:

@@ -7,9 +7,11 @@ from dataclasses import dataclass, field, fields
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, Self, TypeVar
+from urllib.parse import quote
 
 from cartwheel.bounces import boxurl
 from cartwheel.bounces.boxurl import Box
+from cartwheel.emails import EmailNotValid
 from cartwheel.errors import BadSetting
 from cartwheel.mail.smtpurl import Route, parse_routes
 from cartwheel.network import Network, read_network
@@ -107,7 +109,21 @@ def _database(text: str) -> str:
 def _public_url(text: str) -> str:
     if text and not re.fullmatch(r"https?://[^\s/?#@]+(/[^\s?#]*)?", text):
         raise ValueError("has to look like https://cartwheel.example")
-    return text
+    return text if text.isascii() else _ascii_url(text)
+
+
+def _ascii_url(url: str) -> str:
+    """As it has to stand in the head of a mail, which not every server takes otherwise."""
+    from cartwheel.mail.mime import ascii_domain  # noqa: PLC0415 - takes long, and few need it
+
+    scheme, _, rest = url.partition("://")
+    place, slash, path = rest.partition("/")
+    host, colon, port = place.partition(":")
+    try:
+        host = ascii_domain(host)
+    except EmailNotValid:
+        raise ValueError(f"names {host}, which cannot be a host") from None
+    return f"{scheme}://{host}{colon}{port}{slash}{quote(path, safe='/%')}"
 
 
 def _secrets(text: str) -> Mapping[str, str]:

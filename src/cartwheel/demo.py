@@ -14,9 +14,10 @@ import threading
 import time
 import tomllib
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from email import message_from_bytes, policy
 from email.message import EmailMessage
 from importlib.metadata import version
@@ -26,11 +27,12 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import tomli_w
+import uvloop
 from rich.highlighter import JSONHighlighter
 from rich.markup import escape
 from rich.text import Text
 
-from cartwheel import serving, times
+from cartwheel import demopast, serving, times
 from cartwheel.accountfiles import accountfile
 from cartwheel.accountfiles.fileparts import AccountFile
 from cartwheel.api.credentials import hash_password, new_secret
@@ -43,7 +45,7 @@ from cartwheel.data.leadstore import find_lead
 from cartwheel.errors import CannotServe
 from cartwheel.people import LinkKind, Role
 from cartwheel.process import observe
-from cartwheel.simulation import simulator, whatifs, worlds
+from cartwheel.simulation import madeup, simulator, whatifs, worlds
 from cartwheel.views import leadcard, storyviews, tables, terminal
 from cartwheel.worker import Child
 
@@ -55,8 +57,14 @@ ACCOUNT = 1
 HERO = "ada@shop.example"
 SEQUENCE = "First month"
 MAIL_PATIENCE_S = 60
+MOST_KEPT = 100
+"""So many of the newest mails in the test mailbox hers is looked for among."""
 OWNER = "owner@demo.example"
 OWNER_NAME = "Olivia Owner"
+COLLEAGUES = (
+    ("mateo@demo.example", "Mateo Marketer", Role.MARKETER),
+    ("ines@demo.example", "Inès Integrator", Role.INTEGRATOR),
+)
 CREDENTIALS = {"app_id": "demo-app", "api_key": "demo-key", "api_password": "demo-password"}
 
 
@@ -133,14 +141,33 @@ def run(port: int | None) -> None:
             stack.callback(database.close)
             observe.start_logging(settings.log_level)
             database.migrate()
-            accountfile.apply(database, _account(), times.now())
+            began = times.now()
+            accountfile.apply(database, _account(), began - timedelta(days=demopast.DAYS + 1))
             url = serving.url(settings, listening)
+            _say("\n[dim]Six weeks of a small shop pass by: a few seconds.[/dim]")
+            _live(environment, database, url, began)
             stack.callback(Child(url, environment).stop)
             teller = _Teller(url, database, url + _door(database))
             serving.run_alone(serving.uvicorn_config(settings, Application(settings)), listening, teller.start)
             teller.join()
     if teller.failed:
         raise CannotServe("the demo's story failed: see above")
+
+
+def _live(environment: Mapping[str, str], database: Database, url: str, until: datetime) -> None:
+    """In a thread of its own: the application would take the signals of this one."""
+    settings = Settings.load({**environment, "CARTWHEEL_SMTP": demopast.SERVER})
+    past = demopast.Past(settings, database, url, CREDENTIALS)
+    logging.disable(logging.WARNING)  # the mail that is in doubt is meant to be
+    with ThreadPoolExecutor(1, "past") as thread:
+        lived = thread.submit(uvloop.run, past.live(until))
+        try:
+            lived.result()
+        except KeyboardInterrupt:
+            past.break_off()
+            raise
+        finally:
+            logging.disable(logging.NOTSET)
 
 
 def _environment(folder: Path, port: int | None) -> dict[str, str]:
@@ -157,14 +184,18 @@ def _environment(folder: Path, port: int | None) -> dict[str, str]:
 
 
 def _account() -> AccountFile:
-    """The account of the examples, and the sequence that the story shows."""
-    read, month = (
-        tomllib.loads(files("cartwheel").joinpath(name).read_text()) for name in ("demo.toml", "demo_month.toml")
+    """The account of the examples, made a shop."""
+    read, shop = (
+        tomllib.loads(files("cartwheel").joinpath(name).read_text()) for name in ("demo.toml", "demo_shop.toml")
     )
-    read["sequences"] += month["sequences"]
-    read["account"] |= month["account"]
+    read["custom_fields"] = [field for field in read["custom_fields"] if field["identifier"] != "shoe_size"]
+    read["sequences"] = shop.pop("sequences")
+    read["account"] |= shop.pop("account")
+    for part, entries in shop.items():
+        read[part] += entries
     read["account"] |= {"api_key": CREDENTIALS["api_key"], "api_password": CREDENTIALS["api_password"]}
-    read["apps"][0]["app_id"] = CREDENTIALS["app_id"]
+    for app, app_id in zip(read["apps"], (CREDENTIALS["app_id"], "demo-checkout", "demo-staging"), strict=True):
+        app["app_id"] = app_id
     return accountfile.read_text(tomli_w.dumps(read), Path())
 
 
@@ -175,6 +206,9 @@ def _door(database: Database) -> str:
     with database.write() as connection:
         owner = userstore.add(connection, OWNER, OWNER_NAME, hashed, now)
         userstore.put_member(connection, ACCOUNT, owner.id, Role.OWNER, now)
+        for email, name, role in COLLEAGUES:
+            member = userstore.add(connection, email, name, hashed, now)
+            userstore.put_member(connection, ACCOUNT, member.id, role, now)
         return f"/demo/{userstore.make_link(connection, LinkKind.DEMO, now, account_id=ACCOUNT, email=OWNER)}"
 
 
@@ -234,7 +268,9 @@ class _Teller(threading.Thread):
         deadline = time.monotonic() + MAIL_PATIENCE_S
         while True:
             with self._database.read() as connection:
-                for kept in mailbox.kept(connection, ACCOUNT, 1):
+                for kept in mailbox.kept(connection, ACCOUNT, MOST_KEPT):
+                    if kept.recipient != HERO:
+                        continue
                     raw = mailbox.message(connection, ACCOUNT, kept.lead_id, kept.mail)
                     return message_from_bytes(raw or b"", policy=policy.default)
             if time.monotonic() > deadline:
@@ -255,7 +291,7 @@ class _Teller(threading.Thread):
         begun = times.now().replace(second=0, microsecond=0)
         story = simulator.simulate(
             world,
-            simulator.made_up(account, begun, {"first_name": "Ada"}),
+            madeup.made_up(account, begun, {"first_name": "Ada"}),
             worlds.sequence_named(SEQUENCE, account).id,
             begun,
             timedelta(days=30),

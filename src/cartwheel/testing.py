@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from cartwheel.sequences import schedule
-from cartwheel.simulation import simulator, whatifs, worlds
+from cartwheel.simulation import madeup, simulator, whatifs, worlds
 from cartwheel.simulation.stories import BadSimulation, Ended, Happening, Story, StoryMail, What
 from cartwheel.simulation.whatifs import WhatIf
 
@@ -39,7 +39,7 @@ def simulate(
     world = worlds.of_file(Path(file))
     account = world.account
     begun = worlds.moment(start, account)
-    lead = simulator.made_up(account, begun, fields, number=number, tags=tags, lists=lists, consent=consent)
+    lead = madeup.made_up(account, begun, fields, number=number, tags=tags, lists=lists, consent=consent)
     return simulator.simulate(
         world,
         lead,

@@ -25,12 +25,14 @@ from cartwheel.data.flowstore import Flows
 from cartwheel.data.mailbox import MailboxTransport
 from cartwheel.data.signingkeys import SigningKeys
 from cartwheel.mail.composing import Composer
+from cartwheel.mail.smtpurl import Server
 from cartwheel.process import collector, observe, orphans
 from cartwheel.process.loops import Loop
 from cartwheel.sending.bouncereader import BounceReader
 from cartwheel.sending.posts import Posts
 from cartwheel.sending.sender import Sender
 from cartwheel.sending.servers import Post, Servers
+from cartwheel.sending.smtp import Pool, Transport
 from cartwheel.work.batches import Batches
 from cartwheel.work.engine import Engine
 from cartwheel.work.housekeeping import Housekeeping
@@ -48,10 +50,16 @@ BOUNCES_PAUSE_S = 60.0
 
 
 class Worker:
-    """All of it in one event loop. `base_url` is where links in mails lead."""
+    """All of it in one event loop. `base_url` is where links in mails lead, `transport` the way to a mail server."""
 
     def __init__(
-        self, settings: Settings, database: Database, *, base_url: str, clock: Callable[[], datetime] = times.now
+        self,
+        settings: Settings,
+        database: Database,
+        *,
+        base_url: str,
+        clock: Callable[[], datetime] = times.now,
+        transport: Callable[[Server], Transport] = Pool,
     ) -> None:
         self.batches = Batches(database, clock=clock, most_waiting=settings.queue)
         self._database = database
@@ -61,7 +69,7 @@ class Worker:
             self._servers = installation.mail_servers(connection)
             routes = installation.routes(connection) if settings.smtp is None else settings.smtp
         self.posts = Posts(
-            Servers(routes, clock=clock) if routes else None,
+            Servers(routes, clock=clock, transport=transport) if routes else None,
             Post(mailbox.SERVER, MailboxTransport(), clock=clock),
         )
         flows = Flows(database)

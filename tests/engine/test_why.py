@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from flowworld import ACCOUNT, MAIL, NOON, Walk
 from msgspec.structs import replace as changed
+from sentmail import send_mail
 
 from cartwheel.leads import mailing
 from cartwheel.leads.events import (
@@ -90,7 +91,7 @@ def test_a_suppressed_address_is_not_mailed() -> None:
 def test_temporary_failures_are_counted() -> None:
     case = Case()
     case.lead.bounced(case.lead.email, "mailbox full", NOON, hard=False, most_soft=5)
-    assert "1 of 5 times in a row: mailbox full" in case.told(About.LEAD)[1]
+    assert "1 of 5 times in a row, the last time on Mon 2026-03-02 13:00: mailbox full" in case.told(About.LEAD)[1]
     assert case.stops() == []
 
 
@@ -99,6 +100,13 @@ def test_without_consent_the_gdpr_keeps_mail_back() -> None:
     assert case.stops() == ["It has not agreed to commercial mail (consent: off), and the account is under the GDPR."]
     case.lead.consent = Consent(Gdpr.ACCEPTED, NOON, communications=True)
     assert case.stops() == []
+
+
+def test_who_has_declined_is_not_mailed_in_any_account() -> None:
+    case = Case()
+    case.lead.agree(NOON, agreed=False)
+    [told] = case.stops()
+    assert told.startswith("It has declined commercial mail on ")
 
 
 def test_a_lead_made_for_a_test_reaches_nobody() -> None:
@@ -356,7 +364,7 @@ HELPS: dict[str, tuple[Case, Callable[[Case], object], str]] = {
     "no consent": (
         Case(account=replace(ACCOUNT, gdpr=True)),
         lambda _: None,
-        "If it has, and you can prove it: `cartwheel lead agree ada@shop.example`.",
+        "If it agrees, and you can prove it: `cartwheel lead agree ada@shop.example`.",
     ),
     "test mode": (
         Case(),
@@ -425,3 +433,16 @@ def test_why_reads_all_of_it_from_the_database(api: Api, cartwheel: Cartwheel, m
     assert cartwheel("why", "987654", "--account", account).trouble.startswith(
         f"cartwheel: {account} has no lead 987654"
     )
+
+
+def test_why_finds_a_mail_by_its_message_id(api: Api, cartwheel: Cartwheel, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CARTWHEEL_DATABASE", api.server.database.url)
+    sent, other = send_mail(api), send_mail(api, "grace@shop.example")
+    account = api.server.application.batches.catalog.accounts[api.account_id].name
+    message_id = sent.signer.message_id(sent.id, "shop.example")
+    for name in (message_id, message_id.strip("<>"), str(sent.id.mail_id)):
+        facts = cartwheel("why", sent.email, name, "--account", account, "--json").json["facts"]
+        assert {fact["mail"] for fact in facts} == {None, sent.id.mail_id}
+    for name in (other.signer.message_id(other.id, "shop.example"), "made-up@shop.example"):
+        refused = cartwheel("why", sent.email, name, "--account", account)
+        assert (refused.code, f"{sent.email} no mail {name}" in refused.trouble) == (1, True)

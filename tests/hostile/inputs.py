@@ -24,7 +24,12 @@ def books(api: Api) -> dict[str, Any]:
     """Everything that the account has, row by row, but for what is noted of every call."""
     noted = (schema.api_calls, schema.daily_counts)
     tables = [table for table in schema.metadata.sorted_tables if "account_id" in table.c and table not in noted]
-    return {table.name: sorted(map(repr, api.rows(table))) for table in tables}
+    return {
+        table.name: sorted(
+            repr({name: value for name, value in row.items() if name != "used_at"}) for row in api.rows(table)
+        )
+        for table in tables
+    }
 
 
 @contextmanager

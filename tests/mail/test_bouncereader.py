@@ -23,7 +23,8 @@ from commandline import Cartwheel as CommandLine
 from commandline import Ran
 from conftest import Databases
 from harness import Api, Server, new_api
-from test_serving import Cartwheel, until
+from running import Cartwheel
+from test_serving import until
 
 ADA = "ada@shop.example"
 SENDER = {"mail": {"sender": "The Shop <hello@shop.example>", "soft_bounces": 2}}

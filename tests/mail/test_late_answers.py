@@ -1,17 +1,23 @@
 """Whoever comes too late changes nothing: an answer to an earlier try, a decision about a run that was moved, a second mail."""
 
 import time
+import tomllib
+from collections.abc import Iterator
 
 import pytest
 import sqlalchemy as sa
+import tomli_w
 from office import Office, mails, states
-from sink import WAIT, Sink
+from sentmail import BROWSER, SentMail
+from sink import TAKE_AND_DROP, WAIT, Sink
 
 from cartwheel.data import flowstore, schema
+from cartwheel.data.signingkeys import link_signer
 from cartwheel.errors import Conflict
 from cartwheel.leads.mails import MailState
+from cartwheel.mail.links import MailId
 from cartwheel.work.engine import StepWork
-from harness import Api, Server, new_api
+from harness import DEMO, Api, Server, new_api
 
 ADA = "ada@shop.example"
 
@@ -100,3 +106,57 @@ def test_a_step_that_is_decided_twice_queues_one_mail(server: Server) -> None:
         assert [message.rcpt for message in sink.messages] == [f"TO:<{ADA}>"]
         assert states(api, ADA) == [("1", MailState.ACCEPTED)]
         office.close()
+
+
+CLICKED = {"type": "clicked", "box": "1"}
+ASKED = [
+    {"box": "1", "type": "email", "subject": "Look", "html": "<p>Look.</p>"},
+    {"box": "2", "type": "wait_until", "condition": CLICKED, "timeout": "3 days", "on_timeout": "4"},
+    {"box": "3", "type": "email", "subject": "You looked", "html": "<p>Well.</p>", "ends": True},
+    {"box": "4", "type": "email", "subject": "You never looked", "html": "<p>Well.</p>"},
+]
+
+
+def in_doubt(server: Server, office: Office, sink: Sink) -> SentMail:
+    """A mail that its server took without a word."""
+    file = {**tomllib.loads(DEMO), "sequences": [{"name": "Welcome", "steps": ASKED}]}
+    api = new_api(server, account={"mail": {"sender": "Shop <hello@shop.example>"}}, file=tomli_w.dumps(file))
+    sink.script["dot"] = [TAKE_AND_DROP]
+    api.create(ADA)
+    api.on(ADA, "subscribe_lead_to_sequence_at_step", sequence_name="Welcome", step="1")
+    office.settle()
+    [row] = api.rows(schema.mails)
+    assert row["state"] == "in doubt"
+    server.clock.forward(minutes=10)
+    mail = MailId(row["account_id"], row["lead_id"], row["id"])
+    return SentMail(api, ADA, mail, link_signer(server.database))
+
+
+@pytest.fixture
+def office(server: Server, sink: Sink) -> Iterator[Office]:
+    running = Office(server, CARTWHEEL_SMTP=sink.url())
+    yield running
+    running.close()
+
+
+def test_a_click_in_a_mail_in_doubt_is_heard_and_ends_the_doubt(server: Server, office: Office, sink: Sink) -> None:
+    sent = in_doubt(server, office, sink)
+    sent.get(sent.click())
+    sent.judge()
+    assert (sent.row["state"], sent.row["reply"]) == ("accepted", "its reader has clicked in it")
+    assert sent.row["sent_at"] == sent.row["queued_at"]
+    assert sent.kinds.count("mail_sent") == 1
+    office.settle()
+    server.clock.forward(days=4)
+    office.settle()
+    assert [box for box, _ in states(sent.api, ADA)] == ["1", "3"]
+
+
+@pytest.mark.parametrize(("agent", "state"), [(BROWSER["User-Agent"], "accepted"), ("curl/8", "in doubt")])
+def test_only_a_person_who_opens_a_mail_ends_the_doubt(
+    server: Server, office: Office, sink: Sink, agent: str, state: str
+) -> None:
+    sent = in_doubt(server, office, sink)
+    sent.get(sent.pixel, **{"User-Agent": agent})
+    sent.settle()
+    assert sent.row["state"] == state

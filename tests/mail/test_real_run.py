@@ -21,7 +21,8 @@ from cartwheel.data.db import Database
 from cartwheel.times import now
 from commandline import Cartwheel as CommandLine
 from conftest import Databases
-from test_serving import Cartwheel, until
+from running import Cartwheel
+from test_serving import until
 
 ACCOUNT = """
 [account]

@@ -2,6 +2,7 @@
 
 import pytest
 
+from cartwheel.bounces.reports import Kind, weigh
 from cartwheel.mail.replies import Fate, Phase, Reply, broken_off, classify
 
 MAIL, RCPT, DATA, DOT = Phase.MAIL, Phase.RCPT, Phase.DATA, Phase.DOT
@@ -40,6 +41,11 @@ SAID: list[tuple[Phase, str, Fate, str]] = [
     (RCPT, "450 4.2.1 Peak SMTP relay limit exceeded for customer.", LATER, SUSPECT),
     (RCPT, "550 You have exceeded the limit of 500 messages per hour", LATER, SUSPECT),
     (RCPT, "450 4.7.1 Error: too much mail from 192.0.2.1", LATER, SUSPECT),
+    (RCPT, "550 Please turn on SMTP Authentication in your mail client", LATER, SUSPECT),
+    (RCPT, "550 ada@shop.example is not permitted to relay through this server", LATER, SUSPECT),
+    (RCPT, "553 sorry, that domain isn't in my list of allowed rcpthosts (#5.7.1)", LATER, SUSPECT),
+    (RCPT, "550 Rate limit reached for this connection", LATER, SUSPECT),
+    (RCPT, "550 Greylisted, please come back in 300 seconds", LATER, ""),
     # never, because there is nobody
     (
         RCPT,
@@ -53,7 +59,9 @@ SAID: list[tuple[Phase, str, Fate, str]] = [
     (RCPT, "550 5.5.0 Requested action not taken: mailbox unavailable", NEVER, HARD),
     (RCPT, "550 5.1.10 RESOLVER.ADR.RecipientNotFound; Recipient not found", NEVER, HARD),
     (RCPT, "550 5.2.1 The email account that you tried to reach is disabled.", NEVER, HARD),
-    (RCPT, "551 not local", NEVER, HARD),
+    (RCPT, "551 User not local; please try <ada@elsewhere.example>", NEVER, HARD),
+    (RCPT, "550 Unknown local part ada in <ada@shop.example>", NEVER, HARD),
+    (RCPT, "550 the account of ada has been closed", NEVER, HARD),
     (RCPT, "553 sorry, that is no mailbox", NEVER, HARD),
     (RCPT, "556 5.1.10 the domain takes no mail", NEVER, HARD),
     (DOT, "554 delivery error: dd This user doesn't have a shop.example account", NEVER, HARD),
@@ -127,6 +135,78 @@ def test_what_servers_say_is_understood(phase: Phase, said: str, fate: Fate, how
     assert (outcome.fate, outcome.hard, outcome.quota) == (fate, how == HARD, how == QUOTA)
     assert outcome.suspect == (how == SUSPECT)
     assert (outcome.phase, outcome.code) == (phase, int(said[:3]))
+
+
+ABOUT_US = [
+    "550 Sender verify failed",
+    "550-Verification failed for <hello@acme.example>\n550-Response: 550 User unknown\n550 Sender verify failed",
+    "550-Callback setup failed while verifying <hello@acme.example>\n550 The initial connection was refused.",
+    "550 5.1.0 <hello@acme.example>: Sender address rejected: User unknown in virtual mailbox table",
+    "550 <hello@acme.example>: Sender address rejected: Domain not found",
+    "550 5.1.0 sender rejected",
+    "550 Sender <hello@acme.example> is not accepted here",
+    "553 5.0.0 Domain of sender address hello@acme.example does not exist",
+    "550 Sender domain does not exist",
+    "550 Invalid sender",
+    "553 sorry, your envelope sender is in my badmailfrom list",
+    "553 sorry, your mail was administratively denied",
+    "553 Mail from must equal authorized user",
+    "550 Administrative prohibition",
+    "550 Access denied - Invalid HELO name (See RFC2821 4.1.1.1)",
+    "550 The sending IP has no reverse DNS",
+    "550 No RDNS entry for 192.0.2.1: unknown address",
+    "550 Bad DNS PTR resource record, host not found",
+    "550 Client host rejected: cannot find your hostname",
+    "550 Your host is not allowed to send mail here",
+    "550 Your IP 192.0.2.1 has been refused",
+    "550 IP address 192.0.2.1 not listed as a sender of this domain",
+    "550 We do not accept mail from dynamic IPs",
+    "550 country not accepted",
+    "550 Too many invalid recipients",
+    "550 Ip frequency limited",
+    "550 The from address does not match a verified Sender Identity, which does not exist",
+    "550 this server requires authentication",
+    "550 Relaying disallowed as hello@acme.example",
+]
+"""What Exim, Postfix, Sendmail, qmail and the large providers say at a recipient of whoever sends."""
+
+
+@pytest.mark.parametrize("said", ABOUT_US)
+def test_what_a_server_says_of_us_says_nothing_against_the_address(said: str) -> None:
+    outcome = classify(RCPT, read(said))
+    assert (outcome.hard, outcome.soft) == (False, False)
+    assert weigh("5.1.1", said) is Kind.BLOCKED, "a report weighs it like a reply"
+
+
+NOT_ENOUGH = [
+    "550 no",
+    "551 not local",
+    "553 go away",
+    "550 5.5.0 service refused",
+    "552 5.2.2 over quota",
+    "550 5.1.0 no",
+]
+
+
+@pytest.mark.parametrize("said", NOT_ENOUGH)
+def test_a_bare_refusal_of_a_recipient_condemns_its_address_only_with_others(said: str) -> None:
+    outcome = classify(RCPT, read(said))
+    assert (outcome.fate, outcome.hard, outcome.soft) == (NEVER, False, True)
+
+
+@pytest.mark.parametrize(
+    ("phase", "said", "soft"),
+    [
+        (DOT, "550 no", False),
+        (MAIL, "550 no", False),
+        (RCPT, "450 4.2.0 try again", True),
+        (RCPT, "450 4.7.1 Client host rejected: cannot find your hostname", False),
+        (RCPT, "554 5.7.1 Relay access denied", False),
+    ],
+)
+def test_what_counts_against_an_address(phase: Phase, said: str, *, soft: bool) -> None:
+    outcome = classify(phase, read(said))
+    assert (outcome.hard, outcome.soft) == (False, soft)
 
 
 def test_several_lines_are_read_as_one_sentence() -> None:

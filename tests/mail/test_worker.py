@@ -20,7 +20,8 @@ from cartwheel.leads.leadparts import Gdpr
 from cartwheel.times import now
 from cartwheel.work.batches import Batches, Desk
 from conftest import Databases
-from test_serving import Cartwheel, until
+from running import Cartwheel
+from test_serving import until
 
 ACCOUNT = """
 [account]

@@ -1,6 +1,10 @@
 """An account as it looks after some months, with names that people with bad intentions would choose among the usual ones."""
 
+from email.message import EmailMessage
+from html import escape
+
 import sqlalchemy as sa
+from cast import Person
 
 from cartwheel.accounts import name_key
 from cartwheel.data import schema
@@ -88,3 +92,48 @@ def _mails(api: Api, now: int) -> None:
     ]
     with api.server.database.write() as connection:
         connection.execute(sa.insert(schema.mails), rows)
+
+
+def furnish(api: Api, boss: Person) -> dict[str, str]:
+    """What an owner makes on the pages: a mail server, a sender domain, work on many leads, a segment, somebody who is invited.
+
+    Returns the addresses of pages that no link, but a form leads to.
+    """
+    boss.post("/settings/servers/new", host="mail.example", port="587", security="starttls", do="keep")
+    boss.post("/settings/domains", domain="shop.example")
+    boss.post("/settings/people", email="new@shop.example", role="viewer")
+    boss.post("/mail/suppressed", email="nobody@shop.example", details=SCRIPT)
+    boss.post("/leads/segments", name=EMOJI, filter="")
+    work = boss.post("/leads/bulk", act="give_points", points="7").headers["location"]
+    _letters(api)
+    return {
+        "/leads/bulk": "/leads/bulk?act=give_points&whom=all",
+        "/leads/bulk/{number:int}": work,
+        "/mail/suppressed/allow": "/mail/suppressed/allow?email=nobody@shop.example",
+    }
+
+
+def _letters(api: Api) -> None:
+    """In the test mailbox, with a file each."""
+    letter = EmailMessage()
+    letter["From"], letter["To"], letter["Subject"] = "Shop <hello@shop.example>", "ada@shop.example", EMOJI
+    letter.set_content(LONG)
+    letter.add_alternative(
+        f"<h1>{EMOJI}</h1><p dir='rtl'>{ARABIC}</p><p>{escape(SCRIPT)}</p><p>{LONG}</p>", subtype="html"
+    )
+    letter.add_attachment(b"%PDF-1.4", maintype="application", subtype="pdf", filename=f"{LONG[:60]}.pdf")
+    rows = [
+        {
+            "account_id": api.account_id,
+            "lead_id": mail["lead_id"],
+            "mail": mail["id"],
+            "at": mail["queued_at"],
+            "sender": "hello@shop.example",
+            "recipient": mail["address"],
+            "subject": HOSTILE[number % len(HOSTILE)],
+            "message": letter.as_bytes(),
+        }
+        for number, mail in enumerate(api.rows(schema.mails))
+    ]
+    with api.server.database.write() as connection:
+        connection.execute(sa.insert(schema.test_mailbox), rows)

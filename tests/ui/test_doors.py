@@ -5,9 +5,13 @@ from collections.abc import Iterable, Iterator, Mapping
 
 import httpx
 import pytest
+import sqlalchemy as sa
 from _pytest.mark import ParameterSet
+from addresses import Door, found
 from cast import Cast, Person
+from filled import fill, furnish
 
+from cartwheel.data import catalogchanges, schema
 from cartwheel.leads import acts
 from cartwheel.people import RIGHTS, Right, Role
 from cartwheel.ui import forgery
@@ -22,6 +26,7 @@ def named(pages: Iterable[Page]) -> list[ParameterSet]:
 
 ALL = named(PAGES.values())
 INSIDE = named(page for page in PAGES.values() if not page.open)
+OBJECTS = named(page for page in PAGES.values() if "{" in page.path and not page.open)
 POSTS = named(page for page in PAGES.values() if page.post)
 
 NOBODYS = "9999999"
@@ -70,6 +75,46 @@ def test_a_role_opens_what_its_rights_allow(somebody: Mapping[Role, Person], pag
         assert answer.status_code < 500, role
 
 
+@pytest.fixture(scope="module")
+def theirs(shown: Server) -> Iterator[Mapping[Door, str]]:
+    """The addresses of another account's pages."""
+    api = fill(shown)
+    with Cast(api) as cast:
+        boss = cast.person(Role.OWNER)
+        by_form = furnish(api, boss)
+        [segment] = api.rows(schema.segments)
+        of_segment = {("/leads/segments/{number:int}", True): f"/leads/segments/{segment['id']}"}
+        yield found(boss, PAGES) | {(path, False): address for path, address in by_form.items()} | of_segment
+
+
+@pytest.fixture(scope="module")
+def newcomer(shown: Server) -> Iterator[Person]:
+    """The owner of an account that has nothing, so that no number is by chance one of its own."""
+    api = new_api(shown, file="[account]\n[[apps]]\nname = 'One'\n")
+    with catalogchanges.changing(shown.database, api.account_id) as connection:
+        connection.execute(sa.delete(schema.apps).filter_by(account_id=api.account_id))
+    with Cast(api) as cast:
+        yield cast.person(Role.OWNER)
+
+
+@pytest.mark.parametrize("page", OBJECTS)
+def test_what_another_account_has_is_not_there(theirs: Mapping[Door, str], newcomer: Person, page: Page) -> None:
+    there = theirs.get((page.path, page.post)) or theirs.get((page.path, False)) or beside(theirs, page)
+    answer = newcomer.post(there) if page.post else newcomer.get(there)
+    if answer.is_redirect:
+        answer = newcomer.get(answer.headers["location"])
+    assert answer.status_code == 404, there
+
+
+def beside(theirs: Mapping[Door, str], page: Page) -> str:
+    """The address of a form that no page has at the moment: its object is that of the page it would stand on."""
+    return next(
+        address + page.path.removeprefix(path)
+        for (path, _), address in theirs.items()
+        if "{" in path and page.path.startswith(f"{path}/") and "{" not in page.path.removeprefix(path)
+    )
+
+
 @pytest.mark.parametrize("page", POSTS)
 def test_a_form_without_its_token_changes_nothing(boss: Person, page: Page) -> None:
     assert visit(boss.http, page).status_code == 403
@@ -88,6 +133,7 @@ def test_every_page_forbids_what_it_does_not_need(boss: Person, page: Page) -> N
     headers = visit(boss.http, page).headers
     policy = headers["content-security-policy"]
     assert "default-src 'none'" in policy
+    assert "script-src 'self'; " in policy or "script-src" not in policy
     assert "unsafe" not in policy
     assert headers["x-content-type-options"] == "nosniff"
     assert headers["cache-control"] == "no-store"

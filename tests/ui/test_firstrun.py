@@ -69,6 +69,7 @@ def test_a_server_that_refuses_is_not_used_and_its_answer_is_shown(leader: Perso
         answer = leader.post("/welcome/server", host="127.0.0.1", port=sink.port)
         assert answer.status_code == 422
         assert "550 5.1.1 we do not know her" in unescape(answer.text)
+        assert "It does not take mail to you" in answer.text
         assert stored(api) == ""
         assert leader.post("/welcome/server", host="127.0.0.1", port=sink.port, do="keep").status_code == 303
         assert str(sink.port) in stored(api)
@@ -78,7 +79,17 @@ def test_a_server_that_is_not_there_is_told_so(leader: Person, api: Api) -> None
     answer = leader.post("/welcome/server", host="127.0.0.1", port="1")
     assert answer.status_code == 422
     assert "did not leave" in answer.text
+    assert "look at the host and the port" in answer.text
     assert stored(api) == ""
+
+
+def test_without_a_port_it_is_the_one_for_mail_of_those_who_sign_in(leader: Person, api: Api) -> None:
+    ports = []
+    for tls in ("", "from the start"):
+        assert leader.post("/welcome/server", host="127.0.0.1", tls=tls, do="keep").status_code == 303
+        [route] = smtpurl.parse_routes(stored(api))
+        ports.append(route.server.port)
+    assert ports == [587, 465]
 
 
 def test_what_is_wrong_with_a_server_stands_beside_its_field(leader: Person) -> None:

@@ -268,7 +268,45 @@ def test_pause_copy_and_delete(boss: Person) -> None:
     copy = boss.post(f"{at}/clone").headers["location"]
     assert "Mine (copy)" in boss.get(copy).text
     assert boss.post(f"{copy}/delete").headers["location"] == HERE
+    page = boss.get(HERE).text
     assert boss.get(copy).status_code == 404
+    assert "Undo" in page
+    sent = LexborHTMLParser(page).css_first(".notice form input[name=text]")
+    assert sent is not None
+    assert boss.post(f"{HERE}/import", text=sent.attributes["value"]).status_code == 303
+    assert "Mine (copy)" in boss.get(HERE).text
+
+
+def test_a_test_is_what_is_being_written_as_the_lead_that_is_chosen(boss: Person, api: Api) -> None:
+    at = make(boss)
+    mail(boss, at)
+    api.create("grace@shop.example", first_name="Grace")
+    boss.http.headers["hx-request"] = "true"
+    written = {"type": "email", "subject": "Dear {first_name}", "kind": "markdown", "body": "*Hi*"}
+    told = boss.post(f"{at}/test/1", **written, as_lead="grace@shop.example")
+    assert told.status_code == 200
+    assert "Sent to" in told.text
+    assert "cannot be sent" in boss.post(f"{at}/test/1", **written | {"body": ""}).text
+    with api.server.database.read() as connection:
+        kept = mailbox.kept(connection, api.account_id, 1)
+    assert kept[0].subject == "Dear Grace"
+
+
+def test_the_visual_editor_gets_mjml_whatever_the_mail_was(boss: Person) -> None:
+    at = make(boss)
+    edit = f"{at}/edit/visual"
+    form = {"type": "email", "box": "1", "subject": "Kept", "old": ""}
+    shown = boss.post(edit, **form, kind="markdown", body="**Hi** {first_name|you & me}")
+    assert "&lt;strong&gt;Hi&lt;/strong&gt; {first_name|you &amp; me}" in shown.text
+    assert 'name="subject" value="Kept"' in shown.text
+    policy = shown.headers["content-security-policy"]
+    assert "style-src 'self' 'unsafe-inline';" in policy
+    assert "script-src 'self';" in policy
+    assert "&lt;mjml&gt;&lt;/mjml&gt;" in boss.post(edit, **form, kind="mjml", body="<mjml></mjml>").text
+    assert "{first_name|there}" in boss.post(edit, **form, kind="markdown", body="").text
+    whole = boss.post(edit, **form, kind="html", body="<html><body>x</body></html>")
+    assert "can only be edited as source" in whole.text
+    assert 'name="kind" value="html"' in whole.text
 
 
 @pytest.mark.parametrize("role", [Role.VIEWER, Role.INTEGRATOR])

@@ -78,7 +78,7 @@ def test_the_pages_are_without_fault(chromium: Browser, boss: Person, api: Api, 
         page.goto(api.server.url + path)
         for width, scheme in zip(WIDTHS, SCHEMES, strict=True):
             page.set_viewport_size({"width": width, "height": 900})
-            page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
+            page.emulate_media(color_scheme=scheme, reduced_motion="reduce")  # type: ignore[arg-type]
             found[path, width, scheme] = watched.faults()
     assert {place: faults for place, faults in found.items() if faults} == {}
     page.context.close()

@@ -62,7 +62,8 @@ class AccountPart(Part):
     gdpr: Annotated[
         bool,
         _says(
-            "Whether the GDPR applies: only leads that have agreed are mailed then, and calls cannot say so, `cartwheel lead agree` can."
+            "Whether the GDPR applies: only leads that have agreed are mailed then, and calls cannot say so, `cartwheel lead agree` can. "
+            "Who has declined is mailed in no account."
         ),
     ] = False
     active: Annotated[bool, _says("Whether its calls are answered, and its sequences go on.")] = True

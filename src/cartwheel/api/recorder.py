@@ -7,8 +7,9 @@ pushes out the older ones. Credentials are taken out before anything is stored.
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import msgspec
@@ -21,6 +22,7 @@ from cartwheel.data import callstore
 from cartwheel.data.catalog import Catalog, key_digest
 from cartwheel.data.db import Database
 from cartwheel.emails import EmailNotValid, read_email
+from cartwheel.errors import Unavailable
 from cartwheel.process.loops import Loop
 from cartwheel.times import to_micros
 
@@ -36,6 +38,10 @@ MOST_REHEARSED = 20
 
 LONGEST_TEXT = 400
 """Of an address or a label in a column of its own."""
+
+
+SET_BACK_MICROS = 1_000_000
+"""A call that is so much earlier than one before was not overtaken: the clock was set back."""
 
 
 class Seen(NamedTuple):
@@ -70,7 +76,10 @@ class Recorder:
 
     async def stop(self) -> None:
         await self._loop.stop()
-        await self._round()
+        try:
+            await self._round()
+        except Unavailable as trouble:
+            log.warning("the last calls were not kept for the inspector: %s", trouble)
 
     def note(
         self, request_id: str, request: Request, answer: Answer, seconds: float, *, rehearsed: bool = False
@@ -101,18 +110,23 @@ class Recorder:
     def _write(self, taken: dict[tuple[int, str], deque[Seen]], catalog: Catalog) -> None:
         used: dict[str, int] = {}
         rows: list[dict[str, Any]] = []
+        spell = lru_cache(MOST_APPS)(redaction.spellings)  # the same few in most calls; forgotten with the round
         calls = sorted((seen for each in taken.values() for seen in each), key=lambda seen: seen.at)
         for seen in calls:
-            at = self._last_at = max(self._last_at + 1, to_micros(seen.at))  # their order is told by their times
+            at = self._last_at = self._after(to_micros(seen.at))
             caller = seen.answer.caller
             if caller is not None and caller.key.key_digest:
                 used[caller.key.key_digest] = at
             account_id, app = _whose(seen, catalog)
             if account_id:
-                rows.append({"account_id": account_id, "app": app, "at": at, **_row(seen)})
+                rows.append({"account_id": account_id, "app": app, "at": at, **_row(seen, spell)})
         if rows:
             with self._database.write() as connection:
                 callstore.write(connection, rows, used, self._most)
+
+    def _after(self, at: int) -> int:
+        """Their order is told by their times, unless the clock was set back."""
+        return max(self._last_at + 1, at) if self._last_at - at < SET_BACK_MICROS else at
 
 
 _STRANGERS = (0, "")
@@ -134,10 +148,10 @@ def _whose(seen: Seen, catalog: Catalog) -> tuple[int, str]:
     return account_id, app.origin if app else ""
 
 
-def _row(seen: Seen) -> dict[str, Any]:
+def _row(seen: Seen, spell: Callable[[frozenset[str]], Sequence[str]]) -> dict[str, Any]:
     request, answer, tree = seen.request, seen.answer, seen.answer.tree
-    secrets = redaction.secrets_in(tree) if tree is not None else set()
-    body = redaction.redact_unread(request.body) if tree is None else redaction.redact_body(request.body, secrets)
+    spelled = spell(redaction.secrets_in(tree)) if tree is not None else ()
+    body = redaction.redact_unread(request.body) if tree is None else redaction.redact_body(request.body, spelled)
     query = redaction.redact_form(request.query[: redaction.MOST_KEPT].decode(errors="replace"))
     told = msgspec.json.encode([[*pair] for pair in answer.told]).decode()
     found = [*answer.about, None, None]
@@ -145,24 +159,24 @@ def _row(seen: Seen) -> dict[str, Any]:
         "request_id": seen.request_id,
         "admitted": answer.caller is not None,
         "ok": answer.refused is None and not any(type_ in _ERRORS for _, type_ in answer.told),
-        "refused": _said(answer.refused, secrets) if answer.refused else "",
-        "told": redaction.redact_values(told, secrets),
+        "refused": _said(answer.refused, spelled) if answer.refused else "",
+        "told": redaction.redact_values(told, spelled),
         "lead": found[0],
         "other_lead": next((number for number in found[1:] if number != found[0]), None),
         **_addresses(tree or {}),
         "client": seen.request.client.text if seen.request.client.address else "",
-        "content_type": redaction.redact_values(request.content_type[:LONGEST_TEXT], secrets).replace("\0", ""),
-        "query": redaction.redact_values(query, secrets).replace("\0", ""),
+        "content_type": redaction.redact_values(request.content_type[:LONGEST_TEXT], spelled).replace("\0", ""),
+        "query": redaction.redact_values(query, spelled).replace("\0", ""),
         "body": body,
-        "tree": "" if tree is None else redaction.as_text(tree, secrets),
-        "answer": redaction.redact_values(answer.body.decode()[: redaction.MOST_KEPT], secrets),
+        "tree": "" if tree is None else redaction.as_text(tree, spelled),
+        "answer": redaction.redact_values(answer.body.decode()[: redaction.MOST_KEPT], spelled),
         "status": 429 if answer.too_many else 200,
         "micros": round(seen.seconds * 1_000_000),
     }
 
 
-def _said(reply: Reply, secrets: set[str]) -> str:
-    return redaction.redact_values(f"{reply.type} {reply.message}"[:LONGEST_TEXT], secrets)
+def _said(reply: Reply, spelled: Sequence[str]) -> str:
+    return redaction.redact_values(f"{reply.type} {reply.message}"[:LONGEST_TEXT], spelled)
 
 
 _ERRORS = frozenset(reply.type for reply in wire.replies() if reply.status == wire.ERROR)
@@ -182,6 +196,8 @@ def _addresses(tree: Tree) -> dict[str, str]:
 def _address(sent: object) -> str:
     """As it is stored of a lead, or what was sent instead of one."""
     text = _text(sent)[:LONGEST_TEXT]
+    if not text:
+        return ""
     try:
         return read_email(text)
     except EmailNotValid:

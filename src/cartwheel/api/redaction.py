@@ -6,7 +6,7 @@ be read is kept only if all three were found in it.
 
 import json
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Sequence
 from typing import Any
 from urllib.parse import quote, quote_plus, unquote_plus
 
@@ -51,25 +51,36 @@ def _is_name(key: str) -> bool:
     return key.strip().lower() in CREDENTIALS
 
 
-def secrets_in(tree: Tree) -> set[str]:
+def secrets_in(tree: Tree) -> frozenset[str]:
     """What was sent as credentials, wherever it stands."""
-    return {text for text in _secrets(tree) if len(text) >= SHORTEST_SECRET}
+    found: set[str] = set()
+    _collect(tree, found, named=False)
+    return frozenset(text for text in found if len(text) >= SHORTEST_SECRET)
 
 
-def _secrets(node: Any, *, named: bool = False) -> Iterator[str]:
+def _collect(node: Any, found: set[str], *, named: bool) -> None:
     if isinstance(node, dict):
         for key, value in node.items():
-            yield from _secrets(value, named=named or _is_name(key))
+            if (inside := named or _is_name(key)) or isinstance(value, dict | list):
+                _collect(value, found, named=inside)
     elif isinstance(node, list):
         for value in node:
-            yield from _secrets(value, named=named)
+            _collect(value, found, named=named)
     elif named and node is not None:
-        yield str(node)
-        yield str(node).strip()
+        found |= {str(node), str(node).strip()}
 
 
-def redact_body(body: bytes, secrets: Iterable[str]) -> str:
-    """A body that was read: its text, cut where it is too long."""
+def spellings(secrets: frozenset[str]) -> Sequence[str]:
+    """How these may stand in a text: as they are, or escaped in one of the usual ways; the longest first."""
+    return [
+        written
+        for secret in sorted(secrets, key=len, reverse=True)
+        for written in {secret, quote(secret, safe=""), quote_plus(secret), json.dumps(secret)[1:-1], _ascii(secret)}
+    ]
+
+
+def redact_body(body: bytes, spelled: Sequence[str]) -> str:
+    """A body that was read: its text, cut where it is too long. `spelled` are `spellings`, as below."""
     text = body[:MOST_KEPT].decode(errors="replace").replace("\0", "�")
     start = text.lstrip("\ufeff \t\r\n")[:1]
     if start in {"{", "["}:
@@ -78,7 +89,7 @@ def redact_body(body: bytes, secrets: Iterable[str]) -> str:
         text = _MULTIPART.sub(rf"\g<1>{HIDDEN}", text)
     else:
         text = redact_form(text)
-    return redact_values(text, secrets)
+    return redact_values(text, spelled)
 
 
 def redact_form(text: str) -> str:
@@ -87,15 +98,17 @@ def redact_form(text: str) -> str:
 
 def _redact_pair(pair: str) -> str:
     key, equals, _ = pair.partition("=")
-    return key + equals + HIDDEN if equals and _is_name(unquote_plus(key).partition("[")[0]) else pair
+    name = key.partition("[")[0].partition("%5B")[0].partition("%5b")[0]
+    if "%" in name or "+" in name:
+        name = unquote_plus(name)
+    return key + equals + HIDDEN if equals and _is_name(name) else pair
 
 
-def redact_values(text: str, secrets: Iterable[str]) -> str:
-    """Without the credentials that were sent, as they are or escaped in one of the usual ways."""
-    for secret in sorted(secrets, key=len, reverse=True):
-        for written in {secret, quote(secret, safe=""), quote_plus(secret), json.dumps(secret)[1:-1], _ascii(secret)}:
-            if written in text:
-                text = text.replace(written, HIDDEN)
+def redact_values(text: str, spelled: Sequence[str]) -> str:
+    """Without the credentials that were sent."""
+    for written in spelled:
+        if written in text:
+            text = text.replace(written, HIDDEN)
     return text
 
 
@@ -123,7 +136,7 @@ def app_ids_in(body: bytes) -> list[str]:
     return [(match[3] or match[5]).strip("\"'") for match in found]
 
 
-def as_text(tree: Tree, secrets: Iterable[str]) -> str:
+def as_text(tree: Tree, spelled: Sequence[str]) -> str:
     """JSON; nothing if it is too long."""
-    text = redact_values(msgspec.json.encode(redact_tree(tree)).decode(), secrets)
+    text = redact_values(msgspec.json.encode(redact_tree(tree)).decode(), spelled)
     return text if len(text) <= MOST_KEPT else ""

@@ -16,7 +16,6 @@ from functools import cached_property
 from typing import Any
 
 import msgspec
-from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
@@ -193,6 +192,8 @@ def prove_sns(call: HookCall) -> None:
 
 
 def _verify_sns(call: HookCall, kind: str, pem: bytes) -> None:
+    from cryptography import x509  # noqa: PLC0415 - only who gets such calls has to load it
+
     try:
         certificate = x509.load_pem_x509_certificate(pem)
         key = certificate.public_key()

@@ -92,29 +92,65 @@ _BY_STATUS: dict[str, Kind | None] = {
 """By the longest beginning that is here; None where servers mean too many things by it, so that their words decide."""
 
 
-def any_of(phrases: str) -> re.Pattern[str]:
-    """A pattern that finds each of the phrases, which stand in a line each."""
-    return re.compile("|".join(line.strip() for line in phrases.strip().splitlines()), re.IGNORECASE)
+def any_of(phrases: str, **named: str) -> re.Pattern[str]:
+    """A pattern that finds each of the phrases, which stand in a line each, under headings that begin with `#`.
 
+    A name in them stands for its pattern.
+    """
+    lines = [line.strip() for line in phrases.strip().splitlines()]
+    pattern = "|".join(line for line in lines if not line.startswith("#"))
+    for name, meaning in named.items():
+        pattern = pattern.replace(name, meaning)
+    return re.compile(pattern, re.IGNORECASE)
+
+
+_WHO = "(?:user|recipient|addressee|address|mailbox|account)"
+_REFUSED = r"(?:rejected|refused|denied|banned|invalid|unknown|unverified|(?:does |is )?not|doesn'?t|isn'?t)\b"
 
 _BY_WORDS = {
-    Kind.BLOCKED: any_of(r"""
-        \bspam\b
+    Kind.BLOCKED: any_of(
+        r"""
+        # the message
+        \bspam\b|unsolicited
         spamhaus
         \b(?:dns|r)bl\b
         (?:black|block)-?\s?list
         \bblocked\b
         reputation
-        unsolicited
         dmarc|\bspf\b|\bdkim\b
         polic(?:y|ies) (?:reason|restriction|violation|reject)
         due to (?:\w+ ){0,3}(?:policy|content)
         content (?:rejected|denied)
         virus
-        relay(?:ing)? (?:access )?denied
-        too many (?:messages|connections)
         (?:message|size|mail) (?:is )?(?:too (?:large|big)|exceeds)
-    """),
+        # whose it is
+        sender (?:verif|callout)|callback setup failed|while verifying|verification failed
+        (?:envelope|invalid|suspicious|unknown|forged|bad|illegal|un(?:verified|authori[sz]ed|authenticated|resolvable)) sender
+        sender(?:'s)? (?:(?:address|domain|e-?mail|id|host|ip|name|<?\S{1,200}@\S{1,255}|is|was|has been) ){0,4}REFUSED
+        (?:from address|return[- ]path|identity|sender) (?:is |was )?REFUSED
+        e-?mail address (?:is )?not verified|verified sender
+        domain of (?:your |the )?(?:envelope )?sender|your (?:envelope )?sender
+        badmailfrom|not owned by (?:\w+ )?user|must equal authorized
+        # where it comes from
+        \b(?:helo|ehlo)\b
+        reverse[- ](?:dns|lookup|host ?name|mapping|ip)|\brdns\b|\bptr\b|cannot find your
+        client host|dynamic (?:\w+ )?(?:ip|address|host)|dial-?up
+        (?:\byour|sending|connecting|originating) (?:ip|host|server|mail ?server|network|mta)(?: address)?(?: \S+)? (?:is|was|has)
+        \bip (?:address )?(?:\S+ )?(?:is |was |has been )?REFUSED
+        accept (?:any )?(?:e-?)?mails? from
+        country (?:is )?REFUSED
+        # what it may do here
+        relay(?:ing)? (?:access )?(?:denied|disallowed|prohibited|not (?:permitted|allowed))|rcpthosts
+        not (?:allowed|permitted|authori[sz]ed) to (?:send|relay|use|connect)|no permission
+        authenticat|smtp auth
+        administrative(?:ly)? (?:prohibit|denied)
+        # how much of it there is
+        too many (?:\w+ )?(?:messages|connections|recipients|errors)
+        rate[- ]?limit|frequency limited|throttl
+        gr[ae]y-?list
+        """,
+        REFUSED=_REFUSED,
+    ),
     Kind.SOFT: any_of(r"""
         box (?:is |size )?(?:\w+ ){0,2}(?:full|exceed)
         quota
@@ -124,23 +160,27 @@ _BY_WORDS = {
         timed? ?out|connection refused
         too many hops
     """),
-    Kind.HARD: any_of(r"""
-        unknown (?:user|recipient|address|mailbox)
-        (?:user|recipient|address|mailbox|account)(?: \S+){0,4} (?:unknown|disabled|deactivated|inactive|suspended)
-        (?:user|recipient|address|mailbox|account)(?: \S+){0,4} (?:unavailable|(?:not|wasn'?t) (?:found|known|listed))
+    Kind.HARD: any_of(
+        r"""
+        unknown (?:user|recipient|address|mailbox|local[- ]part|alias|or illegal alias)
+        WHO(?: \S+){0,4} (?:unknown|disabled|deactivated|inactive|suspended|discontinued|closed|deleted)
+        WHO(?: \S+){0,4} (?:unavailable|(?:not|wasn'?t) (?:found|known|listed)|not local)
         no such (?:user|recipient|address|mailbox|person|local user|domain)
-        no (?:mailbox|user|account) (?:here )?by that name
+        no (?:mailbox|user|account) (?:here )?by that name|(?:is|there'?s) no (?:user|mailbox|account)\b
         (?:does not|doesn'?t) (?:exist|have an? \S+ account)
         invalid (?:recipient|mailbox|user|address)
-        not a valid (?:user|recipient|mailbox|address)
+        not a (?:valid|known) (?:user|recipient|mailbox|address)
         recipient address rejected: access denied
         (?:host|domain)(?: or domain)?(?: name)? not found|nxdomain
-        unrouteable (?:mail domain|address)
+        unroute?able (?:mail domain|address)
+        bad destination mailbox
         recipientnotfound
-        no longer (?:valid|in use|active|works)
-    """),
+        no longer (?:valid|in use|active|works|exists|available)
+        """,
+        WHO=_WHO,
+    ),
 }
-"""The first that is found decides."""
+"""The first that is found decides: who speaks of the sender may say of it, too, that it is unknown or does not exist."""
 
 _URL = re.compile(r"https?://\S+")
 

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from cartwheel import times
 from cartwheel.accounts import Account, Sequence, name_key
@@ -14,7 +14,9 @@ from cartwheel.data.db import Database
 from cartwheel.data.leadstore import LeadKey
 from cartwheel.errors import NoSuchName, Unavailable
 from cartwheel.views import leadcard
-from cartwheel.work.batches import Batches, Work
+
+if TYPE_CHECKING:
+    from cartwheel.work.batches import Batches, Work
 
 T = TypeVar("T")
 
@@ -83,13 +85,14 @@ def find_lead(database: Database, account: Account, lead: str) -> LeadKey:
     return found
 
 
-def submit(database: Database, work: Work[T]) -> T:
+def submit(database: Database, work: "Work[T]") -> T:
     """One piece of work, through the batches like any other."""
     return with_batches(database, lambda batches: batches.submit(work))
 
 
-def with_batches(database: Database, use: Callable[[Batches], Awaitable[T]]) -> T:
+def with_batches(database: Database, use: "Callable[[Batches], Awaitable[T]]") -> T:
     """What comes of batches that submit one piece of work at a time."""
+    from cartwheel.work.batches import Batches
 
     async def run() -> T:
         batches = Batches(database, clock=times.now, most_waiting=1)

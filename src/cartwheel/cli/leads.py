@@ -128,7 +128,7 @@ def agree(email: LeadName, account: AccountName = None) -> None:
 
 @lead_cli.command("disagree")
 def disagree(email: LeadName, account: AccountName = None) -> None:
-    """Note that a lead does not agree to commercial mail any more."""
+    """Note that a lead does not agree to commercial mail: it gets none any more, whether the account is under the GDPR or not."""
     from cartwheel.work.leadwork import ConsentWork
 
     _submit(email, account, lambda key: ConsentWork(key, agreed=False, origin=ORIGIN))

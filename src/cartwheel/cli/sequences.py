@@ -79,7 +79,7 @@ def simulate(
     """
     from cartwheel import times
     from cartwheel.sequences import schedule
-    from cartwheel.simulation import simulator, stories, whatifs, worlds
+    from cartwheel.simulation import madeup, simulator, stories, whatifs, worlds
     from cartwheel.views import storyviews
 
     if mail is not None and leads > 1:
@@ -93,7 +93,7 @@ def simulate(
     until = schedule.length(length)
 
     def story(count: int) -> stories.Story:
-        one = real or simulator.made_up(owner, begun, known, number=count, tags=tag or [])
+        one = real or madeup.made_up(owner, begun, known, number=count, tags=tag or [])
         return simulator.simulate(world, one, number, begun, until, step=at_step, onward=onward, what_ifs=events)
 
     if leads == 1:
@@ -114,7 +114,9 @@ def why(
     email: LeadName,
     about: Annotated[
         str | None,
-        typer.Argument(metavar="[SEQUENCE|MAIL]", help="A sequence, or the number of a mail.", show_default=False),
+        typer.Argument(
+            metavar="[SEQUENCE|MAIL]", help="A sequence, or a mail by its number or Message-ID.", show_default=False
+        ),
     ] = None,
     account: AccountName = None,
     *,

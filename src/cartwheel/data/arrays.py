@@ -5,9 +5,6 @@ from collections.abc import Iterable, Sequence
 from itertools import chain, repeat
 from typing import Any
 
-from psycopg import pq
-from psycopg.adapt import Buffer, Dumper
-
 _HEAD = struct.Struct("!iiIii")
 """Dimensions, whether there are NULLs, the elements' type, how many, the first one's index."""
 
@@ -73,18 +70,3 @@ def _join(kind: Any, values: Sequence[object], encoded: Iterable[bytes | None]) 
         else:
             parts += (_LENGTH.pack(len(value)), value)
     return b"".join(parts)
-
-
-class _ArrayDumper(Dumper):
-    """An array is dumped already."""
-
-    format = pq.Format.BINARY
-
-    def dump(self, obj: Any) -> Buffer:
-        return bytes(obj)
-
-
-def dumpers() -> Iterable[tuple[type[Array], type[Dumper]]]:
-    """What a connection has to know to take these arrays."""
-    for kind in (BigIntArray, IntArray, BooleanArray, TextArray, BytesArray):
-        yield kind, type(f"{kind.__name__}Dumper", (_ArrayDumper,), {"oid": kind.oid})

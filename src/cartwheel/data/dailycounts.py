@@ -1,5 +1,5 @@
 """How much happened on each day, kept in rows of counts, so that nobody has to count what there is
-(docs/decisions/0017-daily-counts.md).
+(docs/decisions/0018-daily-counts.md).
 """
 
 from collections import Counter
@@ -41,6 +41,10 @@ _ADDED = Insert(schema.daily_counts, add=("number",))
 def day_of(at: datetime, zone: tzinfo | None) -> int:
     """The number of the day on which it is in the zone."""
     return at.astimezone(zone or UTC).toordinal()
+
+
+LOOKED_AT = EVENTS | {LeadDeleted.kind, LeadErased.kind, LeadRestored.kind}
+"""Kinds of events that may be counted: most of what happens is not."""
 
 
 def counted(kind: str, lead: Lead, now: datetime) -> tuple[str, int] | None:

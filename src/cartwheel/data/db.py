@@ -16,7 +16,7 @@ import sqlalchemy as sa
 from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError
 
 from cartwheel.data import migrations
-from cartwheel.data.lanes import PATIENCE, Lane, PostgresLane, SqliteFile, SqliteLane
+from cartwheel.data.lanes import PATIENCE, Lane, SqliteFile, SqliteLane
 from cartwheel.errors import BadSetting, Unavailable
 
 EngineName = Literal["sqlite", "postgresql"]
@@ -72,6 +72,8 @@ class Database:
         """A connection for batches; the caller closes it. The schema has to be there."""
         if self.file is not None:
             return SqliteLane(self.file)
+        from cartwheel.data.postgreslane import PostgresLane  # noqa: PLC0415 - with the driver: not on SQLite
+
         return PostgresLane(self.url)
 
     def close(self) -> None:

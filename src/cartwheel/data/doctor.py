@@ -11,7 +11,7 @@ from cartwheel.data import schema
 from cartwheel.data.db import Database, migration_names
 from cartwheel.data.erasures import WATCHED
 from cartwheel.leads.events import LeadCreated, LeadErased, MailSent
-from cartwheel.leads.leadparts import ERASED, PROFILE_FIELDS, RunStatus, SuppressionReason
+from cartwheel.leads.leadparts import ERASED, PROFILE_FIELDS, Gdpr, RunStatus, SuppressionReason
 from cartwheel.leads.mails import MailState, WaitsFor
 from cartwheel.times import to_micros
 
@@ -154,7 +154,11 @@ def _of_mails(now: datetime) -> Iterator[Check]:
     yield Check(
         "suppression", "Every address that is not mailed has a reason, in the form of addresses.", _odd_reasons()
     )
-    yield Check("suppressed mail", "No mail goes to an address that is not to be mailed.", _mails_to_suppressed())
+    yield Check(
+        "suppressed mail",
+        "No mail goes to an address that is not to be mailed, or to a lead that has declined it.",
+        _mails_to_suppressed(),
+    )
 
 
 _HOLDERS = {
@@ -351,14 +355,26 @@ def _odd_reasons() -> sa.Select[Any]:
 
 
 def _mails_to_suppressed() -> sa.Select[Any]:
-    """What was on its way when the address was suppressed may still arrive."""
-    mails, table = schema.mails, schema.suppressions
-    same = (table.c.account_id == mails.c.account_id) & (table.c.email == mails.c.address)
-    by_then = table.c.at + int(LATE.total_seconds() * 1_000_000)
-    taken = mails.c.sent_at > by_then
-    handed_over = (mails.c.state == MailState.HANDED_OVER.value) & (mails.c.next_at > by_then)
-    columns = (*_MAIL, mails.c.address, table.c.reason)
-    return sa.select(*columns).select_from(mails.join(table, same)).where(table.c.reason != "", taken | handed_over)
+    """What was on its way when the address was suppressed, or commercial mail declined, may still arrive."""
+    mails, table, leads = schema.mails, schema.suppressions, schema.leads
+    address = (table.c.account_id == mails.c.account_id) & (table.c.email == mails.c.address)
+    lead = (leads.c.account_id == mails.c.account_id) & (leads.c.id == mails.c.lead_id)
+    no = leads.c.gdpr_status == Gdpr.NOT_ACCEPTED.value
+    columns = (*_MAIL, mails.c.address)
+    said_no = sa.literal("commercial mail declined").label("reason")
+    suppressed = sa.select(*columns, table.c.reason).select_from(mails.join(table, address))
+    declined = sa.select(*columns, said_no).select_from(mails.join(leads, lead))
+    found = sa.union_all(
+        suppressed.where(table.c.reason != "", _goes_after(table.c.at)),
+        declined.where(no, _goes_after(leads.c.gdpr_status_at)),
+    )
+    return sa.select(found.subquery())
+
+
+def _goes_after(at: sa.ColumnElement[Any]) -> sa.ColumnElement[bool]:
+    mails = schema.mails
+    by_then = at + int(LATE.total_seconds() * 1_000_000)
+    return (mails.c.sent_at > by_then) | ((mails.c.state == MailState.HANDED_OVER.value) & (mails.c.next_at > by_then))
 
 
 # -- what was erased --

@@ -1,7 +1,7 @@
 """The hot path's way to the database: statements about a set of rows at once, on the driver's own cursor.
 
-A `Lane` is one connection with one transaction at a time. Its two implementations hide every difference between the
-engines; the statements are derived from `schema`, once.
+A `Lane` is one connection with one transaction at a time. Its two implementations, here and in `postgreslane`, hide every
+difference between the engines; the statements are derived from `schema`, once.
 """
 
 import asyncio
@@ -16,11 +16,9 @@ from pathlib import Path
 from typing import Any, Protocol
 from urllib.parse import quote
 
-import psycopg
-from psycopg.types.numeric import Int8BinaryDumper
 from sqlalchemy import BigInteger, Boolean, Integer, LargeBinary, Table, Text
 
-from cartwheel.data.arrays import Array, bigint_array, boolean_array, bytes_array, dumpers, int_array, text_array
+from cartwheel.data.arrays import Array, bigint_array, boolean_array, bytes_array, int_array, text_array
 from cartwheel.errors import Conflict, Unavailable
 
 Row = tuple[Any, ...]
@@ -187,8 +185,8 @@ class Lane(Protocol):
     async def close(self) -> None: ...
 
 
-_GIVE_BACK = "UPDATE counters SET next = {} WHERE name = {} AND next = {}"
-_TAKE = "UPDATE counters SET next = next + {} WHERE name = {} RETURNING next"
+GIVE_BACK = "UPDATE counters SET next = {} WHERE name = {} AND next = {}"
+TAKE = "UPDATE counters SET next = next + {} WHERE name = {} RETURNING next"
 
 
 class SqliteFile:
@@ -311,11 +309,11 @@ class SqliteLane:
                 raise _sqlite_trouble(error) from error
 
     async def take(self, counter: str, count: int) -> int:
-        [(after,)] = await self._alone(_TAKE.format("?", "?"), (count, counter))
+        [(after,)] = await self._alone(TAKE.format("?", "?"), (count, counter))
         return int(after) - count
 
     async def give_back(self, counter: str, first: int, end: int) -> None:
-        await self._alone(_GIVE_BACK.format("?", "?", "?"), (first, counter, end))
+        await self._alone(GIVE_BACK.format("?", "?", "?"), (first, counter, end))
 
     async def close(self) -> None:
         self._disk.shutdown()
@@ -366,82 +364,7 @@ def _sqlite_trouble(error: sqlite3.Error) -> Exception:
     return error
 
 
-class PostgresLane:
-    """Connects when it is first needed, and anew when the server was away."""
-
-    def __init__(self, url: str) -> None:
-        self.slot = LANE_SLOTS["postgresql"]()
-        self._url = url
-        self._connection: psycopg.AsyncConnection[Row] | None = None
-
-    async def begin(self) -> None:
-        await self._connect()
-        try:
-            await self._execute(b"BEGIN")
-        except Unavailable:
-            # The server may have been restarted since the last batch: nothing has begun, so once more.
-            await self._connect()
-            await self._execute(b"BEGIN")
-
-    async def commit(self) -> None:
-        await self._execute(b"COMMIT")
-
-    async def rollback(self) -> None:
-        if self._connection is not None and not self._connection.closed:
-            await self._execute(b"ROLLBACK")
-
-    async def fetch(self, select: Select, keys: Sequence[Row]) -> list[Row]:
-        if not keys:
-            return []
-        cursor = await self._execute(select.postgresql, select.packed(keys))
-        return await cursor.fetchall()
-
-    async def write(self, statement: Write, rows: Sequence[Row]) -> None:
-        if rows:
-            await self._execute(statement.postgresql, statement.packed(rows))
-
-    async def take(self, counter: str, count: int) -> int:
-        await self._connect()
-        cursor = await self._execute(_TAKE.format("%b", "%b").encode(), (count, counter))
-        [(after,)] = await cursor.fetchall()
-        return int(after) - count
-
-    async def give_back(self, counter: str, first: int, end: int) -> None:
-        await self._connect()
-        await self._execute(_GIVE_BACK.format("%b", "%b", "%b").encode(), (first, counter, end))
-
-    async def close(self) -> None:
-        if self._connection is not None:
-            await self._connection.close()
-
-    async def _execute(self, sql: bytes, parameters: Sequence[object] = ()) -> psycopg.AsyncCursor[Row]:
-        if self._connection is None:  # so nothing can have begun
-            await self._connect()
-        assert self._connection is not None
-        try:
-            return await self._connection.cursor(binary=True).execute(sql, parameters, prepare=True)
-        except psycopg.Error as error:
-            raise _postgresql_trouble(error) from error
-
-    async def _connect(self) -> None:
-        """Only where nothing has begun: a new connection knows nothing of the old one's transaction."""
-        if self._connection is not None and not self._connection.closed:
-            return
-        try:
-            options = {**PATIENCE, "options": f"{PATIENCE['options']} {_BY_KEYS}"}
-            self._connection = await psycopg.AsyncConnection.connect(self._url, autocommit=True, **options)
-        except psycopg.Error as error:
-            raise _postgresql_trouble(error) from error
-        self._connection.adapters.register_dumper(int, Int8BinaryDumper)
-        for kind, dumper in dumpers():
-            self._connection.adapters.register_dumper(kind, dumper)
-
-
 _LOCK_WAIT_MS = int(LOCK_WAIT_S * 1000)
-
-_BY_KEYS = "-c enable_seqscan=off -c enable_hashjoin=off -c enable_mergejoin=off"
-"""All statements here look few rows up by their keys. Where the statistics are old, as after an import, the planner reads
-whole tables instead, and keeps that plan: finding 200 due runs took 30 ms then, and takes 1 ms."""
 
 PATIENCE: dict[str, Any] = {
     "connect_timeout": 3,
@@ -454,15 +377,3 @@ PATIENCE: dict[str, Any] = {
     "keepalives_interval": 2,
     "keepalives_count": 3,
 }
-
-
-def _postgresql_trouble(error: psycopg.Error) -> Exception:
-    if isinstance(
-        error,
-        psycopg.errors.UniqueViolation | psycopg.errors.SerializationFailure | psycopg.errors.DeadlockDetected,
-    ):
-        return Conflict(str(error))
-    # The latter when this process was frozen in a transaction, see PATIENCE.
-    if isinstance(error, psycopg.OperationalError | psycopg.errors.IdleInTransactionSessionTimeout):
-        return Unavailable(str(error))
-    return error

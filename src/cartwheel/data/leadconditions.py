@@ -14,7 +14,7 @@ from cartwheel.accounts import Account
 from cartwheel.data import schema
 from cartwheel.leads import filters
 from cartwheel.leads.filters import EVERYBODY, Condition, Group, Search
-from cartwheel.leads.leadparts import PROFILE_FIELDS, SuppressionReason
+from cartwheel.leads.leadparts import PROFILE_FIELDS, Gdpr, SuppressionReason
 from cartwheel.times import to_micros
 
 _LEADS, _TAGS, _LISTS, _FIELDS = schema.leads, schema.lead_tags, schema.lead_lists, schema.lead_fields
@@ -135,7 +135,8 @@ def _days(condition: filters.Joined, account: Account) -> tuple[int | None, int 
 def _(condition: filters.MailStatus, question: Question) -> Where:
     if condition.status == "mailable":
         agreed = [_LEADS.c.gdpr_communications] if question.account.gdpr else []
-        return sa.and_(~_not_mailed(question), _LEADS.c.deleted_at.is_(None), *agreed)
+        declined = _LEADS.c.gdpr_status == Gdpr.NOT_ACCEPTED.value
+        return sa.and_(~_not_mailed(question), _LEADS.c.deleted_at.is_(None), ~declined, *agreed)
     return _not_mailed(question, *REASONS.get(condition.status, ()))
 
 

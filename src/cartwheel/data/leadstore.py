@@ -344,7 +344,7 @@ class Flush:
         for statement, rows in self._rows.items():
             await lane.write(statement, rows)
         await erasures.write(lane, self._leads)
-        happened = [(recorded.lead, recorded.kind) for recorded in self._events]
+        happened = [(each.lead, each.kind) for each in self._events if each.kind in dailycounts.LOOKED_AT]
         await dailycounts.write(lane, dailycounts.of(happened, self._at, self._zone_of))  # last: all lanes lock them
 
     def _lead(self, lead: Lead) -> None:

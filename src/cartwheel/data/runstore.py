@@ -53,6 +53,16 @@ def _of(account_id: int, sequence_id: int, statuses: Collection[RunStatus]) -> s
     )
 
 
+MANY = 20_000
+"""So many runs are counted each time that somebody looks; more take too long."""
+
+
+def are_many(connection: sa.Connection, account_id: int) -> bool:
+    """Whether the account has more runs than can be counted for each look."""
+    first = sa.select(_RUNS.c.id).where(_RUNS.c.account_id == account_id).limit(MANY + 1).subquery()
+    return int(connection.execute(sa.select(sa.func.count()).select_from(first)).scalar_one()) > MANY
+
+
 def counted(connection: sa.Connection, account_id: int) -> Mapping[int, Counter[RunStatus]]:
     """By sequence, how many leads are in it, have completed it, have left it, or are parked."""
     grouped = (_RUNS.c.sequence_id, _RUNS.c.status)

@@ -404,15 +404,17 @@ class Lead:
         self.put_mail(replace(mail, state=state, next_at=None, reply=reason, waits_for=WaitsFor.NOTHING))
         self.events.append(events.MailNotSent(mail.sequence_id, mail.box, reason))
 
-    def bounced(self, address: str, reason: str, now: datetime, *, hard: bool, most_soft: int) -> None:
-        """A server says that the address does not work: for good, or once more for the time being.
+    def bounced(
+        self, address: str, reason: str, now: datetime, *, hard: bool, most_soft: int, in_a_row: int = 1
+    ) -> None:
+        """A server says that the address does not work: for good, or for the time being, as of `in_a_row` mails at most.
 
         Of an address that the lead had before, it says nothing about the one that it has now.
         """
         if address != self.email:
             return
         self.events.append(events.MailBounced(hard, reason))
-        soft = self.suppression.soft_bounces + 1
+        soft = min(self.suppression.soft_bounces + 1, in_a_row)
         if hard:
             self.suppress(SuppressionReason.HARD_BOUNCE, reason, now)
         elif soft >= most_soft:
@@ -429,9 +431,9 @@ class Lead:
 
     def agree(self, now: datetime, *, agreed: bool) -> None:
         """Whether it agrees to commercial mail, as somebody says who can prove it."""
-        if self.consent.communications is agreed:
-            return
         status = Gdpr.ACCEPTED if agreed else Gdpr.NOT_ACCEPTED
+        if (self.consent.status, self.consent.communications) == (status, agreed):
+            return
         self.consent = Consent(status, now, self.consent.ip, agreed)
         self.dirty.add(ROW)
         self.events.append(events.ConsentChanged(agreed))

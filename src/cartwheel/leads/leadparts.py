@@ -260,7 +260,7 @@ class Suppression(msgspec.Struct, frozen=True):
     at: datetime | None = None
     details: str = ""
     soft_bounces: int = 0
-    """Temporary failures since the last mail that came through."""
+    """How many mails in a row failed for the time being, when the last of them did."""
 
 
 class Address(msgspec.Struct, frozen=True):
@@ -277,3 +277,8 @@ class Consent(msgspec.Struct, frozen=True):
     at: datetime | None = None
     ip: str = ""
     communications: bool = False
+
+    @property
+    def declined(self) -> bool:
+        """The lead does not want commercial mail, which counts in every account; one that was never asked has said neither."""
+        return self.status is Gdpr.NOT_ACCEPTED

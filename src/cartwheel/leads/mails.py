@@ -2,7 +2,7 @@
 
     queued → handed over → accepted | failed | in doubt
     queued → suppressed
-    in doubt → queued (sent again) | failed (given up)
+    in doubt → queued (sent again) | failed (given up) | accepted (a person has opened it, or clicked in it)
     failed → queued (sent again, if no server had taken it)
 
 A row is made in the transaction that decides to send, and is handed over in a transaction of its own before the first

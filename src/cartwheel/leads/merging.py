@@ -32,6 +32,8 @@ def merge(kept: Lead, other: Lead, ledger: Sequence[Grant], now: datetime) -> No
             kept.enrol(sequence_id, run.step, now, version=run.version)
     if other.suppression.reason:
         kept.suppress(SuppressionReason(other.suppression.reason), other.suppression.details, now)
+    if other.consent.declined and not kept.consent.communications:
+        kept.agree(now, agreed=False)
     kept.events.append(LeadMerged(other.id))
     kept.dirty.add(ROW)
     other.delete(now)

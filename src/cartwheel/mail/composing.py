@@ -212,7 +212,7 @@ class Composer:
             ("From", _own_address(*sender)),
             ("To", address(person, lead.email)),
             *([("Reply-To", _own_address(*read_sender(reply_to)))] if reply_to else []),
-            ("Message-ID", self._signer.message_id(mail, sender[1].rpartition("@")[2])),
+            ("Message-ID", self._signer.message_id(mail, ascii_domain(sender[1].rpartition("@")[2]))),
             ("List-Unsubscribe", f"<{links['unsubscribe_link']}>"),
             ("List-Unsubscribe-Post", "List-Unsubscribe=One-Click"),
             *self._asked_back(mail),

@@ -8,13 +8,17 @@ import re
 from collections import Counter
 from collections.abc import Callable, Mapping
 from enum import StrEnum
+from functools import cache
+from typing import TYPE_CHECKING
 
 import css_inline
 import mjml
-from markdown_it import MarkdownIt
 from selectolax.lexbor import LexborHTMLParser
 
 from cartwheel.mail.merge import BadContent
+
+if TYPE_CHECKING:
+    from markdown_it import MarkdownIt
 
 
 class Kind(StrEnum):
@@ -62,7 +66,6 @@ _FLAT = re.compile("area|base|br|col|embed|hr|img|input|link|meta|param|source|t
 """Elements that have no closing tag, or do without."""
 _PLACE = re.compile(r" in root template at position (\d+):\d+$")
 
-_markdown = MarkdownIt("commonmark").enable(["table", "strikethrough"])
 _inliner = css_inline.CSSInliner(
     load_remote_stylesheets=False, keep_style_tags=True, remove_inlined_selectors=True, keep_link_tags=True
 )
@@ -99,14 +102,32 @@ def _check_depth(source: str) -> None:
             raise BadContent(f"The mail's elements are nested deeper than {_DEEPEST} levels (<{name}> in line {line})")
 
 
+def is_whole(source: str) -> bool:
+    """Whether HTML is a document, and not only what stands in one."""
+    return _WHOLE.search(source) is not None
+
+
+def markdown_html(source: str) -> str:
+    """Covered Markdown as what stands in a document."""
+    rendered: str = _markdown().render(source)
+    return rendered
+
+
 def _from_html(source: str) -> str:
-    if not _WHOLE.search(source):
+    if not is_whole(source):
         return PAGE.format(head="", body=source)
     return source if source.lstrip()[:9].lower() == "<!doctype" else f"<!DOCTYPE html>{source}"
 
 
+@cache
+def _markdown() -> "MarkdownIt":
+    from markdown_it import MarkdownIt  # noqa: PLC0415 - not every mail is written so
+
+    return MarkdownIt("commonmark").enable(["table", "strikethrough"])
+
+
 def _from_markdown(source: str) -> str:
-    return PAGE.format(head=_LOOK, body=f'<div class="mail">{_markdown.render(source)}</div>')
+    return PAGE.format(head=_LOOK, body=f'<div class="mail">{markdown_html(source)}</div>')
 
 
 def _from_mjml(source: str) -> str:

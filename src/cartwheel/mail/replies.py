@@ -92,6 +92,8 @@ class Outcome(msgspec.Struct, frozen=True):
     enhanced: str = ""
     hard: bool = False
     """There is nobody at this address, so that no mail to it will ever arrive."""
+    soft: bool = False
+    """It did not get to this address, and if that happens to several mails in a row, there is nobody either."""
     quota: bool = False
     """The server has taken all that it will take for hours."""
     suspect: bool = False
@@ -123,7 +125,7 @@ _OWN_QUOTA = r"""[45] .* \b(?: \w*SubmissionQuotaExceeded | smtp \s relay \s (?:
 _QUOTA = r"""[45] .* \b(?: (?:daily|hourly|monthly) \b .{0,60} \b(?:limit|quota) | (?:limit|quota) \b .{0,30} per \s (?:day|hour)
     | maximum \s credits \s exceeded | (?:sending|relay) \s (?:limit|quota) .{0,30} exceeded )"""
 
-_THROTTLED = r"""[45] .* \b(?: throttl | (?:sending|send) \s rate | too \s (?:many \s (?:messages|connections) | much \s mail)
+_THROTTLED = r"""[45] .* \b(?: throttl | rate [\s-]? limit | (?:sending|send) \s rate | too \s (?:many \s (?:messages|connections) | much \s mail)
     | concurrent \s connections )"""
 
 _NOT_THIS_SENDER = r"""[45] .* \b(?:
@@ -138,8 +140,9 @@ _NOT_THIS_SENDER = r"""[45] .* \b(?:
 _OF_THE_SENDER = r"""5 .* \b(?: sender | from \s (?:address|domain|header) | return .? path )"""
 
 _SHUT_OUT = r"""(?: 454 | 53[0458] ) | [45] .* \b(?:
-    relay(?:ing)? (?:\s access)? \s (?:is \s)? (?:denied|not \s (?:permitted|allowed))
-    | authentication \s (?:is \s)? required | client \s (?:was \s | is \s)? not \s authenticated
+    relay(?:ing)? (?:\s access)? \s (?:is \s)? (?:denied|disallowed|prohibited|not \s (?:permitted|allowed))
+    | not \s (?:permitted|allowed) \s to \s relay | rcpthosts
+    | authentication \s (?:is \s)? required | smtp \s auth | (?:must|please) \s (?:first \s)? authenticate | client \s (?:was \s | is \s)? not \s authenticated
     | unauthenticated \s senders? \s not )"""
 
 
@@ -154,6 +157,7 @@ RULES = (
     _rule(frozenset({Phase.MAIL}), _OF_THE_SENDER, Fate.FOR_AN_OWNER),
     _rule(_OF_RECIPIENT, r"4\d\d \s [45]\.[12]\.", Fate.LATER),
     _rule(_OF_RECIPIENT, r"5\d\d \s [45]\.[12]\.", Fate.NEVER),
+    _rule(_OF_RECIPIENT, r"5 .* \b gr[ae]y -? list", Fate.LATER),  # some say so with the code of a refusal
     _rule(frozenset({Phase.RCPT}), f"{_QUOTA} | {_THROTTLED} | {_SHUT_OUT}", Fate.LATER, suspect=True),
     _rule(_ALL, _QUOTA, Fate.SERVER_TROUBLE, quota=True),
     _rule(_ALL, _THROTTLED, Fate.SERVER_TROUBLE),
@@ -171,20 +175,35 @@ def classify(phase: Phase, reply: Reply) -> Outcome:
     code, text = reply.code, reply.one_line[:_LONGEST_TEXT]
     said = f"{code} {text} "
     rule = next(rule for rule in RULES if phase in rule.phases and rule.pattern.match(said))
-    hard = rule.fate is Fate.NEVER and _is_about_the_address(phase, code, reply.enhanced, text)
-    return Outcome(rule.fate, phase, text, code, reply.enhanced, hard, rule.quota, rule.suspect)
+    refused = rule.fate in {Fate.NEVER, Fate.LATER} and not rule.suspect
+    kind = _of_the_address(phase, code, said) if refused else Kind.BLOCKED
+    hard = kind is Kind.HARD and rule.fate is Fate.NEVER
+    return Outcome(
+        rule.fate,
+        phase,
+        text,
+        code,
+        reply.enhanced,
+        hard=hard,
+        soft=kind is not Kind.BLOCKED and not hard,
+        quota=rule.quota,
+        suspect=rule.suspect,
+    )
 
 
 _NO_MAILBOX = {550, 551, 553}
-"""What servers say of a recipient whom they do not know, if they say no more."""
+"""What servers say of a recipient whom they do not know; but also of senders whom they do not want."""
 
 
-def _is_about_the_address(phase: Phase, code: int, enhanced: str, text: str) -> bool:
-    """Whether a refusal says that there is nobody; of the sender and of Cartwheel's own checks it is not asked."""
-    if phase in {Phase.MAIL, Phase.CHECK}:
-        return False
+def _of_the_address(phase: Phase, code: int, said: str) -> Kind:
+    """How bad a refusal is for the address; what is said of the sender, and most of a message, says nothing of it.
+
+    A bare 550 to a recipient is not enough to condemn the address at once: several of them in a row are.
+    """
+    if phase is Phase.MAIL:
+        return Kind.BLOCKED
     plain = phase is Phase.RCPT and code in _NO_MAILBOX
-    return reports.weigh(enhanced, text, otherwise=Kind.HARD if plain else Kind.SOFT) is Kind.HARD
+    return reports.weigh(reports.find_status(said), said, otherwise=Kind.SOFT if plain else Kind.BLOCKED)
 
 
 def broken_off(phase: Phase, why: str) -> Outcome:
@@ -195,4 +214,4 @@ def broken_off(phase: Phase, why: str) -> Outcome:
         fate = Fate.IN_DOUBT
     else:
         fate = Fate.LATER
-    return Outcome(fate, phase, f"at {phase}: {why}")
+    return Outcome(fate, phase, f"at {phase}: {why}", soft=fate is Fate.LATER)

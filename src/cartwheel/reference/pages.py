@@ -269,7 +269,7 @@ def _account_file() -> Iterator[str]:
     what, *more = (getdoc(modules[AccountFile.__module__]) or "").partition(": ")[2].splitlines()
     yield from [what[:1].upper() + what[1:], *more]
     yield ""
-    yield "A key that does not exist is refused. This is the account of the examples in [api.md](api.md), which `cartwheel demo` adds its mail settings and a longer sequence to:"
+    yield "A key that does not exist is refused. This is the account of the examples in [api.md](api.md), which `cartwheel demo` makes a small shop of:"
     yield ""
     yield from block(files("cartwheel").joinpath("demo.toml").read_text().strip(), "toml")
     root = types.type_info(AccountFile)

@@ -125,6 +125,8 @@ def why_not_mailed(lead: Lead, mail: Mail, account: Account) -> str:
         return "the lead was deleted"
     if lead.suppression.reason:
         return f"{lead.suppression.reason}: {lead.suppression.details}".removesuffix(": ")
+    if lead.consent.declined:
+        return "the lead has declined commercial mail"
     if account.gdpr and not lead.consent.communications:
         return "the lead has not agreed to commercial mail"
     run = lead.runs.get(mail.sequence_id)

@@ -107,8 +107,8 @@ class SettleWork(OneLead):
         of_all_mails: bool,
     ) -> None:
         lead = letter.lead
-        parts = Part.MAILS | Part.PROFILE if of_all_mails else Part.QUEUE
-        super().__init__((lead.account_id, lead.id), parts | Part.SUPPRESSION, "sequence")
+        parts = Part.MAILS | Part.PROFILE | Part.SUPPRESSION if of_all_mails else Part.QUEUE
+        super().__init__((lead.account_id, lead.id), parts, "sequence")
         self.letter = letter
         self.outcome = outcome
         self._mail = letter.mail
@@ -157,11 +157,11 @@ class SettleWork(OneLead):
             self.in_doubt = doubt(lead, mail, account, now, outcome.text)
         elif outcome.fate is Fate.NEVER:
             lead.not_sent(mail, MailState.FAILED, outcome.text)
-            if outcome.hard:
-                lead.bounced(mail.address, outcome.text, now, hard=True, most_soft=most_soft)
+            if outcome.hard or outcome.soft:
+                mailing.bounced(lead, mail, outcome.text, now, hard=outcome.hard, most_soft=most_soft)
         elif outcome.fate is Fate.LATER:
-            if not try_again(lead, mail, now + _pause(mail), outcome.text, now, soft=True) and not outcome.suspect:
-                lead.bounced(mail.address, outcome.text, now, hard=False, most_soft=most_soft)
+            if not try_again(lead, mail, now + _pause(mail), outcome.text, now, soft=True) and outcome.soft:
+                mailing.bounced(lead, mail, outcome.text, now, hard=False, most_soft=most_soft)
         else:
             put_off(lead, mail, outcome, self._next_try(now), now)
 

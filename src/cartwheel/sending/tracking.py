@@ -372,7 +372,7 @@ class BounceWork(OneLead):
             mailing.came_back(lead, mail, reason, desk.now)
         if report.kind is not Kind.BLOCKED and (first or (hard and not lead.suppression.reason)):
             most_soft = desk.account(lead.account_id).mail.soft_bounces
-            lead.bounced(mail.address or lead.email, reason, desk.now, hard=hard, most_soft=most_soft)
+            mailing.bounced(lead, mail, reason, desk.now, hard=hard, most_soft=most_soft)
 
     def _find(self, lead: Lead, now: datetime) -> Mail | None:
         if self._mail_key is not None:

@@ -259,9 +259,8 @@ class _OfMail(Condition, frozen=True):
             and run is not None
             and mail.run_key == run.key
             and (seen := mail.clicked_at if clicked else mail.opened_at) is not None
-            and seen - mail.sent_at <= limit
+            and seen - (mail.sent_at or mail.queued_at) <= limit
             for mail in lead.mails.values()
-            if mail.sent_at is not None
         )
 
     def _which(self) -> str:

@@ -13,8 +13,6 @@ from typing import Any
 from msgspec.structs import replace
 
 from cartwheel.accounts import Account, name_key
-from cartwheel.emails import EmailNotValid, read_email
-from cartwheel.errors import DomainError
 from cartwheel.leads import mailing
 from cartwheel.leads.events import (
     Event,
@@ -26,7 +24,7 @@ from cartwheel.leads.events import (
     SequenceParked,
 )
 from cartwheel.leads.lead import Lead
-from cartwheel.leads.leadparts import Consent, Enrolment, Entry, Gdpr, RunStatus, Source
+from cartwheel.leads.leadparts import Enrolment, Entry, RunStatus
 from cartwheel.leads.mails import Mail, MailState
 from cartwheel.mail.composing import SENDER_MISSING, content_of, doubts, gaps, values_of
 from cartwheel.mail.merge import BadContent
@@ -46,7 +44,7 @@ from cartwheel.sequences.steps import (
     WaitUntilStep,
 )
 from cartwheel.simulation.stories import BadSimulation, Ended, Happening, Story, StoryMail, What
-from cartwheel.simulation.whatifs import BadWhatIf, WhatIf, act, fill
+from cartwheel.simulation.whatifs import BadWhatIf, WhatIf, act
 
 MOST_MOMENTS = 20_000
 """A story with more of them ends, however much time is left."""
@@ -95,40 +93,6 @@ class World:
         if key not in self.compiled:
             self.compiled[key] = compile_mail(content_of(step))
         return self.compiled[key]
-
-
-def made_up(
-    account: Account,
-    now: datetime,
-    fields: Mapping[str, str],
-    *,
-    number: int = 1,
-    tags: Iterable[str] = (),
-    lists: Iterable[str] = (),
-    consent: bool = True,
-) -> Lead:
-    """A lead that nobody is; its address may stand among the fields. Raises `BadSimulation`."""
-    email = _address(fields.get("email", f"lead{number}@simulation.example"))
-    lead = Lead.create(account.id, number, email, now, source=Source.MANUAL, test=False, gdpr=Gdpr.UNKNOWN)
-    if consent:
-        lead.consent = Consent(Gdpr.ACCEPTED, now, communications=True)
-    try:
-        fill(lead, account, {name: value for name, value in fields.items() if name != "email"})
-        for name in tags:
-            lead.tag(account.tag_named(name).id)
-        for name in lists:
-            lead.join(account.list_named(name).id, now)
-    except (DomainError, ValueError) as error:
-        raise BadSimulation(str(error)) from error
-    lead.events.clear()
-    return lead
-
-
-def _address(text: str) -> str:
-    try:
-        return read_email(text)
-    except EmailNotValid:
-        raise BadSimulation(f"{text!r} is no e-mail address") from None
 
 
 def simulate(

@@ -132,7 +132,8 @@ def _line(one: Node, two: Node, label: str, *, straight: bool, lanes: Counter[in
         lanes[one.x] += 1
         start, end = one.y + HEIGHT // 2 + 12, two.y + HEIGHT // 2 - 12
         path = f"M{one.x} {start} H{lane + 8} Q{lane} {start} {lane} {_toward(start, end)} V{_toward(end, start)} "
-        return Line(f"{path}Q{lane} {end} {lane + 8} {end} H{two.x - 4}", label, lane + 2, start - 6)
+        below_or_above = one.y + HEIGHT + 16 if end > start else one.y - 8
+        return Line(f"{path}Q{lane} {end} {lane + 8} {end} H{two.x - 4}", label, lane + 5, below_or_above)
     if two.x > one.x:
         start, end = one.y + HEIGHT // 2 - 10 + 20 * number, two.y
         target = two.x + WIDTH // 2

@@ -11,12 +11,15 @@ from cartwheel.errors import BadSetting
 from cartwheel.mail import composing, smtpurl
 from cartwheel.mail.composing import Unsendable
 from cartwheel.mail.outgoing import Outgoing
-from cartwheel.mail.replies import Fate
+from cartwheel.mail.replies import Fate, Phase
 from cartwheel.mail.smtpurl import Route, Server, Tls
 from cartwheel.sending.smtp import Pool
 from cartwheel.ui.visits import Visit
 
 LIMITS = ("per_second", "per_hour", "domain_per_second", "domain_per_hour")
+
+SUBMISSION_PORT = "587"
+"""Where servers take mail of those who sign in, unless somebody says otherwise."""
 
 _PATIENCE_S = 60
 
@@ -29,6 +32,8 @@ class Tried:
     to: str
     accepted: bool
     answer: str
+    hint: str = ""
+    """What to look at when it was not accepted; empty where nobody can tell."""
 
 
 def in_force(visit: Visit) -> tuple[Route, ...]:
@@ -89,6 +94,7 @@ def read(visit: Visit, known: Server | None = None) -> tuple[Server | None, dict
 def _url(visit: Visit, host: str, port: str, user: str, password: str, options: Mapping[str, str]) -> str:
     tls = visit.text("tls")
     scheme = "smtps" if tls == Tls.FROM_THE_START else "smtp"
+    port = port or ("" if tls == Tls.FROM_THE_START else SUBMISSION_PORT)
     given = dict(options) | ({"tls": tls} if tls in {Tls.OFF, Tls.AUTO, Tls.REQUIRED} else {})
     if ":" in host and not host.startswith("["):
         host = f"[{host}]"
@@ -138,9 +144,34 @@ def send(visit: Visit, server: Server, mail: Outgoing) -> Tried:
             _CLOSING.add(closing)
             closing.add_done_callback(_CLOSING.discard)
         answer = f"{outcome.code} {outcome.text}" if outcome.code else outcome.text
-        return Tried(server.name, mail.to, outcome.fate is Fate.ACCEPTED, answer)
+        if outcome.fate is Fate.ACCEPTED:
+            return Tried(server.name, mail.to, accepted=True, answer=answer)
+        return Tried(server.name, mail.to, accepted=False, answer=answer, hint=_hint(visit, outcome.phase))
 
     return asyncio.run_coroutine_threadsafe(go(), visit.house.loop).result(_PATIENCE_S + 10)
+
+
+def _hint(visit: Visit, phase: Phase) -> str:
+    """What is usually the matter when things came so far."""
+    match phase:
+        case Phase.CONNECT | Phase.GREETING:
+            return visit._(
+                "Nobody speaks SMTP there: look at the host and the port. Most servers take mail at port 587, or at 465 with TLS from the start; many networks let nothing out by port 25."
+            )
+        case Phase.STARTTLS | Phase.HELLO:
+            return visit._(
+                "Encryption did not come about: at port 465 it is TLS from the start, at 587 STARTTLS. The host has to be named as its certificate names it."
+            )
+        case Phase.AUTH:
+            return visit._(
+                "It does not take the user name or the password. Many providers want a password of its own for each program, and your whole address as the user name."
+            )
+        case Phase.MAIL:
+            return visit._("It does not let you send from this address: register the sender with your provider first.")
+        case Phase.RCPT:
+            return visit._("It does not take mail to you: is a user name needed, or is your own address wrong?")
+        case _:
+            return ""
 
 
 _CLOSING: set[asyncio.Task[None]] = set()

@@ -40,6 +40,8 @@ class Page:
     """How many bytes a form may have."""
     quiet: bool = False
     """It changes nothing, although it is a POST: the audit log says nothing of it."""
+    loose_look: bool = False
+    """What it loads draws with styles and pictures from anywhere; scripts are still only ours."""
 
     @property
     def name(self) -> str:
@@ -66,16 +68,18 @@ def page(
     open: bool = False,  # noqa: A002 - the word for it
     largest: int = LARGEST_FORM,
     quiet: bool = False,
+    loose_look: bool = False,
 ) -> Callable[[Function], Function]:
     """`open` pages are for people who are not signed in; others need a session, and the `right` if one is given.
 
     `quiet` POSTs only show what was sent, such as a preview: they change nothing.
+    `loose_look` is for an editor from a library that cannot draw without styles of its own.
     """
 
     def put(function: Function) -> Function:
         assert menu in NAMES, menu
         assert (path, post) not in PAGES, path
-        PAGES[path, post] = Page(path, function, menu, right, post, open, largest, quiet)
+        PAGES[path, post] = Page(path, function, menu, right, post, open, largest, quiet, loose_look)
         return function
 
     return put

@@ -14,7 +14,7 @@ from babel.numbers import format_decimal, format_percent
 from jinja2 import Environment, PackageLoader, StrictUndefined, pass_context
 from jinja2.runtime import Context
 from jinja2_fragments import render_block
-from markupsafe import Markup
+from markupsafe import Markup, escape
 from starlette.responses import PlainTextResponse, Response
 
 from cartwheel.errors import CannotServe
@@ -83,6 +83,7 @@ def environment() -> Environment:
         "share": share,
         "pair": pair,
         "said": said,
+        "coded": coded,
     }
     return made
 
@@ -102,6 +103,14 @@ def icon(name: str, label: str = "") -> Markup:
 def pair(value: object) -> tuple[object, object]:
     """An option whose label is its value."""
     return value, value
+
+
+def coded(text: str) -> Markup:
+    """A text with what stands between backticks, as in docstrings and terminals, marked as code."""
+    parts = str(text).split("`")
+    if len(parts) % 2 == 0:  # one without its other
+        return escape(text)
+    return Markup("").join(Markup("<code>{}</code>").format(part) if at % 2 else part for at, part in enumerate(parts))
 
 
 # -- texts and values in the visitor's language --

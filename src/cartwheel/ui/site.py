@@ -43,18 +43,28 @@ MOST_FIELDS = 2000
 
 _PACKED_FROM = 1000
 
+_POLICY = (
+    "default-src 'none'; script-src 'self'; {look}; font-src 'self'; "
+    "connect-src 'self'; frame-src 'self'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
+)
+
 HEADERS = {
     "Cache-Control": "no-store",
-    "Content-Security-Policy": (
-        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; font-src 'self'; "
-        "connect-src 'self'; frame-src 'self'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
-    ),
+    "Content-Security-Policy": _POLICY.format(look="style-src 'self'; img-src 'self' data:"),
     "Cross-Origin-Opener-Policy": "same-origin",
     "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
     "Referrer-Policy": "same-origin",
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
 }
+
+LOOSE_LOOK = {
+    **HEADERS,
+    "Content-Security-Policy": _POLICY.format(
+        look="style-src 'self' 'unsafe-inline'; img-src 'self' data: https: http:"
+    ),
+}
+"""Of pages with an editor from a library that cannot draw without styles of its own."""
 
 
 class Site:
@@ -111,7 +121,7 @@ class Site:
             signed_in=signed_in,
         )
         answer = self._do(entry, request, visit, cookie)
-        return self._respond(request, visit, answer, cookie)
+        return self._respond(entry, request, visit, answer, cookie)
 
     def _signed_in(self, cookie: str, catalog: Catalog) -> SignedIn | None:
         now = self._clock()
@@ -166,7 +176,7 @@ class Site:
 
     # -- the answer --
 
-    def _respond(self, request: Request, visit: Visit, answer: Answer, cookie: str) -> Response:
+    def _respond(self, entry: Page, request: Request, visit: Visit, answer: Answer, cookie: str) -> Response:
         response: Response
         keep = visit.cookie if visit.cookie is not None else cookie
         if isinstance(answer, Redirect):
@@ -178,6 +188,8 @@ class Site:
             if not keep:  # also who is not signed in needs one, for the forms
                 keep = visit.cookie = userstore.new_token()
             response = self._page(request, visit, answer, keep)
+            if entry.loose_look and answer.status == 200:  # noqa: PLR2004 - the page itself, and not what stands in its way
+                response.headers.update(LOOSE_LOOK)
         if visit.cookie is not None:
             secure = self._client(request).secure
             if keep:

@@ -22,7 +22,7 @@ from cartwheel.mail.replies import Fate, Outcome
 from cartwheel.mail.smtpurl import Route
 from cartwheel.sending.servers import Servers
 from cartwheel.sequences.steps import EmailStep
-from cartwheel.simulation import simulator, worlds
+from cartwheel.simulation import madeup, simulator, worlds
 from cartwheel.times import to_micros
 
 POLICY = (
@@ -46,7 +46,7 @@ def reader(database: Database, account: Account, email: str, now: datetime) -> t
             return worlds.load_lead(database, (account.id, number)), True
     known = {name: _SAMPLES[name] for name in ("first_name", "last_name", "city", "country", "company")}
     known["email"] = email if "@" in email else _SAMPLES["email"]
-    return simulator.made_up(account, now, known, number=NOBODY), False
+    return madeup.made_up(account, now, known, number=NOBODY), False
 
 
 def shown(account: Account, step: EmailStep, lead: Lead) -> Filled:

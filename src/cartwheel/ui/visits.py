@@ -20,6 +20,7 @@ from cartwheel.data.userstore import SignedIn
 from cartwheel.people import RIGHTS, Right, Role, User
 from cartwheel.ui.attempts import Attempts
 from cartwheel.ui.dnscheck import Dns
+from cartwheel.ui.remembered import Remembered
 from cartwheel.ui.translations import Language
 from cartwheel.work.batches import Batches, Work
 
@@ -88,6 +89,7 @@ class House:
     """Runs a call as an App in test mode; returns its request id."""
     attempts: Attempts = field(default_factory=Attempts)
     dns: Dns = field(default_factory=Dns)
+    remembered: Remembered = field(default_factory=Remembered)
 
 
 @dataclass

@@ -14,6 +14,7 @@ from cartwheel.data.catalog import Catalog
 from cartwheel.data.db import Database
 from cartwheel.data.flowstore import FlowKey
 from cartwheel.data.leadstore import LeadKey
+from cartwheel.data.signingkeys import link_signer
 from cartwheel.emails import read_email
 from cartwheel.errors import LeadNotFound, NoSuchName
 from cartwheel.leads.events import (
@@ -144,13 +145,10 @@ def _of_lead(known: Known) -> Iterator[Fact]:
         yield Fact(About.LEAD, f"{allow} has it mailed again: {when}.")
     elif told.soft_bounces:
         most = account.mail.soft_bounces
-        text = f"Its address failed for the time being, {told.soft_bounces} of {most} times in a row: {told.details}."
+        last = f", the last time on {known.clock(told.at)}" if told.at else ""
+        text = f"Its address failed for the time being, {told.soft_bounces} of {most} times in a row{last}: {told.details}."
         yield Fact(About.LEAD, text)
-    if account.gdpr and not lead.consent.communications:
-        status = lead.consent.status.name.lower().replace("_", " ")
-        text = f"It has not agreed to commercial mail (consent: {status}), and the account is under the GDPR."
-        yield Fact(About.LEAD, text, stops=True)
-        yield Fact(About.LEAD, f"If it has, and you can prove it: {telling.command('lead', 'agree', lead.email)}.")
+    yield from _of_consent(known)
     if lead.test:
         text = "An App in test mode made it: its mails go to the test mailbox, and to nobody."
         yield Fact(About.LEAD, text, stops=True)
@@ -162,6 +160,20 @@ def _of_lead(known: Known) -> Iterator[Fact]:
             yield Fact(
                 About.LEAD, f"It was not put on the list {name}{known.done(refused)}: {refused.details['reason']}."
             )
+
+
+def _of_consent(known: Known) -> Iterator[Fact]:
+    consent = known.lead.consent
+    if consent.declined:
+        text = f"It has declined commercial mail on {known.clock(consent.at)}."
+    elif known.account.gdpr and not consent.communications:
+        status = consent.status.name.lower().replace("_", " ")
+        text = f"It has not agreed to commercial mail (consent: {status}), and the account is under the GDPR."
+    else:
+        return
+    yield Fact(About.LEAD, text, stops=True)
+    agree = telling.command("lead", "agree", known.lead.email)
+    yield Fact(About.LEAD, f"If it agrees, and you can prove it: {agree}.")
 
 
 # -- a sequence --
@@ -378,8 +390,19 @@ def _flows(database: Database, keys: set[FlowKey]) -> dict[FlowKey, Flow]:
     return {key: flow for key, flow in found.items() if flow is not None}
 
 
+def _mail_named(database: Database, text: str, key: LeadKey | None) -> int | None:
+    """The number of a mail that is called by it, or by its Message-ID; that may be another lead's."""
+    if text.isascii() and text.isdigit():
+        return int(text)
+    named = link_signer(database).read_message_id(text)
+    return named.mail_id if named and (named.account_id, named.lead_id) == key else None
+
+
 def ask(database: Database, catalog: Catalog, account: Account, who: str, about: str | None, now: datetime) -> Answer:
-    """`who` is an address or a lead's id; `about` a sequence's name or a mail's number. Raises `NoSuchName` for any of them."""
+    """`who` is an address or a lead's id; `about` a sequence's name, or a mail's number or Message-ID.
+
+    Raises `NoSuchName` for any of them.
+    """
     key = leadcard.find(database, account, who)
     try:
         known = asyncio.run(read(database, catalog, key)) if key else None
@@ -391,7 +414,7 @@ def ask(database: Database, catalog: Catalog, account: Account, who: str, about:
             raise NoSuchName(f"{account.name} has no lead {who}: it was never added, or has another address now")
         return Answer(account, who, [gone])
     sequence = account.sequences.get(accounts.name_key(about)) if about else None
-    mail = int(about) if about and about.isascii() and about.isdigit() and sequence is None else None
+    mail = _mail_named(database, about, key) if about and sequence is None else None
     if about and sequence is None and mail not in known.lead.mails:
         there = ", ".join(account.sequence_names.values()) or "none"
         raise NoSuchName(

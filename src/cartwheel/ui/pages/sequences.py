@@ -1,10 +1,12 @@
 """Sequences: all of them, and one with its flow and who stands where."""
 
 from collections import Counter
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 import msgspec
 
+from cartwheel import accounts
 from cartwheel.accountfiles import accountexport, sequencefile
 from cartwheel.accountfiles.fileparts import SequencePart
 from cartwheel.accounts import LONGEST_NAME, name_key
@@ -22,7 +24,12 @@ from cartwheel.ui.sequencing import HERE, path_of, sequence_of
 from cartwheel.ui.visits import Answer, Download, Undo, Visit
 from cartwheel.work import runwork
 
+T = TypeVar("T")
+
 MOST_PARKED = 50
+
+LONGEST_UNDO = 500_000
+"""Characters of a deleted sequence's text that its Undo button carries; longer ones cannot be taken back."""
 
 LARGEST_TEXT = 20 << 20
 
@@ -37,11 +44,20 @@ def show_sequences(visit: Visit) -> Answer:
 
 def _all(visit: Visit) -> dict[str, Any]:
     with visit.database.read() as connection:
-        counts = runstore.counted(connection, visit.account.id)
+        counts = _counted(visit, connection, runstore.counted)
         drafts = draftstore.of_account(connection, visit.account.id)
     found = sorted(visit.account.sequences.values(), key=lambda entry: entry.name.casefold())
     rows = [(entry, counts.get(entry.id, Counter()), entry.id in drafts) for entry in found]
     return {"rows": rows, "statuses": RunStatus, "most_entry": MOST_EARLIER}
+
+
+def _counted(visit: Visit, connection: Any, count: Callable[..., T], *of: int) -> T:
+    """What `count` finds of the account: in a large one it is up to five minutes old, because counting takes seconds."""
+    account_id = visit.account.id
+    if not runstore.are_many(connection, account_id):
+        return count(connection, account_id, *of)
+    key = (count.__name__, account_id, *of)
+    return visit.house.remembered.get(key, visit.now, lambda: count(connection, account_id, *of))
 
 
 @page(HERE, menu="sequences", right=Right.SEQUENCES_WRITE, post=True)
@@ -159,9 +175,9 @@ def _one(visit: Visit) -> dict[str, Any]:
     account, sequence = visit.account, sequence_of(visit)
     with visit.database.read() as connection:
         found = sequencing.read(connection, account, sequence)
-        places = runstore.standing(connection, account.id, sequence.id)
-        mails = runstore.mail_counts(connection, account.id, sequence.id)
-        counts = runstore.counted(connection, account.id).get(sequence.id, Counter())
+        places = _counted(visit, connection, runstore.standing, sequence.id)
+        mails = _counted(visit, connection, runstore.mail_counts, sequence.id)
+        counts = _counted(visit, connection, runstore.counted).get(sequence.id, Counter())
         parked = runstore.parked(connection, account.id, sequence.id, MOST_PARKED) if counts[RunStatus.PARKED] else []
         held = sorted({place.version for place in places})
         wanted = visit.query.get("version", "")
@@ -252,7 +268,8 @@ def clone_sequence(visit: Visit) -> Answer:
 @page(f"{HERE}/{{number:int}}/delete", menu="sequences", right=Right.SEQUENCES_WRITE, post=True)
 def delete_sequence(visit: Visit) -> Answer:
     """Deleted a sequence that nobody was ever in."""
-    sequence = sequence_of(visit)
+    found = sequencing.edited(visit)
+    sequence = found.sequence
     visit.about(sequence.name)
     with catalogchanges.changing(visit.database, visit.account.id) as connection:
         used = runstore.was_used(connection, visit.account.id, sequence.id)
@@ -261,7 +278,9 @@ def delete_sequence(visit: Visit) -> Answer:
     if used:
         told = visit._("Leads were in this sequence, and their histories speak of it: pause it instead.")
         return visit.redirect(path_of(sequence), told, alarming=True)
-    return visit.redirect(HERE, visit._("The sequence %s is deleted.") % sequence.name)
+    text = _as_text(sequence, found.draft)
+    undo = Undo(f"{HERE}/import", {"text": text}) if len(text) <= LONGEST_UNDO else None
+    return visit.redirect(HERE, visit._("The sequence %s is deleted.") % sequence.name, undo)
 
 
 @page(f"{HERE}/{{number:int}}/unpark", menu="sequences", right=Right.SEQUENCES_WRITE, post=True)
@@ -291,7 +310,10 @@ def export_sequence(visit: Visit) -> Answer:
     found = sequencing.edited(visit)
     sequence = found.sequence
     steps = found.published if sequence.version else found.draft
-    part = SequencePart(sequence.name, sequence.public_name, sequence.paused, sequence.entry, list(steps.steps))
     named = f'attachment; filename="sequence-{sequence.id}.toml"'
-    text = accountexport.write_sequences([part])
-    return Download(text.encode(), "application/toml", {"Content-Disposition": named})
+    return Download(_as_text(sequence, steps).encode(), "application/toml", {"Content-Disposition": named})
+
+
+def _as_text(sequence: accounts.Sequence, flow: Flow) -> str:
+    part = SequencePart(sequence.name, sequence.public_name, sequence.paused, sequence.entry, list(flow.steps))
+    return accountexport.write_sequences([part])

@@ -3,6 +3,8 @@
 from datetime import timedelta
 from typing import Any
 
+from msgspec.structs import replace
+
 from cartwheel.accounts import Account
 from cartwheel.data import leadstore
 from cartwheel.emails import EmailNotValid, read_email
@@ -15,7 +17,7 @@ from cartwheel.mail.replies import Fate
 from cartwheel.people import Right
 from cartwheel.sequences import schedule
 from cartwheel.sequences.steps import EmailStep
-from cartwheel.simulation import simulator, stories, whatifs, worlds
+from cartwheel.simulation import madeup, simulator, stories, whatifs, worlds
 from cartwheel.simulation.simulator import World
 from cartwheel.ui import mailservers, sequencing, stepforms, trials
 from cartwheel.ui.registry import page
@@ -102,14 +104,24 @@ def show_mail(visit: Visit) -> Answer:
     return Download(filled.html.encode(), "text/html; charset=utf-8", FRAME)
 
 
-@page(f"{HERE}/{{number:int}}/test/{{box}}", menu="sequences", right=Right.SEQUENCES_WRITE, post=True)
+@page(
+    f"{HERE}/{{number:int}}/test/{{box}}",
+    menu="sequences",
+    right=Right.SEQUENCES_WRITE,
+    post=True,
+    largest=LARGEST_STEP,
+)
 def send_test(visit: Visit) -> Answer:
     """Sent a test of a mail to themselves."""
     found = sequencing.edited(visit)
     step = found.step(visit.path["box"])
     if not isinstance(step, EmailStep):
         raise NotThere
-    back = path_of(found.sequence, "edit", "step", step.box)
+    if "body" in visit.form:  # with scripts it is what is being written, saved or not
+        written, filled, told = _written(visit)
+        if written is None or filled is None:
+            return _tested(visit, step, visit._("It cannot be sent: %s") % told, alarming=True)
+        step = replace(written, box=step.box)
     visit.about(f"{found.sequence.name} {step.box}")
     lead, _there = trials.reader(visit.database, visit.account, visit.text("as_lead", 300), visit.now)
     try:
@@ -124,13 +136,20 @@ def send_test(visit: Visit) -> Answer:
             clock=visit.house.clock,
         )
     except (Unsendable, BadContent) as error:
-        return visit.redirect(back, visit._("It cannot be sent: %s") % error, alarming=True)
+        return _tested(visit, step, visit._("It cannot be sent: %s") % error, alarming=True)
     if outcome.fate is Fate.ACCEPTED:
         told = visit._("Sent to %(address)s. %(server)s says: %(answer)s")
     else:
         told = visit._("Not sent to %(address)s. %(server)s says: %(answer)s")
     values = {"address": visit.user.email, "server": server, "answer": outcome.text}
-    return visit.redirect(back, told % values, alarming=outcome.fate is not Fate.ACCEPTED)
+    return _tested(visit, step, told % values, alarming=outcome.fate is not Fate.ACCEPTED)
+
+
+def _tested(visit: Visit, step: EmailStep, told: str, *, alarming: bool) -> Answer:
+    """Beside the form, which stays as it is; or without scripts on the page anew."""
+    if visit.htmx:
+        return visit.show("step_tested.html", told=told, alarming=alarming)
+    return visit.redirect(path_of(sequence_of(visit), "edit", "step", step.box), told, alarming=alarming)
 
 
 # -- the whole way --
@@ -178,6 +197,6 @@ def _story(visit: Visit, found: sequencing.Edited) -> stories.Story:
     if lead is None:
         lines = [line for line in query.get("fields", "").splitlines() if line.strip()]
         known = whatifs.assignments(lines) | ({"email": email} if email else {})
-        lead = simulator.made_up(account, begun, known)
+        lead = madeup.made_up(account, begun, known)
     step = query.get("step") or None
     return simulator.simulate(world, lead, sequence.id, begun, until, step=step, what_ifs=events)
