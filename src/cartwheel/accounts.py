@@ -133,7 +133,9 @@ class MailSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit
     ] = 5
     in_doubt: Annotated[
         DoubtPolicy,
-        msgspec.Meta(description="What happens to a mail that a crash left in doubt: `hold` it, or `resend` it."),
+        msgspec.Meta(
+            description="What happens to a mail that a crash left in doubt: `hold` it, or `resend` it, after a pause and twice at most."
+        ),
     ] = DoubtPolicy.HOLD
 
 
@@ -169,10 +171,6 @@ class Sequence:
     paused: bool = False
     resumed_at: datetime | None = None
     """Who waited while it was paused waits its delay again from here."""
-
-    @property
-    def goes_on_again(self) -> bool:
-        return not self.paused and self.resumed_at is not None
 
     def check_box(self, box: str) -> str:
         """The box label of one of the steps; raises `StepNotAlphanumeric` or `StepNotFound`."""
@@ -280,8 +278,8 @@ class Account:
             {field.id: field.identifier for field in (*gone.fields.values(), *self.fields.values())},
         )
 
-    def holds_mail_of(self, sequence_id: int) -> bool:
-        """Whether mails of the sequence that are queued have to wait."""
+    def holds(self, sequence_id: int) -> bool:
+        """Whether those in the sequence, and its mails that are queued, have to wait."""
         sequence = self.sequence_by_id.get(sequence_id)
         return not self.active or (sequence is not None and sequence.paused)
 

@@ -153,7 +153,7 @@ class NameTaken(CartwheelError):
 
 
 class NotInDoubt(CartwheelError):
-    """What became of the mail is known."""
+    """What became of the mail is known, and it cannot be sent again."""
 
 
 class CannotServe(CartwheelError):

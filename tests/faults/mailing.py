@@ -21,6 +21,7 @@ from cartwheel.leads.leadparts import Gdpr, Part
 from cartwheel.leads.mails import MailState
 from cartwheel.mail.smtpurl import Server as MailServer
 from cartwheel.sending.handover import lease
+from cartwheel.sending.settling import PAUSES
 from cartwheel.work.batches import Desk, IdempotencyKey
 from harness import Server, new_api
 
@@ -179,9 +180,11 @@ def _done(office: Office) -> bool:
 
 
 def do_all_after_the_lease(office: Office) -> None:
-    """When whoever had a mail is believed to be dead."""
+    """When whoever had a mail is believed to be dead; and after the pause in which what is sent again waits."""
     clock = office.server.clock
     clock.now = max(clock.now, times.now()) + lease(MailServer(host="", port=0))
+    do_all(office)
+    clock.now += PAUSES[0]
     do_all(office)
 
 

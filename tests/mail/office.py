@@ -11,6 +11,7 @@ from cartwheel.config import Settings
 from cartwheel.data import mailstore, schema
 from cartwheel.leads.mails import Mail, MailState
 from cartwheel.times import to_micros
+from cartwheel.work.batches import Work
 from cartwheel.worker import Worker
 from harness import Api, Server
 
@@ -65,6 +66,10 @@ class Office:
         due = (table.c.state == MailState.QUEUED.value) & (table.c.next_at <= to_micros(self.server.clock()))
         with self.server.database.read() as connection:
             return {(row.lead_id, row.id) for row in connection.execute(sa.select(table).where(due))}
+
+    def do(self, work: Work[T]) -> T:
+        """A piece of work, as somebody else in the worker's process does it."""
+        return self._run(lambda: self.worker.batches.submit(work))
 
     def read_bounces(self) -> bool:
         """Visit the mailbox for bounces once."""

@@ -7,6 +7,7 @@ from cartwheel.mail.replies import Fate, Phase, Reply, broken_off, classify
 
 MAIL, RCPT, DATA, DOT = Phase.MAIL, Phase.RCPT, Phase.DATA, Phase.DOT
 ACCEPTED, LATER, NEVER, TROUBLE = Fate.ACCEPTED, Fate.LATER, Fate.NEVER, Fate.SERVER_TROUBLE
+OWNER = Fate.FOR_AN_OWNER
 
 HARD, QUOTA, SUSPECT = "nobody is there", "enough for hours", "perhaps the server"
 
@@ -85,10 +86,23 @@ SAID: list[tuple[Phase, str, Fate, str]] = [
         NEVER,
         "",
     ),
-    (DOT, "554 Message rejected: Email address is not verified.", NEVER, ""),
     (DOT, "550 no", NEVER, ""),
-    (MAIL, "550 5.1.1 no such sender", NEVER, ""),
-    (MAIL, "553 5.7.1 Sender address rejected: not owned by user", NEVER, ""),
+    (MAIL, "552 5.3.4 Message size exceeds fixed limit", NEVER, ""),
+    (RCPT, "550 5.7.1 Mail from 192.0.2.1 is not allowed here", NEVER, ""),
+    (RCPT, "550 5.7.1 You are not allowed to send to this group", NEVER, ""),
+    # never from this sender, until an owner has seen to it
+    (MAIL, "550 5.1.1 no such sender", OWNER, ""),
+    (MAIL, "553 5.7.1 <hello@shop.example>: Sender address rejected: not owned by user relay", OWNER, ""),
+    (RCPT, "553 5.7.1 <hello@shop.example>: Sender address rejected: not owned by user relay", OWNER, ""),
+    (RCPT, "553 5.7.1 <hello@shop.example>: Sender address rejected: not logged in", OWNER, ""),
+    (MAIL, "553 Relaying disallowed as hello@shop.example", OWNER, ""),
+    (MAIL, "501 5.1.7 Bad sender address syntax", OWNER, ""),
+    (DATA, "550 The from address does not match a verified Sender Identity.", OWNER, ""),
+    (DOT, "554 Message rejected: Email address is not verified.", OWNER, ""),
+    (DOT, "550 5.7.60 SMTP; Client does not have permissions to send as this sender", OWNER, ""),
+    (DOT, "554 5.2.252 SendAsDenied; relay@shop.example not allowed to send as hello@shop.example", OWNER, ""),
+    (DOT, "551 5.7.1 Not authorised to send from this header address", OWNER, ""),
+    (DOT, "550 Requested action not taken: Sender address is not allowed.", OWNER, ""),
     # the server's own affairs
     (MAIL, "452 4.3.1 Insufficient system storage", TROUBLE, ""),
     (MAIL, "530 5.7.0 Must issue a STARTTLS command first", TROUBLE, ""),

@@ -327,7 +327,7 @@ def test_a_mail_that_the_program_fails_on_is_given_up_after_days(
 
 def test_what_waits_for_an_owner_is_never_given_up(server: Server, api: Api, office: Office, sink: Sink) -> None:
     start(api)
-    trouble_for(server, office, days=6)
+    trouble_for(server, office, days=8)  # a day on which the window of the second step opens
     change(api, **SENDER)
     office.settle()
     assert len(sink.messages) == 2
@@ -360,7 +360,7 @@ def test_who_waited_for_long_before_the_trouble_is_not_given_up_for_it(
     server: Server, api: Api, office: Office, sink: Sink
 ) -> None:
     start(api)
-    trouble_for(server, office, days=6)  # the account has no sender
+    trouble_for(server, office, days=8)  # the account has no sender
     change(api, **SENDER)
     sink.script["dot"] = ["454 Throttling failure"] * 2
     office.settle()

@@ -146,6 +146,17 @@ def test_a_mail_in_doubt_is_decided_about_with_a_reason(
     assert "not in doubt any more" in owner_of.get(shop.path(ADA)).text
 
 
+def test_a_mail_that_failed_is_sent_again_unless_a_server_had_taken_it(shop: MailShop, owner_of: Person) -> None:
+    for email, sent_at in ((ADA, None), (GRACE, 1)):
+        shop.start(email)
+        shop.change(email, state="failed", next_at=None, sent_at=sent_at, reply="554 not today", server="mx:25")
+    assert "No server took it" in owner_of.get(shop.path(ADA)).text
+    assert "No server took it" not in owner_of.get(shop.path(GRACE)).text
+    for email, state in ((ADA, "queued"), (GRACE, "failed")):
+        assert owner_of.post(shop.path(email), verb="again", reason="it is mended").status_code == 303
+        assert shop.row(email)["state"] == state
+
+
 def test_all_that_the_filter_shows_is_decided_about_and_nothing_else(shop: MailShop, owner_of: Person) -> None:
     shop.start(ADA, GRACE, EDSGER)
     doubt(shop, ADA, GRACE, EDSGER)

@@ -66,7 +66,7 @@ class AccountPart(Part):
             "Who has declined is mailed in no account."
         ),
     ] = False
-    active: Annotated[bool, _says("Whether calls are answered.")] = True
+    active: Annotated[bool, _says("Whether its calls are answered, and its sequences go on.")] = True
     api_key: Annotated[Secret | None, _says("Given, or made when the account is new.")] = None
     api_password: Annotated[Secret | None, _says("Given, or made when the account is new.")] = None
     mail: Annotated[MailSettings, _says("How its mail is sent.")] = AS_USUAL

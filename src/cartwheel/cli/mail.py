@@ -2,12 +2,13 @@
 
 import os
 import sys
+from contextlib import nullcontext, suppress
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from cartwheel.cli.shared import ORIGIN, AccountName, AsJson
-from cartwheel.errors import CartwheelError, NoSuchName
+from cartwheel.errors import CartwheelError, NoSuchName, NotInDoubt
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -272,15 +273,26 @@ def resend(
     account: AccountName = None,
     lead: OfLead = None,
     reason: Reason = "sent again by the command line",
+    failed: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TEXT",
+            help="Instead, all mails that failed before any server took them, and of which the ledger says this.",
+            show_default=False,
+        ),
+    ] = None,
     *,
     every: All = False,
     as_json: AsJson = False,
 ) -> None:
-    """Send mails in doubt once more. Whoever did get one gets it twice.
+    """Send mails in doubt once more, or mails that failed. Whoever did get one gets it twice.
 
-    A mail is in doubt when nobody can tell whether the mail server took it. `mail list` shows the numbers.
+    A mail is in doubt when nobody can tell whether the mail server took it. One that failed before any server took it is
+    sent again, too, unless its lead is not mailed any more. `mail list` shows the numbers.
+
+    cartwheel mail resend --failed "not owned by user" --reason "the relay knows the sender now"
     """
-    _decide(numbers, account, lead, reason, every=every, again=True, as_json=as_json)
+    _decide(numbers, account, lead, reason, every=every, again=True, failed=failed, as_json=as_json)
 
 
 @mail_cli.command("drop")
@@ -338,23 +350,25 @@ def _decide(
     *,
     every: bool,
     again: bool,
+    failed: str | None = None,
     as_json: bool,
 ) -> None:
     from cartwheel.cli import context
     from cartwheel.views import mailviews, terminal
     from cartwheel.work.leadwork import DoubtWork
 
-    if bool(numbers) == every:
-        raise typer.BadParameter("give the numbers of the mails, or --all")
+    if bool(numbers) + every + bool(failed) != 1:
+        raise typer.BadParameter("give the numbers of the mails, or --all" + (", or --failed TEXT" if again else ""))
     with context.opened(account) as (database, owner):
-        found = _in_doubt(database, owner, lead, numbers)
+        found = _failed(database, owner, lead, failed) if failed else _in_doubt(database, owner, lead, numbers)
 
         async def decide(batches: "Batches") -> "list[Listed]":
             decided = []
             for entry in found:
                 key = (owner.id, entry.lead_id)
                 work = DoubtWork(key, entry.mail.key, again=again, reason=reason, origin=ORIGIN)
-                decided.append(entry._replace(mail=await batches.submit(work)))
+                with suppress(NotInDoubt) if failed else nullcontext():  # whose leads are not mailed stay as they are
+                    decided.append(entry._replace(mail=await batches.submit(work)))
             return decided
 
         decided = context.with_batches(database, decide)
@@ -379,6 +393,17 @@ def _in_doubt(database: "Database", owner: "Account", lead: str | None, numbers:
             _only([entry.lead_id for entry in mails], number)
             found += mails
         return found
+
+
+def _failed(database: "Database", owner: "Account", lead: str | None, said: str) -> "list[Listed]":
+    """The mails that failed before any server took them, with this in what is said of them."""
+    from cartwheel.data import mailstore
+    from cartwheel.leads.mails import MailState
+
+    lead_id = _lead_id(database, owner, lead)
+    with database.read() as connection:
+        found = mailstore.listed(connection, owner.id, state=MailState.FAILED, lead_id=lead_id)
+    return [entry for entry in found if entry.mail.never_taken and said.casefold() in entry.mail.reply.casefold()]
 
 
 def _lead_id(database: "Database", owner: "Account", lead: str | None) -> int | None:

@@ -270,7 +270,8 @@ def _forgotten_runs(now: datetime) -> sa.Select[Any]:
     same = (sequences.c.account_id == runs.c.account_id) & (sequences.c.id == runs.c.sequence_id)
     held = runs.c.held & runs.c.due_at.is_(None)
     over = ~sequences.c.paused & (sa.func.coalesce(sequences.c.resumed_at, 0) < to_micros(now - LATE))
-    return sa.select(*_RUN).select_from(runs.join(sequences, same)).where(held, over)
+    of_active = runs.c.account_id.in_(sa.select(schema.accounts.c.id).where(schema.accounts.c.active))
+    return sa.select(*_RUN).select_from(runs.join(sequences, same)).where(held, over, of_active)
 
 
 _RUN = [

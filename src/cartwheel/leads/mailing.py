@@ -52,9 +52,14 @@ def try_later(
     lead.put_mail(replace(queued, soft=mail.soft + soft, trouble_since=since))
 
 
-def came_back(lead: Lead, mail: Mail, reason: str) -> None:
-    """A server had taken it, and could not deliver it."""
-    lead.put_mail(replace(mail, state=MailState.FAILED, next_at=None, reply=reason))
+def again(lead: Lead, mail: Mail, now: datetime, reason: str) -> None:
+    """Somebody wants it to be sent once more: what went wrong before is past."""
+    lead.put_mail(replace(mail, state=MailState.QUEUED, next_at=now, reply=reason, trouble_since=None))
+
+
+def came_back(lead: Lead, mail: Mail, reason: str, now: datetime) -> None:
+    """A server had taken it, in doubt or not, and could not deliver it."""
+    lead.put_mail(replace(mail, state=MailState.FAILED, next_at=None, reply=reason, sent_at=mail.sent_at or now))
 
 
 def bounced(lead: Lead, mail: Mail, reason: str, now: datetime, *, hard: bool, most_soft: int) -> None:

@@ -3,6 +3,7 @@
     queued → handed over → accepted | failed | in doubt
     queued → suppressed
     in doubt → queued (sent again) | failed (given up) | accepted (a person has opened it, or clicked in it)
+    failed → queued (sent again, if no server had taken it)
 
 A row is made in the transaction that decides to send, and is handed over in a transaction of its own before the first
 byte goes to a mail server. So after a crash only rows that were handed over can have been sent without our knowing.
@@ -41,6 +42,10 @@ class WaitsFor(StrEnum):
     """Its sequence is paused, or its account not active."""
     EARLIER_MAIL = "earlier mail"
     """One of the same run that is not settled: they arrive in the order of their steps."""
+    WINDOW = "window"
+    """The window of its step is shut."""
+    QUOTA = "quota"
+    """Its server takes no more for now, whatever it is given."""
 
 
 class Mail(msgspec.Struct, frozen=True):
@@ -60,7 +65,7 @@ class Mail(msgspec.Struct, frozen=True):
     """When it may be tried (queued), or until when whoever has it is believed to be alive (handed over)."""
     attempts: int = 0
     soft: int = 0
-    """Temporary refusals so far."""
+    """Temporary refusals so far, and doubts in which it was sent again: the pauses before the next try grow by them."""
     address: str = ""
     """Where it was handed over to."""
     server: str = ""
@@ -74,6 +79,11 @@ class Mail(msgspec.Struct, frozen=True):
     clicked_at: datetime | None = None
     machine_opened_at: datetime | None = None
     machine_clicked_at: datetime | None = None
+
+    @property
+    def never_taken(self) -> bool:
+        """It failed before any server had taken it."""
+        return self.state is MailState.FAILED and self.sent_at is None
 
 
 class Burst(msgspec.Struct, frozen=True):

@@ -27,7 +27,7 @@ class Fate(StrEnum):
     IN_DOUBT = "in doubt"
     """The final dot left, and what the server thinks of it was not heard."""
     FOR_AN_OWNER = "for an owner"
-    """It cannot be made before the account is changed."""
+    """It cannot be made, or not be sent from its sender, before somebody has changed the account or told the server."""
 
 
 class Phase(StrEnum):
@@ -128,6 +128,17 @@ _QUOTA = r"""[45] .* \b(?: (?:daily|hourly|monthly) \b .{0,60} \b(?:limit|quota)
 _THROTTLED = r"""[45] .* \b(?: throttl | rate [\s-]? limit | (?:sending|send) \s rate | too \s (?:many \s (?:messages|connections) | much \s mail)
     | concurrent \s connections )"""
 
+_NOT_THIS_SENDER = r"""[45] .* \b(?:
+    sender \s address \s rejected: \s not \s (?:owned \s by|logged \s in)
+    | sendasdenied | (?:permissions?|allowed|authori[sz]ed) \s to \s send \s (?:as|from) \b
+    | email \s address \s is \s not \s verified | verified \s sender \s identity | not \s a \s sender \s signature
+    | relaying \s disallowed \s as | sender \s is \s not \s allowed \s to \s relay
+    | (?:sender|from|sending) \s (?:address|domain) \b .{0,80} \b not \s (?:been \s)?
+      (?:allowed|permitted|authori[sz]ed|verified|validated|confirmed|one \s of \s your) \b )"""
+"""So servers speak of whom they know to own the address that the mail is from."""
+
+_OF_THE_SENDER = r"""5 .* \b(?: sender | from \s (?:address|domain|header) | return .? path )"""
+
 _SHUT_OUT = r"""(?: 454 | 53[0458] ) | [45] .* \b(?:
     relay(?:ing)? (?:\s access)? \s (?:is \s)? (?:denied|disallowed|prohibited|not \s (?:permitted|allowed))
     | not \s (?:permitted|allowed) \s to \s relay | rcpthosts
@@ -142,6 +153,8 @@ RULES = (
     # comes with the code of an address or a mailbox is about that, and what a single recipient meets may be.
     _rule(frozenset({Phase.RCPT}), _OWN_QUOTA, Fate.LATER, suspect=True),
     _rule(_ALL, _OWN_QUOTA, Fate.SERVER_TROUBLE, quota=True),
+    _rule(_ENVELOPE | {Phase.BODY, Phase.DOT}, _NOT_THIS_SENDER, Fate.FOR_AN_OWNER),
+    _rule(frozenset({Phase.MAIL}), _OF_THE_SENDER, Fate.FOR_AN_OWNER),
     _rule(_OF_RECIPIENT, r"4\d\d \s [45]\.[12]\.", Fate.LATER),
     _rule(_OF_RECIPIENT, r"5\d\d \s [45]\.[12]\.", Fate.NEVER),
     _rule(_OF_RECIPIENT, r"5 .* \b gr[ae]y -? list", Fate.LATER),  # some say so with the code of a refusal

@@ -12,9 +12,9 @@ from cartwheel.leads.mails import Mail, MailState, WaitsFor
 from cartwheel.mail.smtpurl import Server
 from cartwheel.sending.posts import Posts
 from cartwheel.sending.sendlimits import USED, SendLimits, limits_of
-from cartwheel.sending.settling import SEES_TO_IT, Letter, doubt, try_again
+from cartwheel.sending.settling import SEES_TO_IT, Letter, doubt
 from cartwheel.sequences.flows import Flow
-from cartwheel.sequences.steps import EmailStep
+from cartwheel.sequences.steps import EmailStep, Situation
 from cartwheel.work.batches import Desk
 from cartwheel.work.leadwork import OneLead
 from cartwheel.work.mailwork import wake_next
@@ -78,13 +78,17 @@ class HandOverWork(OneLead):
         if reason:
             lead.not_sent(mail, MailState.SUPPRESSED, reason)
             return None
-        if account.holds_mail_of(mail.sequence_id):
+        if account.holds(mail.sequence_id):
             mailing.try_later(lead, mail, now + PAUSE_LOOK, mail.reply, waits_for=WaitsFor.PAUSE)
             return None
         earlier = mails.before(mail, lead.mails.values())
         if earlier:
             times = [other.next_at for other in earlier if other.next_at is not None]
             mailing.try_later(lead, mail, max(now, *times) + BEHIND, mail.reply, waits_for=WaitsFor.EARLIER_MAIL)
+            return None
+        opens = step.opens(Situation(lead, lead.runs[mail.sequence_id], account, now)) if step.window else now
+        if opens > now:  # it was open when the mail was queued
+            mailing.try_later(lead, mail, opens, mail.reply, waits_for=WaitsFor.WINDOW)
             return None
         return self._hand_over(lead, mail, step, desk)
 
@@ -94,7 +98,9 @@ class HandOverWork(OneLead):
         post = self._posts.for_mail(step.sender or account.mail.sender, test=lead.test)
         closed_until = post.open_until(now)
         if closed_until is not None:
-            try_again(lead, mail, closed_until, f"{post.name}: {post.breaker.last_error}", now)
+            said = f"{post.name}: {post.breaker.last_error}"
+            waits_for = WaitsFor.QUOTA if post.breaker.quota else WaitsFor.NOTHING
+            mailing.try_later(lead, mail, closed_until, said, waits_for=waits_for)
             return None
         if post.passed_by:
             mailing.try_later(lead, mail, post.next_look(now), f"waits for its turn at {post.name}")

@@ -134,7 +134,7 @@ class Sender:
             assert isinstance(work, HandOverWork)
             if work.in_doubt:
                 _warn_of_doubt(work.key, work.mail_key, VANISHED)
-            if isinstance(result, Exception):
+            if isinstance(result, Exception) and not isinstance(result, Unavailable | Overloaded):  # those stay due
                 await self._put_off(work, result)
         return len(handed) == MOST_AT_ONCE
 
@@ -145,7 +145,7 @@ class Sender:
 
     def _release(self, known: Catalog) -> None:
         def is_held(account_id: int, sequence_id: int) -> bool:
-            return known.accounts[account_id].holds_mail_of(sequence_id)
+            return known.accounts[account_id].holds(sequence_id)
 
         mailstore.release(self._database, is_held, self._clock())
 

@@ -49,6 +49,8 @@ class Breaker:
         """None while the server is in use; over or not, it stays until a trial has succeeded."""
         self.trouble_since: datetime | None = None
         """When it was parked first, if no trial has succeeded since."""
+        self.quota = False
+        """It was parked because it has taken all that it will take for hours."""
         self.last_error = ""
         self.last_error_at: datetime | None = None
         self._pause = FIRST_PAUSE
@@ -85,9 +87,9 @@ class Breaker:
         elif in_trouble or outcome.unanswered:
             self._losses += 1
             if in_trouble or self._on_trial or self._losses >= LOSSES_IN_A_ROW:
-                self._park(LONGEST_PAUSE if outcome.quota else self._pause, now)
+                self._park(now, quota=outcome.quota)
         elif self._is_meant(outcome, to):
-            self._park(self._pause, now)
+            self._park(now)
         else:
             self._recover()
 
@@ -104,8 +106,9 @@ class Breaker:
         if ticket == self._era:
             self._on_trial = False
 
-    def _park(self, pause: timedelta, now: datetime) -> None:
-        self.parked_until = now + pause
+    def _park(self, now: datetime, *, quota: bool = False) -> None:
+        self.parked_until = now + (LONGEST_PAUSE if quota else self._pause)
+        self.quota = quota
         self.trouble_since = self.trouble_since or now
         self._pause = min(self._pause * 2, LONGEST_PAUSE)
         self._move()
@@ -188,7 +191,7 @@ class Post:
         ticket = self.breaker.enter(now)
         if ticket is None:
             why = f"{self.name} is not in use at the moment: {self.breaker.last_error}"
-            return Outcome(Fate.SERVER_TROUBLE, Phase.CHECK, why)
+            return Outcome(Fate.SERVER_TROUBLE, Phase.CHECK, why, quota=self.breaker.quota)
         try:
             outcome = await self.transport.send(message, on_final_dot)
         except BaseException:

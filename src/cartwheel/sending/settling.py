@@ -29,6 +29,9 @@ PAUSES = tuple(timedelta(minutes=minutes) for minutes in (5, 15, 60, 120, 240, 4
 GIVEN_UP_AFTER = timedelta(days=4)
 """So long after the first try that went wrong, one more is the last."""
 
+RESENT_AT_MOST = 2
+"""What was sent again so often, or refused for the time being, stays in doubt: each time may be one more copy."""
+
 SEES_TO_IT = timedelta(hours=1)
 """When to look again at what an owner has to see to, unless the account is changed before."""
 
@@ -52,9 +55,17 @@ def unmade(trouble: Exception) -> Outcome:
     return Outcome(Fate.SERVER_TROUBLE, Phase.MAKING, f"Cartwheel failed: {type(trouble).__name__}")
 
 
+def _pause(mail: Mail) -> timedelta:
+    return PAUSES[min(mail.soft, len(PAUSES) - 1)]
+
+
+def _tried_for_days(mail: Mail, now: datetime) -> bool:
+    return mail.trouble_since is not None and now - mail.trouble_since > GIVEN_UP_AFTER
+
+
 def try_again(lead: Lead, mail: Mail, at: datetime, reply: str, now: datetime, *, soft: bool = False) -> bool:
     """After a try that went wrong, unless it is given up for that: then false."""
-    if mail.trouble_since is not None and now - mail.trouble_since > GIVEN_UP_AFTER:
+    if _tried_for_days(mail, now):
         lead.not_sent(mail, MailState.FAILED, f"given up after {GIVEN_UP_AFTER.days} days: {reply}")
         return False
     mailing.try_later(lead, mail, at, reply, tried_at=now, soft=soft)
@@ -65,6 +76,8 @@ def put_off(lead: Lead, mail: Mail, outcome: Outcome, at: datetime, now: datetim
     """It is not the mail's fault that it was not sent."""
     if outcome.fate is Fate.FOR_AN_OWNER:
         mailing.try_later(lead, mail, now + SEES_TO_IT, outcome.text, waits_for=WaitsFor.OWNER)
+    elif outcome.quota:
+        mailing.try_later(lead, mail, at, outcome.text, waits_for=WaitsFor.QUOTA)
     elif outcome.phase is Phase.CHECK:  # what has not been touched was not tried
         mailing.try_later(lead, mail, at, outcome.text)
     else:
@@ -73,8 +86,9 @@ def put_off(lead: Lead, mail: Mail, outcome: Outcome, at: datetime, now: datetim
 
 def doubt(lead: Lead, mail: Mail, account: Account, now: datetime, reason: str) -> bool:
     """Nobody can tell whether it was sent: do what the account wants done then. False if it is sent again."""
-    if account.mail.in_doubt is DoubtPolicy.RESEND and not lead.erased:
-        mailing.try_later(lead, mail, now, f"sent again: {reason}")
+    resent = account.mail.in_doubt is DoubtPolicy.RESEND and not lead.erased
+    if resent and mail.soft < RESENT_AT_MOST and not _tried_for_days(mail, now):
+        mailing.try_later(lead, mail, now + _pause(mail), f"sent again: {reason}", tried_at=now, soft=True)
         return False
     mailing.doubt(lead, mail, reason)
     return True
@@ -146,8 +160,7 @@ class SettleWork(OneLead):
             if outcome.hard or outcome.soft:
                 mailing.bounced(lead, mail, outcome.text, now, hard=outcome.hard, most_soft=most_soft)
         elif outcome.fate is Fate.LATER:
-            again_at = now + PAUSES[min(mail.soft, len(PAUSES) - 1)]
-            if not try_again(lead, mail, again_at, outcome.text, now, soft=True) and outcome.soft:
+            if not try_again(lead, mail, now + _pause(mail), outcome.text, now, soft=True) and outcome.soft:
                 mailing.bounced(lead, mail, outcome.text, now, hard=False, most_soft=most_soft)
         else:
             put_off(lead, mail, outcome, self._next_try(now), now)

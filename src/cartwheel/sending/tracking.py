@@ -369,7 +369,7 @@ class BounceWork(OneLead):
         reason = one_line(f"{report.status} {report.diagnostic}") or "it came back"
         first, hard = mail.state in _TAKEN, report.kind is Kind.HARD
         if first:
-            mailing.came_back(lead, mail, reason)
+            mailing.came_back(lead, mail, reason, desk.now)
         if report.kind is not Kind.BLOCKED and (first or (hard and not lead.suppression.reason)):
             most_soft = desk.account(lead.account_id).mail.soft_bounces
             mailing.bounced(lead, mail, reason, desk.now, hard=hard, most_soft=most_soft)

@@ -177,7 +177,7 @@ def advance(lead: Lead, sequence_id: int, flow: Flow, account: Account, now: dat
     if not run.runs:
         return
     sequence = account.sequence_by_id[sequence_id]
-    if sequence.paused:
+    if account.holds(sequence_id):
         lead.wait(run, None, "", held=True)
         return
     if run.arrived_at is None:

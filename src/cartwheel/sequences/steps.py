@@ -95,7 +95,9 @@ class Step(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     at: Annotated[
         str | None, msgspec.Meta(description="Instead of a delay, a date and time like `2027-01-05 09:00`.")
     ] = None
-    window: Annotated[WindowPart | None, msgspec.Meta(description="When it may be taken, however late it is.")] = None
+    window: Annotated[
+        WindowPart | None, msgspec.Meta(description="When it may be taken, and its mail be sent, however late it is.")
+    ] = None
     active: Annotated[bool, msgspec.Meta(description="An inactive step is passed by at once.")] = True
     next: Annotated[Box | None, msgspec.Meta(description="What follows; without it, the step written next.")] = None
     ends: Annotated[bool, msgspec.Meta(description="Nothing follows: who has done this has completed.")] = False

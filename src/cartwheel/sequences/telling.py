@@ -107,7 +107,9 @@ def about(step: Step) -> str:
 def waits_for(run: Enrolment, step: Step | None, lead: Lead, account: Account) -> str:
     """What a run that has come to a halt at the step waits for, as what follows `waits`."""
     if run.held:
-        return phrase("because the sequence is paused")
+        return (
+            phrase("because the sequence is paused") if account.active else phrase("because the account is not active")
+        )
     due = clock(run.due_at, account.zone, lead_zone(lead)) if run.due_at else ""
     if isinstance(step, WaitUntilStep | GoalStep) and run.reason == f"until {step.condition.told()}":
         met = phrase("until {condition}", condition=step.condition.told())
@@ -130,6 +132,10 @@ def mail_waits(mail: Mail, account: Account) -> str:
         return phrase("the sequence is paused") if account.active else phrase("the account is not active")
     if mail.waits_for is WaitsFor.EARLIER_MAIL:
         return phrase("an earlier mail of the sequence comes first")
+    if mail.waits_for is WaitsFor.WINDOW and mail.next_at is not None:
+        return phrase("its window is shut until {moment}", moment=clock(mail.next_at, account.zone))
+    if mail.waits_for is WaitsFor.QUOTA:
+        return phrase("its mail server takes no more for now: {reply}", reply=mail.reply)
     return mail.reply
 
 

@@ -123,9 +123,9 @@ def simulate(
         raise BadSimulation(f"the sequence {sequence.name} has no steps")
     _check_mails(what_ifs, flow)
     sequences = dict(world.account.sequences) | {name_key(sequence.name): dataclasses.replace(sequence, paused=False)}
-    running = dataclasses.replace(world, account=dataclasses.replace(world.account, sequences=sequences))
+    running = dataclasses.replace(world, account=dataclasses.replace(world.account, sequences=sequences, active=True))
     simulation = Simulation(running, lead, sequence_id, start, length)
-    if sequence.paused:
+    if world.account.holds(sequence_id):
         simulation.story.notes.append(phrase("the sequence is paused: this is what happens when it is not"))
     if world.account.gdpr and lead.consent.communications:
         simulation.story.notes.append("the lead has agreed to commercial mail: who has not gets none (`gdpr = true`)")

@@ -6,6 +6,7 @@ from cartwheel.data import mailbox
 from cartwheel.data.mailstore import Listed
 from cartwheel.leads.leadparts import SuppressionReason
 from cartwheel.leads.mails import Mail, MailState, WaitsFor
+from cartwheel.sequences import telling
 from cartwheel.ui.visits import Visit
 
 
@@ -89,6 +90,9 @@ def _waits(visit: Visit, mail: Mail) -> str:
         return visit._("The sequence is paused") if visit.account.active else visit._("The account is not active")
     if mail.waits_for is WaitsFor.EARLIER_MAIL:
         return visit._("An earlier mail of the sequence comes first")
+    if mail.waits_for:
+        told = visit.say(telling.mail_waits(mail, visit.account))
+        return told[:1].upper() + told[1:]
     if mail.attempts:
         return visit._("Tried %(number)d times: %(reply)s") % {"number": mail.attempts, "reply": mail.reply}
     return mail.reply or visit._("Goes out next")

@@ -29,7 +29,7 @@ from cartwheel.leads.events import (
 )
 from cartwheel.leads.lead import Lead
 from cartwheel.leads.leadparts import SAID_BY_THE_PERSON, Enrolment, Part, RunStatus
-from cartwheel.leads.mails import Mail, MailState
+from cartwheel.leads.mails import Mail, MailState, WaitsFor
 from cartwheel.mail import composing
 from cartwheel.sequences import telling
 from cartwheel.sequences.flows import Flow
@@ -292,6 +292,10 @@ def _of_mail(known: Known, mail: Mail, now: datetime) -> Iterator[Fact]:
     if mail.state is MailState.IN_DOUBT:
         resend, drop = (telling.command("mail", verb, str(mail.key)) for verb in ("resend", "drop"))
         yield Fact(About.MAIL, f"{resend} sends it again, {drop} leaves it at that.", False, name, mail.box, mail.key)
+    elif mail.never_taken and not known.lead.suppression.reason and not known.lead.erased:
+        resend = telling.command("mail", "resend", str(mail.key))
+        text = f"{resend} sends it again, once what kept it from leaving is mended."
+        yield Fact(About.MAIL, text, False, name, mail.box, mail.key)
     seen = [f"{told} on {known.clock(at)}" for told, at in _seen(mail) if at is not None]
     if seen:
         yield Fact(About.MAIL, f"It was {', and '.join(seen)}.", False, name, mail.box, mail.key)
@@ -315,6 +319,8 @@ def _fate(known: Known, mail: Mail, now: datetime) -> str:
         return f"may have been sent by {server} or not, nobody can tell{why}"
     if mail.state is MailState.QUEUED:
         tried = f" after {mail.attempts} {'try' if mail.attempts == 1 else 'tries'}" if mail.attempts else ""
+        if mail.waits_for is WaitsFor.WINDOW:
+            return f"waits{tried} for its window until {known.clock(mail.next_at)}"
         if mail.waits_for:
             return f"waits{tried}{why}"
         if mail.next_at is not None and mail.next_at > now:

@@ -359,7 +359,7 @@ class Batches:
                 self._sweep_lane = self._database.lane()
             try:
                 results = await self._insist(self._sweep_lane, found)
-            except (Unavailable, Conflict):
+            except Unavailable:
                 raise
             except Exception:  # one piece spoils the whole batch: find out which
                 log.exception("a batch could not be written")

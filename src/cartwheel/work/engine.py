@@ -17,6 +17,7 @@ from cartwheel.data.due import DueLeads
 from cartwheel.data.flowstore import FlowKey, Flows
 from cartwheel.data.lanes import Lane
 from cartwheel.data.leadstore import LeadKey
+from cartwheel.errors import Overloaded, Unavailable
 from cartwheel.leads import events
 from cartwheel.leads.lead import Lead
 from cartwheel.leads.leadparts import Part
@@ -88,10 +89,13 @@ class Engine:
         """How many runs this process has looked at."""
 
     async def round(self) -> bool:
-        """Take the runs that are due along, as many as go into a transaction; true if there may be more."""
+        """Take the runs that are due along, as many as go into a transaction; true if there may be more.
+
+        Those that could not be stored because the database was away stay due.
+        """
         done = await self._batches.sweep(self._find)
         for work, result in done:
-            if isinstance(result, Exception):
+            if isinstance(result, Exception) and not isinstance(result, Unavailable | Overloaded):
                 assert isinstance(work, StepWork)
                 log.error("a run could not be taken along", exc_info=result)
                 await self._batches.submit(
@@ -116,10 +120,13 @@ class Engine:
 
     def _release(self, known: Catalog) -> None:
         table = schema.enrolments
-        with self._database.write() as connection:
-            for account in known.accounts.values():
-                running = [sequence.id for sequence in account.sequences.values() if sequence.goes_on_again]
-                if running:
-                    here = (table.c.account_id == account.id) & table.c.sequence_id.in_(running)
-                    held = sa.update(table).where(here, schema.RUNS_HELD, table.c.due_at.is_(None))
-                    connection.execute(held.values(due_at=to_micros(self._clock())))
+        place = (table.c.account_id, table.c.sequence_id)
+        held = (schema.RUNS_HELD, table.c.due_at.is_(None))
+        with self._database.read() as connection:
+            found = connection.execute(sa.select(*place).where(*held).distinct()).all()
+        for account_id, sequence_id in found:
+            account = known.accounts[account_id]
+            if sequence_id in account.sequence_by_id and not account.holds(sequence_id):
+                here = (table.c.account_id == account_id) & (table.c.sequence_id == sequence_id)
+                with self._database.write() as connection:
+                    connection.execute(sa.update(table).where(here, *held).values(due_at=to_micros(self._clock())))

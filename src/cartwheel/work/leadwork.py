@@ -189,10 +189,13 @@ class EraseWork(OneLead):
 
 
 class DoubtWork(OneLead):
-    """Decide about a mail in doubt: `again` sends it once more, otherwise, or if its lead was erased, it is given up."""
+    """Decide about a mail in doubt: `again` sends it once more, otherwise, or if its lead was erased, it is given up.
+
+    Also one that failed before any server had taken it is sent `again`, if its lead is mailed at all.
+    """
 
     def __init__(self, key: LeadKey, mail_key: int, *, again: bool, reason: str, origin: str) -> None:
-        super().__init__(key, Part.MAILS, origin)
+        super().__init__(key, Part.MAILS | Part.SUPPRESSION, origin)
         self._mail_key = mail_key
         self._again = again
         self._reason = reason
@@ -201,12 +204,14 @@ class DoubtWork(OneLead):
         """The mail as it is then. Raises `NotInDoubt`."""
         lead = self.remains(desk)
         mail = lead.mails.get(self._mail_key)
-        if mail is None or mail.state is not MailState.IN_DOUBT:
+        if mail is None or not (mail.state is MailState.IN_DOUBT or (self._again and mail.never_taken)):
             raise NotInDoubt(f"the mail {self._mail_key} is {mail.state if mail else 'gone'}, not in doubt")
+        if mail.never_taken and (lead.erased or lead.suppression.reason):
+            raise NotInDoubt(f"nobody is mailed by the mail {self._mail_key}: {lead.suppression.reason or ERASED}")
         if lead.erased:
             lead.not_sent(mail, MailState.FAILED, ERASED)
         elif self._again:
-            mailing.try_later(lead, mail, desk.now, self._reason)
+            mailing.again(lead, mail, desk.now, self._reason)
         else:
             lead.not_sent(mail, MailState.FAILED, self._reason)
         return lead.mails[mail.key]
