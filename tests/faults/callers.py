@@ -279,7 +279,7 @@ class Load:
         self.slowest_s = max(self.slowest_s, answer.seconds)
         return True
 
-    def wait_for(self, done: int = 0, *, failed: int = 0, seconds: float = 20) -> None:
+    def wait_for(self, done: int = 0, *, failed: int = 0, seconds: float = 60) -> None:
         """So many more calls of a kind."""
         done, failed = self.done + done, self.failed + failed
         wait_until(

@@ -44,7 +44,7 @@ html = "<p>Hello</p>"
 MAILS_EACH = 1
 """What the sequence sends to each lead."""
 
-DEADLINE_S = 30
+DEADLINE_S = 60
 
 
 class Entry(NamedTuple):

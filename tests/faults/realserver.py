@@ -17,7 +17,7 @@ from cartwheel.accountfiles import accountfile
 from cartwheel.cli.main import main
 from cartwheel.data.db import Database
 
-START_S = 30
+START_S = 90
 STOP_S = 20
 
 API_KEY = "the-key-of-the-faults"
@@ -48,7 +48,7 @@ name = "Customer"
 """
 
 
-def wait_until(condition: Callable[[], bool], what: str, seconds: float = 20) -> None:
+def wait_until(condition: Callable[[], bool], what: str, seconds: float = 60) -> None:
     """Look every few milliseconds until it is so."""
     deadline = time.monotonic() + seconds
     while not condition():
