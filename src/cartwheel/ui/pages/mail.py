@@ -77,7 +77,8 @@ def _seen(visit: Visit) -> list[tuple[str, str]]:
 
 
 def _servers(visit: Visit) -> list[tuple[str, str]]:
-    names = dict.fromkeys(route.server.name for route in mailservers.in_force(visit))
+    routes = mailservers.in_force(visit) if mailservers.may_see(visit) else ()
+    names = dict.fromkeys(route.server.name for route in routes)
     return [*zip(names, names, strict=True), (mailbox.SERVER.name, visit._("the test mailbox"))]
 
 
