@@ -392,3 +392,43 @@ def test_who_only_looks_sees_no_buttons_that_do_not_work(cast: Cast, boss: Perso
     page = cast.person(role).get(at).text
     assert f"{at}/edit" not in page
     assert f"{at}/pause" not in page
+
+
+def test_a_sequence_that_leads_were_in_is_archived_and_brought_back(boss: Person, api: Api) -> None:
+    at = make(boss, "Old campaign", "welcome")
+    publish(boss, at)
+    api.create("ada@shop.example")
+    api.on("ada@shop.example", "subscribe_lead_to_sequence_at_step", sequence_name="Old campaign", step="1")
+    assert boss.post(f"{at}/archive").headers["location"] == HERE
+    page = boss.get(HERE).text
+    listed, _, archived = page.partition("Archived: one")
+    assert f'href="{at}"' not in listed
+    assert f'href="{at}"' in archived
+    assert "Bring back" in boss.get(at).text
+    other = make(boss, "Another")
+    choices = [f"{other}/edit/add?type=start_sequence", "/leads?and=sequence", "/mail", "/leads/1?tab=sequences"]
+    assert not any("Old campaign</option>" in boss.get(path).text for path in choices)
+    assert "is paused" not in boss.get("/").text
+    account = api.server.run(api.server.application.batches.refresh).accounts[api.account_id]
+    assert account.sequence_named("Old campaign").paused
+    assert boss.post(f"{at}/back", **undo_of(page)).status_code == 303
+    account = api.server.run(api.server.application.batches.refresh).accounts[api.account_id]
+    assert not account.sequence_named("Old campaign").paused
+
+
+def test_what_is_brought_back_later_is_paused_first(boss: Person) -> None:
+    at = make(boss, "Old campaign", "welcome")
+    publish(boss, at)
+    boss.post(f"{at}/archive")
+    boss.post(f"{at}/back")
+    page = boss.get(at).text
+    assert "The sequence is back. It is paused" in page
+    assert f"{at}/resume" in page
+
+
+def test_a_step_that_names_an_archived_sequence_keeps_it(boss: Person) -> None:
+    old = make(boss, "Old campaign")
+    at = make(boss, "Another")
+    add(boss, at, "start_sequence", sequence="Old campaign")
+    boss.post(f"{old}/archive")
+    assert sent_of(boss.get(f"{at}/edit/step/1").text)["sequence"] == "Old campaign"

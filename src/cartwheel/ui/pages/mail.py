@@ -59,7 +59,9 @@ def _list(visit: Visit, asked: Any) -> dict[str, Any]:
         "filtered": any(asked.get(name) for name in _ASKED) or bool(asked.get("after")),
         "states": mailwords.states(visit),
         "seen": _seen(visit),
-        "sequences": sorted(visit.account.sequence_names.items(), key=lambda entry: entry[1].casefold()),
+        "sequences": sorted(
+            visit.account.sequence_choices(wish.sequence_id).items(), key=lambda entry: entry[1].casefold()
+        ),
         "sequence": sequence,
         "servers": _servers(visit),
         "in_doubt": waiting[MailState.IN_DOUBT],
