@@ -378,6 +378,7 @@ def test_the_visual_editor_gets_mjml_whatever_the_mail_was(boss: Person) -> None
     policy = shown.headers["content-security-policy"]
     assert "style-src 'self' 'unsafe-inline';" in policy
     assert "script-src 'self';" in policy
+    assert "img-src 'self' data:;" in policy
     assert "&lt;mjml&gt;&lt;/mjml&gt;" in boss.post(edit, **form, kind="mjml", body="<mjml></mjml>").text
     assert "{first_name|there}" in boss.post(edit, **form, kind="markdown", body="").text
     whole = boss.post(edit, **form, kind="html", body="<html><body>x</body></html>")
