@@ -262,6 +262,26 @@ def test_only_a_file_that_says_so_lets_a_sequence_go_on_or_takes_its_steps(datab
     assert sequence() == (False, True, 2, "[]")
 
 
+def test_what_is_archived_stays_so_until_a_file_brings_it_back(database: Database) -> None:
+    def sequence() -> tuple[bool, bool]:
+        [row] = stored(database, name)["sequences"]
+        return bool(row["paused"]), row["archived_at"] is not None
+
+    name, other = new_name(), new_name()
+    apply(database, name, {"sequences": [{"name": "One", "archived": True}]})
+    assert sequence() == (True, True)
+    file = exported(database, name)
+    assert file["sequences"][0]["archived"] is True
+    assert not apply(database, name, file)["changed"]
+    apply(database, name, {"sequences": [{"name": "One", "paused": False}]})
+    assert sequence() == (True, True)
+    apply(database, other, file)
+    assert exported(database, other)["sequences"] == file["sequences"]
+    apply(database, name, {"sequences": [{"name": "One", "archived": False, "paused": False}]})
+    assert sequence() == (False, False)
+    assert "archived" not in exported(database, name)["sequences"][0]
+
+
 def test_an_app_that_may_do_everything_is_written_back_as_one(database: Database) -> None:
     name = new_name()
     apps = {"apps": [{"name": "Web", "commands": ["get_lead", "*"]}]}

@@ -34,7 +34,7 @@ edge | reference     | examples openapi tables sequencepages pages
 edge | simulation    | simulator worlds
 edge | views         | leadcard why tables storyviews runviews mailviews
 edge | public        | texts publicdata pages
-edge | ui            | collecting translations attempts menu dnscheck remembered visits registry forgery passwords mailwords mailframes manywork rendering browsers snippets explaining trying
+edge | ui            | collecting translations attempts menu dnscheck remembered slots visits registry forgery passwords mailwords mailframes manywork rendering browsers snippets explaining trying
 edge | ui            | stepwords stepforms flowdrawings sequencing trials
 edge | ui            | secondfactor entering naming mailservers accountforms invitations
 edge | ui            | leadquestions filterforms bulkforms pages site

@@ -13,6 +13,18 @@ const BLOCKS = ["mj-1-column", "mj-2-columns", "mj-3-columns", "mj-text", "mj-bu
 const HEAD = /<mj-head[\s>][^]*?<\/mj-head>|<mj-head\s*\/>/;
 const head = (area.value.match(HEAD) ?? [""])[0];
 
+// The canvas is of our own origin: what does something there, and means nothing in a mail, does not come in.
+function harmless(source) {
+  return source
+    .replace(/<(script|form|iframe|object|embed)\b[^]*?<\/\1\s*>/gi, (all, name) => (name.toLowerCase() === "form" ? all.replace(/<\/?form\b[^>]*>/gi, "") : ""))
+    .replace(/<\/?(?:script|form|iframe|object|embed|base|meta|link)\b[^>]*>/gi, "")
+    .replace(/<[a-z][^<>]*>/gi, (tag) =>
+      tag
+        .replace(/[\s"'/]on[a-z]+\s*=\s*(?:"[^"]*"|'[^']*'|[^\s>]*)/gi, (found) => (/["']/.test(found[0]) ? `${found[0]} ` : " "))
+        .replace(/\starget\s*=\s*(?:"_(?:top|parent)"|'_(?:top|parent)'|_(?:top|parent)\b)/gi, ""),
+    );
+}
+
 // It reads MJML as HTML, where <mj-image/> does not end, and writes attributes without escaping them.
 function readable(source) {
   return source
@@ -54,7 +66,7 @@ const editor = grapesjs.init({
   container: "#visual",
   height: "100%",
   width: "auto",
-  components: readable(area.value),
+  components: harmless(readable(area.value)),
   plugins: [plugin],
   blockManager: { appendTo: "#visual-blocks" },
   styleManager: { appendTo: "#visual-styles" },

@@ -171,6 +171,8 @@ class Sequence:
     paused: bool = False
     resumed_at: datetime | None = None
     """Who waited while it was paused waits its delay again from here."""
+    archived_at: datetime | None = None
+    """It is paused as well, and people do not choose it any more."""
 
     def check_box(self, box: str) -> str:
         """The box label of one of the steps; raises `StepNotAlphanumeric` or `StepNotFound`."""
@@ -266,6 +268,15 @@ class Account:
     @cached_property
     def sequence_names(self) -> Mapping[int, str]:
         return {entry.id: entry.name for entry in self.sequences.values()}
+
+    def sequence_choices(self, *chosen: object) -> Mapping[int, str]:
+        """The names of those that are not archived, and of those that are `chosen`, by number or name, already."""
+        kept = {str(one) for one in chosen}
+        return {
+            entry.id: entry.name
+            for entry in self.sequences.values()
+            if entry.archived_at is None or str(entry.id) in kept or entry.name in kept
+        }
 
     @cached_property
     def names(self) -> Names:

@@ -85,6 +85,20 @@ def test_a_mail_is_drawn_visually_and_saved(
     page.context.close()
 
 
+def test_what_could_act_on_the_page_is_not_drawn(chromium: Browser, boss: Person, api: Api) -> None:
+    bad = '<script>top.x=1</script><form action="/x"><input name="a"></form><a target="_top" onclick="top.x=1" href="/y">Go</a>'
+    path = a_mail(boss, "mjml", MJML.replace("Hello {first", f"{bad} Hello {{first"))
+    page = enter(chromium, boss, api, path)
+    page.get_by_role("button", name="Edit visually").click()
+    expect(page.locator("html[data-visual=ready]")).to_be_visible(timeout=30_000)
+    canvas = page.frame_locator("iframe.gjs-frame")
+    expect(canvas.get_by_text("Open the shop")).to_be_visible()
+    expect(canvas.get_by_text("Go", exact=True)).to_be_visible()
+    for what in ("[data-gjs-type] script", "form", "[onclick]", "[target=_top]"):
+        expect(canvas.locator(what)).to_have_count(0)
+    page.context.close()
+
+
 def test_the_source_is_written_in_colours_and_merge_fields_come_from_the_list(
     chromium: Browser, boss: Person, api: Api, pytestconfig: pytest.Config
 ) -> None:

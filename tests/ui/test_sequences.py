@@ -39,12 +39,32 @@ def mail(boss: Person, at: str, **fields: Any) -> Any:
     )
 
 
+def publish(boss: Person, at: str, **fields: Any) -> Any:
+    """What its preview shows."""
+    return boss.post(f"{at}/publish", seen=hidden(boss.get(f"{at}/publish").text, "seen"), **fields)
+
+
+def hidden(page: str, name: str, within: str = "form") -> str:
+    """The value of a page's hidden field."""
+    found = LexborHTMLParser(page).css_first(f"{within} input[name={name}]")
+    assert found is not None
+    return found.attributes["value"] or ""
+
+
+def undo_of(page: str) -> dict[str, str]:
+    """What the notice's button sends."""
+    fields = LexborHTMLParser(page).css(".notice form input")
+    found = {field.attributes["name"] or "": field.attributes["value"] or "" for field in fields}
+    del found["csrf"]
+    return found
+
+
 def test_from_nothing_to_a_sequence_that_runs(boss: Person) -> None:
     at = make(boss)
     assert "Most sequences begin with a mail" in boss.get(f"{at}/edit").text
     assert mail(boss, at).status_code == 303
     assert "Nothing is wrong with it" in boss.get(f"{at}/edit").text
-    answer = boss.post(f"{at}/publish")
+    answer = publish(boss, at)
     assert answer.status_code == 303
     page = boss.get(at).text
     assert "Version 1 is published" in page
@@ -55,7 +75,7 @@ def test_the_welcome_series_is_there_to_be_published(boss: Person) -> None:
     at = make(boss, "Welcome you", "welcome")
     edit = boss.get(f"{at}/edit").text
     assert "Three things to try" in edit
-    assert boss.post(f"{at}/publish").status_code == 303
+    assert publish(boss, at).status_code == 303
 
 
 EXAMPLES: dict[str, dict[str, str]] = {
@@ -162,7 +182,7 @@ def test_problems_name_the_box_and_keep_it_from_being_published(boss: Person, ap
     add(boss, at, "go_to", to="Z9")
     page = boss.get(f"{at}/edit").text
     assert "there is no box Z9 to go to" in page
-    assert boss.post(f"{at}/publish").status_code == 422
+    assert publish(boss, at).status_code == 422
     number = int(at.rsplit("/", 1)[1])
     with api.server.database.read() as connection:
         assert flowstore.read(connection, (api.account_id, number, 1)) is None
@@ -176,29 +196,85 @@ def test_each_change_of_a_draft_can_be_taken_back(boss: Person) -> None:
     page = boss.get(f"{at}/edit").text
     assert "First" not in page
     assert f'action="{at}/edit/undo"' in page
-    boss.post(f"{at}/edit/undo")
+    boss.post(f"{at}/edit/undo", **undo_of(page))
     assert "First" in boss.get(f"{at}/edit").text
+
+
+def test_undo_pressed_twice_takes_back_once(boss: Person) -> None:
+    at = make(boss)
+    mail(boss, at, subject="First")
+    mail(boss, at, subject="Second")
+    undo = undo_of(boss.get(f"{at}/edit").text)
+    boss.post(f"{at}/edit/undo", **undo)
+    boss.post(f"{at}/edit/undo", **undo)
+    page = boss.get(f"{at}/edit").text
+    assert "Nothing is taken back" in page
+    assert "Second" not in page
+
+
+def test_what_was_taken_back_can_be_made_again_and_is_called_that(boss: Person) -> None:
+    at = make(boss)
+    mail(boss, at, subject="First")
+    boss.post(f"{at}/edit/undo", **undo_of(boss.get(f"{at}/edit").text))
+    page = boss.get(f"{at}/edit").text
+    assert "The last change is taken back" in page
+    boss.post(f"{at}/edit/undo", **undo_of(page))
+    page = boss.get(f"{at}/edit").text
+    assert "The change is made again" in page
+    assert "First" in page
+
+
+def test_what_was_not_previewed_is_not_published(boss: Person, cast: Cast) -> None:
+    at = make(boss)
+    mail(boss, at, subject="Looked at")
+    seen = hidden(boss.get(f"{at}/publish").text, "seen")
+    other = cast.person(Role.OWNER)
+    step = sent_of(other.get(f"{at}/edit/step/1").text)
+    assert other.post(f"{at}/edit/step/1", **step | {"subject": "Unseen"}).status_code == 303
+    answer = boss.post(f"{at}/publish", seen=seen)
+    assert answer.status_code == 422
+    assert "changed since you opened" in answer.text
+    assert "Not published yet" in boss.get(at).text
+    assert boss.post(f"{at}/publish", seen=hidden(answer.text, "seen")).status_code == 303
+    assert "Unseen" in boss.get(at).text
+    assert "runs already" in boss.get(boss.post(f"{at}/publish", seen=seen).headers["location"]).text
+
+
+def test_two_who_write_one_step_hear_of_each_other(boss: Person, cast: Cast) -> None:
+    at = make(boss)
+    mail(boss, at)
+    step = sent_of(boss.get(f"{at}/edit/step/1").text)
+    boss.post(f"{at}/edit/step/1", **step | {"subject": "Of one"})
+    answer = cast.person(Role.OWNER).post(f"{at}/edit/step/1", **step | {"subject": "Of another"})
+    assert answer.status_code == 422
+    assert "changed since you opened" in answer.text
+    assert "Of one" in boss.get(f"{at}/edit").text
+    again = sent_of(answer.text)
+    assert again["subject"] == "Of another"
+    assert boss.post(f"{at}/edit/step/1", **again).status_code == 303
+    assert "Of another" in boss.get(f"{at}/edit").text
 
 
 def test_a_new_label_goes_along_into_the_ways_that_lead_there(boss: Person) -> None:
     at = make(boss)
     mail(boss, at)
     add(boss, at, "go_to", to="1")
-    boss.post(f"{at}/edit/step/1", type="email", box="A1", subject="Hi", kind="html", body="<p>Hi</p>", active="on")
+    changed = {"box": "A1", "subject": "Hi", "kind": "html", "body": "<p>Hi</p>"}
+    boss.post(f"{at}/edit/step/1", **sent_of(boss.get(f"{at}/edit/step/1").text) | changed)
     assert "step A1" in boss.get(f"{at}/edit").text
 
 
 def test_publishing_shows_who_moves_and_moves_them(boss: Person, api: Api) -> None:
     at = make(boss, "Moving")
     mail(boss, at, **{"delay.amount": "1", "delay.unit": "days"})
-    boss.post(f"{at}/publish")
+    publish(boss, at)
     api.create("ada@shop.example")
     api.on("ada@shop.example", "subscribe_lead_to_sequence_at_step", sequence_name="Moving", step="1")
     mail(boss, at, subject="Another")
     page = boss.get(f"{at}/publish").text
     assert "New:" in page
     assert "Move the one who can be moved" in page
-    assert boss.post(f"{at}/publish", move="all").status_code == 303
+    assert publish(boss, at, move="all").status_code == 303
     page = boss.get(at).text
     assert "Version 2 is published" in page
     assert "1 leads moved to it" in page
@@ -261,7 +337,7 @@ def test_a_text_cannot_name_files_of_the_server(boss: Person) -> None:
 
 def test_pause_copy_and_delete(boss: Person) -> None:
     at = make(boss, "Mine", "welcome")
-    boss.post(f"{at}/publish")
+    publish(boss, at)
     boss.post(f"{at}/pause")
     assert "Paused" in boss.get(at).text
     boss.post(f"{at}/resume")
@@ -302,6 +378,7 @@ def test_the_visual_editor_gets_mjml_whatever_the_mail_was(boss: Person) -> None
     policy = shown.headers["content-security-policy"]
     assert "style-src 'self' 'unsafe-inline';" in policy
     assert "script-src 'self';" in policy
+    assert "img-src 'self' data:;" in policy
     assert "&lt;mjml&gt;&lt;/mjml&gt;" in boss.post(edit, **form, kind="mjml", body="<mjml></mjml>").text
     assert "{first_name|there}" in boss.post(edit, **form, kind="markdown", body="").text
     whole = boss.post(edit, **form, kind="html", body="<html><body>x</body></html>")
@@ -312,7 +389,47 @@ def test_the_visual_editor_gets_mjml_whatever_the_mail_was(boss: Person) -> None
 @pytest.mark.parametrize("role", [Role.VIEWER, Role.INTEGRATOR])
 def test_who_only_looks_sees_no_buttons_that_do_not_work(cast: Cast, boss: Person, role: Role) -> None:
     at = make(boss, "Seen", "welcome")
-    boss.post(f"{at}/publish")
+    publish(boss, at)
     page = cast.person(role).get(at).text
     assert f"{at}/edit" not in page
     assert f"{at}/pause" not in page
+
+
+def test_a_sequence_that_leads_were_in_is_archived_and_brought_back(boss: Person, api: Api) -> None:
+    at = make(boss, "Old campaign", "welcome")
+    publish(boss, at)
+    api.create("ada@shop.example")
+    api.on("ada@shop.example", "subscribe_lead_to_sequence_at_step", sequence_name="Old campaign", step="1")
+    assert boss.post(f"{at}/archive").headers["location"] == HERE
+    page = boss.get(HERE).text
+    listed, _, archived = page.partition("Archived: one")
+    assert f'href="{at}"' not in listed
+    assert f'href="{at}"' in archived
+    assert "Bring back" in boss.get(at).text
+    other = make(boss, "Another")
+    choices = [f"{other}/edit/add?type=start_sequence", "/leads?and=sequence", "/mail", "/leads/1?tab=sequences"]
+    assert not any("Old campaign</option>" in boss.get(path).text for path in choices)
+    assert "is paused" not in boss.get("/").text
+    account = api.server.run(api.server.application.batches.refresh).accounts[api.account_id]
+    assert account.sequence_named("Old campaign").paused
+    assert boss.post(f"{at}/back", **undo_of(page)).status_code == 303
+    account = api.server.run(api.server.application.batches.refresh).accounts[api.account_id]
+    assert not account.sequence_named("Old campaign").paused
+
+
+def test_what_is_brought_back_later_is_paused_first(boss: Person) -> None:
+    at = make(boss, "Old campaign", "welcome")
+    publish(boss, at)
+    boss.post(f"{at}/archive")
+    boss.post(f"{at}/back")
+    page = boss.get(at).text
+    assert "The sequence is back. It is paused" in page
+    assert f"{at}/resume" in page
+
+
+def test_a_step_that_names_an_archived_sequence_keeps_it(boss: Person) -> None:
+    old = make(boss, "Old campaign")
+    at = make(boss, "Another")
+    add(boss, at, "start_sequence", sequence="Old campaign")
+    boss.post(f"{old}/archive")
+    assert sent_of(boss.get(f"{at}/edit/step/1").text)["sequence"] == "Old campaign"

@@ -1,7 +1,9 @@
 """An account's settings, its sender domains, and the installation's mail servers."""
 
 import re
+import socket
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from html import unescape
 from typing import Any
 
@@ -178,13 +180,27 @@ def test_the_first_server_sends_for_all(leader: Person, api: Api) -> None:
     assert servers(api) == []
 
 
-def test_owners_of_other_accounts_see_servers_only(cast: Cast, leader: Person, api: Api) -> None:
+def test_owners_of_other_accounts_neither_see_nor_try_servers(cast: Cast, leader: Person, api: Api) -> None:
     leader.post("/settings/servers/new", host="mail.example")
     other = cast.person(Role.OWNER, new_api(api.server))
-    assert "mail.example" in other.get("/settings/servers").text
+    page = other.get("/settings/servers").text
+    assert "mail.example" not in page
+    assert "Mail leaves" in page
+    assert "mail.example" not in other.get("/welcome/server").text
+    assert other.post("/settings/servers/test", number="0").status_code == 404
     for path in ("/settings/servers/new", "/settings/servers/0", "/settings/servers/remove", "/settings/servers/undo"):
         assert other.post(path, host="evil.example", number="0").status_code == 404
     assert [route.server.host for route in servers(api)] == ["mail.example"]
+
+
+def test_silent_mail_servers_hold_a_few_pages_only(leader: Person) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent, ThreadPoolExecutor(6) as threads:
+        host, port = silent.getsockname()
+        leader.post("/settings/servers/new", host=host, port=str(port), tls="off", do="keep")
+        held = [threads.submit(leader.post, "/settings/servers/test", number="0") for _ in range(6)]
+        told = [answer.result().text for answer in as_completed(held, timeout=60)]
+    assert sum("try again in a minute" in text for text in told) == 4
+    assert "try again in a minute" in told[0], "who has to wait for nothing is told at once"
 
 
 def test_servers_are_stored_as_the_settings_write_them() -> None:

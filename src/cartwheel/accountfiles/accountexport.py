@@ -50,7 +50,7 @@ def write_sequences(parts: Iterable[SequencePart]) -> str:
     blocks: list[str] = []
     for part in parts:
         plain_ends = rb"\r\n" not in msgspec.json.encode(part)
-        blocks += _blocks(("sequences",), msgspec.to_builtins(part), multiline_strings=plain_ends)
+        blocks += _blocks(("sequences",), dict(part.said), multiline_strings=plain_ends)
     return "\n".join(blocks)
 
 

@@ -405,8 +405,12 @@ class _Changes:
         known = account.sequences.get(name_key(wanted.name)) if account else None
         number = self.named(schema.sequences, account_id, wanted, sequencefile.row_of(wanted, known, self._now))
         was = known is not None and known.paused
-        if "paused" in wanted.said and was != wanted.paused:
-            self._rows.note("sequences paused" if wanted.paused else "sequences resumed", wanted.name)
+        will = sequencefile.is_paused(wanted, known)
+        if "paused" in wanted.said and was != will:
+            self._rows.note("sequences paused" if will else "sequences resumed", wanted.name)
+        laid_aside = known is not None and known.archived_at is not None
+        if wanted.archived is not None and laid_aside != wanted.archived:
+            self._rows.note("sequences archived" if wanted.archived else "sequences brought back", wanted.name)
         return number
 
     def steps(self, account_id: int, sequence_id: int, wanted: SequencePart) -> None:
@@ -415,10 +419,10 @@ class _Changes:
             self._rows.note("steps of sequences changed", f"{wanted.name} (version {version})")
 
 
-_KEYS = {"boxes": "steps", "resumed_at": "paused"}
-"""The columns that a key of another name speaks of."""
+_KEYS = {"boxes": {"steps"}, "paused": {"paused", "archived"}, "resumed_at": {"paused"}, "archived_at": {"archived"}}
+"""The columns that keys of other names speak of."""
 
 
 def _said_of(row: Row, part: Part) -> Row:
     """Those of the row's columns that the file says something of."""
-    return {column: value for column, value in row.items() if _KEYS.get(column, column) in part.said}
+    return {column: value for column, value in row.items() if not _KEYS.get(column, {column}).isdisjoint(part.said)}

@@ -126,6 +126,9 @@ class SequencePart(Part):
     paused: Annotated[bool, _says("Whether everybody in it waits.")] = False
     entry: Annotated[Entry, _says("Who may start it again.")] = ANY_TIME
     steps: list[AnyStep] = []
+    archived: Annotated[
+        bool | None, _says("Whether it is laid aside: paused, and nothing that people choose any more.")
+    ] = None
 
 
 class AccountFile(Part):

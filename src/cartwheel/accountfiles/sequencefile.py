@@ -25,7 +25,7 @@ from cartwheel.sequences.conditions import CONDITION_TYPES
 from cartwheel.sequences.flows import Flow
 from cartwheel.sequences.stepparts import Attachment
 from cartwheel.sequences.steps import STEP_TYPES, AnyStep, EmailStep
-from cartwheel.times import to_micros
+from cartwheel.times import micros_or_none, to_micros
 
 _BODY_OF_SUFFIX = {".html": "html", ".htm": "html", ".mjml": "mjml", ".md": "markdown", ".markdown": "markdown"}
 _BODIES = ("html", "mjml", "markdown")
@@ -204,13 +204,23 @@ def missing_for_mail(parts: Iterable[SequencePart], account: Account) -> list[st
 def row_of(part: SequencePart, known: KnownSequence | None, now: int) -> dict[str, Any]:
     """What its row says, when the sequence was like `known`."""
     entry = laid_over(known.entry, part.entry, part.said.get("entry", {})) if known else part.entry
+    before = micros_or_none(known.archived_at) if known else None
+    archived_at = before if part.archived is None else (before or now) if part.archived else None
     return {
         "name": part.name,
         "public_name": part.public_name,
         "entry": msgspec.json.encode(entry).decode(),
         "boxes": json.dumps([step.box for step in part.steps]),
-        **pausing(was=known is not None and known.paused, wanted=part.paused, now=now),
+        **pausing(was=known is not None and known.paused, wanted=is_paused(part, known), now=now),
+        "archived_at": archived_at,
     }
+
+
+def is_paused(part: SequencePart, known: KnownSequence | None) -> bool:
+    """Whether it is, when the sequence was like `known`: what is archived does not go on before it is brought back."""
+    laid_aside = known is not None and known.archived_at is not None
+    paused = part.paused if "paused" in part.said or known is None else known.paused
+    return paused or (laid_aside if part.archived is None else part.archived)
 
 
 def pausing(*, was: bool, wanted: bool, now: int) -> dict[str, Any]:
@@ -228,9 +238,27 @@ def pause(database: Database, account_id: int, sequence_id: int, now: datetime, 
         if was is paused:
             return False
         values = pausing(was=was, wanted=paused, now=to_micros(now))
+        if not paused:
+            values["archived_at"] = None
         connection.execute(sa.update(table).where(here).values(**values))
         catalog.touch(connection, account_id)
     return True
+
+
+def archive(connection: sa.Connection, account_id: int, sequence_id: int, now: datetime) -> None:
+    """Lay it aside; everybody in it waits where they are."""
+    table = schema.sequences
+    here = (table.c.account_id == account_id) & (table.c.id == sequence_id)
+    values = {"paused": True, "archived_at": to_micros(now)}
+    connection.execute(sa.update(table).where(here, table.c.archived_at.is_(None)).values(**values))
+
+
+def bring_back(connection: sa.Connection, account_id: int, sequence_id: int, now: datetime, *, running: bool) -> None:
+    """Take it out of the archive, paused or `running`."""
+    table = schema.sequences
+    here = (table.c.account_id == account_id) & (table.c.id == sequence_id)
+    values = {"archived_at": None} | (pausing(was=True, wanted=False, now=to_micros(now)) if running else {})
+    connection.execute(sa.update(table).where(here, table.c.archived_at.is_not(None)).values(**values))
 
 
 def release(connection: sa.Connection, account_id: int, sequence_id: int, part: SequencePart, now: int) -> int | None:
@@ -263,4 +291,7 @@ def parts(connection: sa.Connection, account: Account) -> Iterator[SequencePart]
     for sequence in account.sequences.values():
         flow = flowstore.read(connection, (account.id, sequence.id, sequence.version))
         steps: Sequence[AnyStep] = flow.steps if flow else []
-        yield SequencePart(sequence.name, sequence.public_name, sequence.paused, sequence.entry, list(steps))
+        archived = True if sequence.archived_at else None
+        yield SequencePart(
+            sequence.name, sequence.public_name, sequence.paused, sequence.entry, list(steps), archived=archived
+        )

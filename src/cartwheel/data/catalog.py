@@ -218,8 +218,9 @@ def _sequence(row: Any) -> Sequence:
         boxes=tuple(json.loads(row.boxes)),
         hears=frozenset(json.loads(row.hears)),
         entry=ANY_TIME if row.entry == "{}" else msgspec.json.decode(row.entry, type=Entry),
-        paused=bool(row.paused),
+        paused=bool(row.paused) or row.archived_at is not None,
         resumed_at=moment_or_none(row.resumed_at),
+        archived_at=moment_or_none(row.archived_at),
     )
 
 

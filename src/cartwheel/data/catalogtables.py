@@ -114,6 +114,7 @@ sequences = table(
     words("entry"),
     flag("paused"),
     number("resumed_at", null=True),
+    number("archived_at", null=True),
     Index("sequences_name", "account_id", "name_key", unique=True),
     key=("account_id", "id"),
 )

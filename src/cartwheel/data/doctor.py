@@ -269,7 +269,8 @@ def _forgotten_runs(now: datetime) -> sa.Select[Any]:
     runs, sequences = schema.enrolments, schema.sequences
     same = (sequences.c.account_id == runs.c.account_id) & (sequences.c.id == runs.c.sequence_id)
     held = runs.c.held & runs.c.due_at.is_(None)
-    over = ~sequences.c.paused & (sa.func.coalesce(sequences.c.resumed_at, 0) < to_micros(now - LATE))
+    over = ~sequences.c.paused & sequences.c.archived_at.is_(None)
+    over &= sa.func.coalesce(sequences.c.resumed_at, 0) < to_micros(now - LATE)
     of_active = runs.c.account_id.in_(sa.select(schema.accounts.c.id).where(schema.accounts.c.active))
     return sa.select(*_RUN).select_from(runs.join(sequences, same)).where(held, over, of_active)
 

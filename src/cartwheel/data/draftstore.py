@@ -1,5 +1,6 @@
 """Drafts: what the next version of a sequence is going to be, as people edit it. Each remembers its last change."""
 
+import hashlib
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
@@ -16,6 +17,18 @@ _DRAFTS = schema.drafts
 
 def _here(account_id: int, sequence_id: int) -> sa.ColumnElement[bool]:
     return (_DRAFTS.c.account_id == account_id) & (_DRAFTS.c.sequence_id == sequence_id)
+
+
+def digest(steps: Sequence[AnyStep], version: int = 0) -> str:
+    """What forms say they were made from, so that nobody changes or publishes what somebody else has put there since."""
+    return hashlib.sha256(f"{version} {flowstore.encode(steps)}".encode()).hexdigest()[:32]
+
+
+def lock(connection: sa.Connection, account_id: int, sequence_id: int) -> int | None:
+    """Nobody else changes or publishes the draft before this transaction ends; the version that runs, None if it is gone."""
+    table = schema.sequences
+    here = (table.c.account_id == account_id) & (table.c.id == sequence_id)
+    return connection.execute(sa.select(table.c.version).where(here).with_for_update()).scalar_one_or_none()
 
 
 def read(connection: sa.Connection, account_id: int, sequence_id: int) -> Flow | None:

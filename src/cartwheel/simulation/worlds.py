@@ -132,7 +132,7 @@ def _account(read: AccountFile) -> Account:
                 boxes=tuple(step.box for step in part.steps),
                 hears=Flow(tuple(part.steps)).hears,
                 entry=part.entry,
-                paused=part.paused,
+                paused=part.paused or bool(part.archived),
             )
             for number, part in enumerate(read.sequences, 1)
         },

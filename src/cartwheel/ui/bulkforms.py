@@ -32,7 +32,7 @@ LABELS = {
 
 def choices(visit: Visit) -> list[tuple[str, str]]:
     """(name, label) of the acts that the visitor may do, and for which the account has something."""
-    there = {"tag": visit.account.tags, "list": visit.account.lists, "sequence": visit.account.sequences}
+    there = {"tag": visit.account.tags, "list": visit.account.lists, "sequence": visit.account.sequence_choices()}
     return [
         (name, visit._(label))
         for name, label in LABELS.items()
@@ -44,7 +44,7 @@ def choices(visit: Visit) -> list[tuple[str, str]]:
 def options(visit: Visit, field: str) -> list[tuple[int, str]]:
     """What a field of an act can be: (number, name)."""
     account = visit.account
-    names = {"tag": account.tag_names, "list": account.list_names, "sequence": account.sequence_names}[field]
+    names = {"tag": account.tag_names, "list": account.list_names, "sequence": account.sequence_choices()}[field]
     return sorted(names.items(), key=lambda entry: entry[1].casefold())
 
 

@@ -1,5 +1,6 @@
 """What the DNS says of a sender domain, held against what it has to say."""
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -10,7 +11,8 @@ import dns.resolver
 from cartwheel.mail import dkim
 from cartwheel.mail.dkim import Record, Signer
 
-PATIENCE_S = 4.0
+PATIENCE_S = 3.0
+ALL_PATIENCE_S = 8.0
 
 
 class Found(StrEnum):
@@ -53,6 +55,20 @@ class Dns:
         return [b"".join(entry.strings).decode("utf-8", "replace") for entry in answer]
 
 
+class Hasty:
+    """Asks as long as there is time, because somebody waits for all of the answers."""
+
+    def __init__(self, asked: Dns) -> None:
+        self._asked = asked
+        self._until = time.monotonic() + ALL_PATIENCE_S
+
+    def texts(self, name: str) -> list[str]:
+        """Raises `NoAnswer`, also if there is no time left."""
+        if time.monotonic() >= self._until:
+            raise NoAnswer
+        return self._asked.texts(name)
+
+
 def records(signers: Sequence[Signer], spf: str = "", dmarc: str = "") -> list[Record]:
     """What a domain with these keys has to publish, each record once."""
     each = (
@@ -61,12 +77,12 @@ def records(signers: Sequence[Signer], spf: str = "", dmarc: str = "") -> list[R
     return list(dict.fromkeys(record for some in each for record in some))
 
 
-def check(dns_: Dns, signers: Sequence[Signer]) -> list[Checked]:
+def check(dns_: Dns | Hasty, signers: Sequence[Signer]) -> list[Checked]:
     """Ask for each of a domain's records."""
     return [_check(dns_, record) for record in records(signers)]
 
 
-def spf(dns_: Dns, domain: str) -> str | None:
+def spf(dns_: Dns | Hasty, domain: str) -> str | None:
     """The domain's SPF record, empty if there is none; None if nobody can tell."""
     try:
         return next((text for text in dns_.texts(domain) if text.lower().startswith("v=spf1")), "")
@@ -74,7 +90,7 @@ def spf(dns_: Dns, domain: str) -> str | None:
         return None
 
 
-def _check(dns_: Dns, record: Record) -> Checked:
+def _check(dns_: Dns | Hasty, record: Record) -> Checked:
     kind = record.value.partition(";")[0].strip().lower()
     try:
         there = [text for text in _texts(dns_, record.name) if text.lower().startswith(kind) or "p=" in text]
@@ -89,7 +105,7 @@ def _check(dns_: Dns, record: Record) -> Checked:
     return Checked(record, Found.OTHER if right is None else Found.RIGHT, right or there[0])
 
 
-def _texts(dns_: Dns, name: str) -> list[str]:
+def _texts(dns_: Dns | Hasty, name: str) -> list[str]:
     """For DMARC, the domain above answers where this one has no record."""
     found = dns_.texts(name)
     mark, _, domain = name.partition(".")

@@ -167,7 +167,7 @@ def fresh(kind: str, account: Account, today: date) -> Condition | None:
     first = {
         "tag": next(iter(account.tag_names), None),
         "list": next(iter(account.list_names), None),
-        "sequence": next(iter(account.sequence_names), None),
+        "sequence": next(iter(account.sequence_choices()), None),
     }
     match kind:
         case "group":

@@ -14,6 +14,7 @@ from cartwheel.mail.outgoing import Outgoing
 from cartwheel.mail.replies import Fate, Phase
 from cartwheel.mail.smtpurl import Route, Server, Tls
 from cartwheel.sending.smtp import Pool
+from cartwheel.ui.slots import Busy
 from cartwheel.ui.visits import Visit
 
 LIMITS = ("per_second", "per_hour", "domain_per_second", "domain_per_hour")
@@ -21,7 +22,7 @@ LIMITS = ("per_second", "per_hour", "domain_per_second", "domain_per_hour")
 SUBMISSION_PORT = "587"
 """Where servers take mail of those who sign in, unless somebody says otherwise."""
 
-_PATIENCE_S = 60
+_PATIENCE_S = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,10 +50,15 @@ def are_set_outside(visit: Visit) -> bool:
     return visit.house.settings.smtp is not None
 
 
+def may_see(visit: Visit) -> bool:
+    """Their hosts and user names, and try them: as with changing them."""
+    with visit.database.read() as connection:
+        return installation.is_led_from(connection, visit.account.id)
+
+
 def may_change(visit: Visit) -> bool:
     """Mail servers belong to the installation: the owners of its first account decide."""
-    with visit.database.read() as connection:
-        return not are_set_outside(visit) and installation.is_led_from(connection, visit.account.id)
+    return not are_set_outside(visit) and may_see(visit)
 
 
 def store(visit: Visit, routes: Sequence[Route]) -> None:
@@ -130,7 +136,7 @@ def try_out(visit: Visit, server: Server) -> Tried:
 
 def send(visit: Visit, server: Server, mail: Outgoing) -> Tried:
     """Now, on one connection of its own, with little patience: somebody waits."""
-    hasty = replace(server, connections=1, connect_timeout=10.0, command_timeout=15.0, dot_timeout=30.0)
+    hasty = replace(server, connections=1, connect_timeout=5.0, command_timeout=10.0, dot_timeout=15.0)
 
     async def go() -> Tried:
         pool = Pool(hasty)
@@ -148,7 +154,15 @@ def send(visit: Visit, server: Server, mail: Outgoing) -> Tried:
             return Tried(server.name, mail.to, accepted=True, answer=answer)
         return Tried(server.name, mail.to, accepted=False, answer=answer, hint=_hint(visit, outcome.phase))
 
-    return asyncio.run_coroutine_threadsafe(go(), visit.house.loop).result(_PATIENCE_S + 10)
+    try:
+        with visit.house.slots.one(visit.account.id):
+            return asyncio.run_coroutine_threadsafe(go(), visit.house.loop).result(_PATIENCE_S + 10)
+    except Busy:
+        return Tried(server.name, mail.to, accepted=False, answer=busy(visit))
+
+
+def busy(visit: Visit) -> str:
+    return visit._("Others are waiting for mail servers or the DNS just now. Please try again in a minute.")
 
 
 def _hint(visit: Visit, phase: Phase) -> str:

@@ -46,6 +46,11 @@ class Edited(NamedTuple):
     def changed(self) -> bool:
         return list(self.published.steps) != list(self.draft.steps)
 
+    @property
+    def seen(self) -> str:
+        """What a page says that it showed, for a form that publishes it."""
+        return draftstore.digest(self.draft.steps, self.sequence.version)
+
     def step(self, box: str) -> AnyStep:
         found = self.draft.by_box.get(box)
         if found is None:
@@ -65,7 +70,7 @@ def edited(visit: Visit) -> Edited:
 
 
 class Change:
-    """The steps of a draft while they are changed."""
+    """The steps of a draft while they are changed: nobody else changes them meanwhile."""
 
     def __init__(self, found: Edited) -> None:
         self.found = found
@@ -85,6 +90,7 @@ def changing(visit: Visit) -> Iterator[Change]:
     account, sequence = visit.account, sequence_of(visit)
     visit.about(sequence.name)
     with visit.database.write() as connection:
+        draftstore.lock(connection, account.id, sequence.id)
         change = Change(read(connection, account, sequence))
         yield change
         before = list(change.found.draft.steps)
@@ -92,9 +98,13 @@ def changing(visit: Visit) -> Iterator[Change]:
             draftstore.put(connection, account.id, sequence.id, change.steps, before, visit.now)
 
 
-def undo(sequence: accounts.Sequence) -> Undo:
-    """The button that takes the last change of the draft back."""
-    return Undo(path_of(sequence, "edit", "undo"))
+def undo(change: Change) -> Undo:
+    """The button that takes this change of the draft back, while it is the last one."""
+    return undo_of(change.found.sequence, change.steps)
+
+
+def undo_of(sequence: accounts.Sequence, steps: Sequence[AnyStep], **more: str) -> Undo:
+    return Undo(path_of(sequence, "edit", "undo"), {"seen": draftstore.digest(steps), **more})
 
 
 def with_steps(account: Account, sequence: accounts.Sequence, flow: Flow) -> Account:

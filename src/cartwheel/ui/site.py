@@ -60,9 +60,7 @@ HEADERS = {
 
 LOOSE_LOOK = {
     **HEADERS,
-    "Content-Security-Policy": _POLICY.format(
-        look="style-src 'self' 'unsafe-inline'; img-src 'self' data: https: http:"
-    ),
+    "Content-Security-Policy": _POLICY.format(look="style-src 'self' 'unsafe-inline'; img-src 'self' data:"),
 }
 """Of pages with an editor from a library that cannot draw without styles of its own."""
 

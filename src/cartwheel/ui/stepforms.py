@@ -159,7 +159,7 @@ class Maker:
 
     def _fit(self, made: Input, name: str, kind: types.Type, value: Any) -> None:
         """Its look, by its type."""
-        options = self._named_options(name)
+        options = self._named_options(name, value)
         match kind:
             case types.BoolType():
                 made.kind = "check"
@@ -232,12 +232,16 @@ class Maker:
     def _word(self, value: str) -> str:
         return self.translate(_WORDS[value]) if value in _WORDS else value
 
-    def _named_options(self, name: str) -> list[tuple[str, str]] | None:
+    def _named_options(self, name: str, value: object) -> list[tuple[str, str]] | None:
         """What there is to choose from, by a field's name."""
         account, none = self.account, ("", "-")
         match name:
             case "tag" | "list" | "sequence":
-                found = {"tag": account.tag_names, "list": account.list_names, "sequence": account.sequence_names}[name]
+                found = {
+                    "tag": account.tag_names,
+                    "list": account.list_names,
+                    "sequence": account.sequence_choices(value),
+                }[name]
                 return [none, *((each, each) for each in sorted(found.values(), key=str.casefold))]
             case "field":
                 custom = [entry.identifier for entry in account.fields.values()]

@@ -31,6 +31,9 @@ POLICY = (
 )
 """Of the page in the frame: no scripts, no forms, an origin of its own."""
 
+PATIENCE_S = 20.0
+"""So long somebody waits for a mail server."""
+
 NOBODY = 0
 """The number of no lead: links of a mail that was sent for a trial do nothing to anybody."""
 
@@ -77,7 +80,7 @@ def send(
 ) -> tuple[Outcome, str]:
     """Send a mail once to this address, as the lead would get it; the server's answer, and the server's name.
 
-    Raises `Unsendable` if there is no such mail, and `BadContent`.
+    Raises `Unsendable` if there is no such mail, `BadContent`, and `TimeoutError` if the server is slow.
     """
     return asyncio.run(_send(routes, database, account, step, lead, to, base_url, clock))
 
@@ -103,7 +106,8 @@ async def _send(
         return await _keep(database, account, lead, mail, message, now), mailbox.MAILBOX
     try:
         post = servers.for_sender(message.envelope_from)
-        return await post.transport.send(message), post.name
+        async with asyncio.timeout(PATIENCE_S):
+            return await post.transport.send(message), post.name
     finally:
         await servers.close()
 

@@ -21,6 +21,7 @@ from cartwheel.people import RIGHTS, Right, Role, User
 from cartwheel.ui.attempts import Attempts
 from cartwheel.ui.dnscheck import Dns
 from cartwheel.ui.remembered import Remembered
+from cartwheel.ui.slots import Slots
 from cartwheel.ui.translations import Language
 from cartwheel.work.batches import Batches, Work
 
@@ -90,6 +91,7 @@ class House:
     attempts: Attempts = field(default_factory=Attempts)
     dns: Dns = field(default_factory=Dns)
     remembered: Remembered = field(default_factory=Remembered)
+    slots: Slots = field(default_factory=Slots)
 
 
 @dataclass

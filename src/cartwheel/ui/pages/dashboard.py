@@ -146,7 +146,7 @@ def _tasks(visit: Visit, seen: Attention) -> Iterator[Task]:
         text = ngettext("%d lead is stuck in a sequence", "%d leads are stuck in a sequence", seen.parked)
         yield Task(_number(text, seen.parked), "/communication/sequences", "route", urgent=True)
     for sequence in visit.account.sequences.values():
-        if sequence.paused:
+        if sequence.paused and sequence.archived_at is None:
             yield Task(
                 _("The sequence %s is paused") % sequence.name, f"/communication/sequences/{sequence.id}", "pause"
             )

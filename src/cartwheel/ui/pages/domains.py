@@ -5,9 +5,10 @@ from cartwheel.data.signingkeys import SenderKey
 from cartwheel.errors import NameTaken
 from cartwheel.mail.dkim import Algorithm, CannotSign
 from cartwheel.people import Right
-from cartwheel.ui import dnscheck
+from cartwheel.ui import dnscheck, mailservers
 from cartwheel.ui.dnscheck import Checked
 from cartwheel.ui.registry import page
+from cartwheel.ui.slots import Busy
 from cartwheel.ui.visits import Answer, NotThere, Undo, Visit
 
 HERE = "/settings/domains"
@@ -53,8 +54,12 @@ def show_domain(visit: Visit) -> Answer:
         raise NotThere
     domain, signers = keys[0].signer.domain, [key.signer for key in keys]
     if "check" in visit.query:
-        checked = dnscheck.check(visit.house.dns, signers)
-        spf = dnscheck.spf(visit.house.dns, domain)
+        try:
+            with visit.house.slots.one(visit.account.id):
+                hasty = dnscheck.Hasty(visit.house.dns)
+                checked, spf = dnscheck.check(hasty, signers), dnscheck.spf(hasty, domain)
+        except Busy:
+            return visit.redirect(f"{HERE}/{domain}", mailservers.busy(visit), alarming=True)
     else:
         checked, spf = [Checked(record) for record in dnscheck.records(signers)], None
     return visit.show("domain.html", domain=domain, keys=keys, checked=checked, asked="check" in visit.query, spf=spf)

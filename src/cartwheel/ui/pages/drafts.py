@@ -51,10 +51,22 @@ def undo_change(visit: Visit) -> Answer:
     """Took back the last change of a sequence's draft."""
     sequence = sequence_of(visit)
     visit.about(sequence.name)
+    key = (visit.account.id, sequence.id)
     with visit.database.write() as connection:
-        there = draftstore.undo(connection, visit.account.id, sequence.id)
-    told = visit._("The last change is taken back.") if there else visit._("There is nothing to take back.")
-    return visit.redirect(path_of(sequence, "edit"), told, sequencing.undo(sequence) if there else None)
+        draftstore.lock(connection, *key)
+        before = draftstore.read(connection, *key)
+        same = before is not None and draftstore.digest(before.steps) == visit.text("seen")
+        after = draftstore.read(connection, *key) if same and draftstore.undo(connection, *key) else None
+    here = path_of(sequence, "edit")
+    if before is None:
+        return visit.redirect(here, visit._("There is nothing to take back."), alarming=True)
+    if after is None:
+        told = visit._("Nothing is taken back: that was done already, or the draft was changed since.")
+        return visit.redirect(here, told, alarming=True)
+    if visit.text("again"):
+        return visit.redirect(here, visit._("The change is made again."), sequencing.undo_of(sequence, after.steps))
+    again = sequencing.undo_of(sequence, after.steps, again="1")
+    return visit.redirect(here, visit._("The last change is taken back."), again)
 
 
 @page(f"{EDIT}/drop", menu="sequences", right=Right.SEQUENCES_WRITE, post=True)
@@ -64,7 +76,7 @@ def drop_draft(visit: Visit) -> Answer:
         change.steps = list(change.found.published.steps)
     sequence = change.found.sequence
     told = visit._("The draft is as the published version again.")
-    return visit.redirect(path_of(sequence, "edit"), told, sequencing.undo(sequence))
+    return visit.redirect(path_of(sequence, "edit"), told, sequencing.undo(change))
 
 
 # -- one step --
@@ -91,14 +103,16 @@ def add_step(visit: Visit) -> Answer:
         raise NotThere
     tree = stepforms.sent_step(visit, tag, box, None)
     step, errors = stepforms.read_step(tree, visit._)
-    if step is None or (errors := _complaints(visit, found, step, "")):
-        context = _form(visit, found, tag, tree, box, after=after)
-        return visit.refuse("step.html", errors, **context)
+    if step is None:
+        return visit.refuse("step.html", errors, **_form(visit, found, tag, tree, box, after=after))
     with sequencing.changing(visit) as change:
-        at = 0 if after == "start" or not change.steps else change.place(after) + 1
-        change.steps.insert(at, step)
+        if not (errors := _complaints(visit, change.found, step, "")):
+            at = 0 if after == "start" or not change.steps else change.place(after) + 1
+            change.steps.insert(at, step)
+    if errors:
+        return visit.refuse("step.html", errors, **_form(visit, change.found, tag, tree, box, after=after))
     told = visit._("Step %s is there.") % box
-    return visit.redirect(path_of(found.sequence, "edit"), told, sequencing.undo(found.sequence))
+    return visit.redirect(path_of(found.sequence, "edit"), told, sequencing.undo(change))
 
 
 @page(STEP, menu="sequences", right=Right.SEQUENCES_WRITE)
@@ -117,16 +131,25 @@ def change_step(visit: Visit) -> Answer:
     tag, box = stepwords.kind_of(old).tag, visit.text("box", 30)
     tree = stepforms.sent_step(visit, tag, box, old)
     step, errors = stepforms.read_step(tree, visit._)
-    if step is None or (errors := _complaints(visit, found, step, old.box)):
+    if step is None:
         return visit.refuse("step.html", errors, **_form(visit, found, tag, tree, box, step=old))
+    seen = visit.text("seen")
     with sequencing.changing(visit) as change:
-        change.steps[change.place(old.box)] = step
-        if step.box != old.box:
-            change.steps = [_renamed(each, old.box, step.box) for each in change.steps]
+        at = change.place(old.box)
+        if draftstore.digest([change.steps[at]]) != seen:
+            seen = draftstore.digest([change.steps[at]])
+            told = "This step was changed since you opened it. What you wrote stands here: save again to replace that."
+            errors = {"": visit._(told)}
+        elif not (errors := _complaints(visit, change.found, step, old.box)):
+            change.steps[at] = step
+            if step.box != old.box:
+                change.steps = [_renamed(each, old.box, step.box) for each in change.steps]
+    if errors:
+        return visit.refuse("step.html", errors, **_form(visit, change.found, tag, tree, box, step=old, seen=seen))
     if visit.text("stay"):
         return visit.redirect(path_of(found.sequence, "edit", "step", step.box), visit._("Saved in the draft."))
     told = visit._("Step %s is changed in the draft.") % step.box
-    return visit.redirect(path_of(found.sequence, "edit"), told, sequencing.undo(found.sequence))
+    return visit.redirect(path_of(found.sequence, "edit"), told, sequencing.undo(change))
 
 
 @page(f"{EDIT}/form", menu="sequences", right=Right.SEQUENCES_WRITE, post=True, largest=LARGEST_STEP, quiet=True)
@@ -150,7 +173,7 @@ def remove_step(visit: Visit) -> Answer:
         del change.steps[change.place(box)]
     sequence = change.found.sequence
     told = visit._("Step %s is removed from the draft.") % box
-    return visit.redirect(path_of(sequence, "edit"), told, sequencing.undo(sequence))
+    return visit.redirect(path_of(sequence, "edit"), told, sequencing.undo(change))
 
 
 @page(f"{STEP}/move", menu="sequences", right=Right.SEQUENCES_WRITE, post=True)
@@ -163,7 +186,7 @@ def move_step(visit: Visit) -> Answer:
         change.steps.insert(to, change.steps.pop(at))
     sequence = change.found.sequence
     told = visit._("Step %s is moved.") % box
-    return visit.redirect(path_of(sequence, "edit"), told, sequencing.undo(sequence))
+    return visit.redirect(path_of(sequence, "edit"), told, sequencing.undo(change))
 
 
 def _form(
@@ -175,8 +198,9 @@ def _form(
     *,
     step: AnyStep | None = None,
     after: str = "",
+    seen: str = "",
 ) -> dict[str, Any]:
-    """What the form of a step shows; `step` is the one that is there already."""
+    """What the form of a step shows; `step` is the one that is there already, `seen` the digest of what it replaces."""
     maker = stepforms.Maker(visit.account, found.draft, visit._)
     inputs = {each.name: each for each in maker.inputs(tag, dict(tree))}
     common = [inputs.pop(name) for name in ("delay", "at", "window", "next", "ends", "active")]
@@ -188,6 +212,7 @@ def _form(
         "box": box,
         "step": step,
         "after": after,
+        "seen": seen or visit.text("seen") or (draftstore.digest([step]) if step else ""),
         "inputs_of": inputs,
         "common": common,
         "body_kind": kind,
@@ -284,16 +309,40 @@ def publish(visit: Visit) -> Answer:
     if any(finding.stops for finding in context["findings"]):
         told = visit._("It cannot run like this: mend what is shown first.")
         return visit.refuse("sequence_publish.html", {"": told}, **context)
-    with catalogchanges.changing(visit.database, visit.account.id) as connection:
-        now = to_micros(visit.now)
-        version = sequencefile.release(connection, visit.account.id, sequence.id, _part(found), now)
-        draftstore.drop(connection, visit.account.id, sequence.id)
-    if version is None:
+    if not found.changed:
+        _tidy(visit, sequence)
         return visit.redirect(path_of(sequence), visit._("Nothing was changed: this version runs already."))
+    version = None
+    if visit.text("seen") == found.seen:
+        version = _release(visit, found)
+    if version is None:
+        visit.renew_catalog()
+        told = visit._("The draft was changed since you opened this page. Look at what would be published now.")
+        return visit.refuse("sequence_publish.html", {"": told}, **_publishing(visit))
     told = visit._("Version %d is published: it is what leads get who start from now on.") % version
     if visit.text("move") == "all" and context["plan"].going:
         told += " " + _move(visit, sequence, context["plan"])
     return visit.redirect(path_of(sequence), told)
+
+
+def _tidy(visit: Visit, sequence: accounts.Sequence) -> None:
+    """Drop a draft that says what runs."""
+    with visit.database.write() as connection:
+        draftstore.lock(connection, visit.account.id, sequence.id)
+        if not sequencing.read(connection, visit.account, sequence).changed:
+            draftstore.drop(connection, visit.account.id, sequence.id)
+
+
+def _release(visit: Visit, found: Edited) -> int | None:
+    """Make the draft that was looked at the version that runs. None if there is another one meanwhile."""
+    account, sequence = visit.account, found.sequence
+    with catalogchanges.changing(visit.database, account.id) as connection:
+        running = draftstore.lock(connection, account.id, sequence.id)
+        if running != sequence.version or sequencing.read(connection, account, sequence).seen != found.seen:
+            return None
+        version = sequencefile.release(connection, account.id, sequence.id, _part(found), to_micros(visit.now))
+        draftstore.drop(connection, account.id, sequence.id)
+    return version
 
 
 def _move(visit: Visit, sequence: accounts.Sequence, plan: moveplans.MovePlan) -> str:

@@ -113,7 +113,7 @@ def _suggested(visit: Visit, name: str) -> Iterable[str]:
     named: dict[str, Iterable[Tag | MailingList | Sequence]] = {
         "tag_name": account.tags.values(),
         "list_name": account.lists.values(),
-        "sequence_name": account.sequences.values(),
+        "sequence_name": [entry for entry in account.sequences.values() if entry.archived_at is None],
     }
     return [entry.name for entry in named.get(name, ())][:MOST_SUGGESTED]
 

@@ -146,8 +146,10 @@ def set_first_server(visit: Visit) -> Answer:
 
 
 def _servers(visit: Visit) -> dict[str, Any]:
+    routes = mailservers.in_force(visit)
     return {
-        "routes": mailservers.in_force(visit),
+        "routes": routes if mailservers.may_see(visit) else (),
+        "leaves": bool(routes),
         "outside": mailservers.are_set_outside(visit),
         "may_change": mailservers.may_change(visit),
     }

@@ -59,7 +59,9 @@ def _list(visit: Visit, asked: Any) -> dict[str, Any]:
         "filtered": any(asked.get(name) for name in _ASKED) or bool(asked.get("after")),
         "states": mailwords.states(visit),
         "seen": _seen(visit),
-        "sequences": sorted(visit.account.sequence_names.items(), key=lambda entry: entry[1].casefold()),
+        "sequences": sorted(
+            visit.account.sequence_choices(wish.sequence_id).items(), key=lambda entry: entry[1].casefold()
+        ),
         "sequence": sequence,
         "servers": _servers(visit),
         "in_doubt": waiting[MailState.IN_DOUBT],
@@ -77,7 +79,8 @@ def _seen(visit: Visit) -> list[tuple[str, str]]:
 
 
 def _servers(visit: Visit) -> list[tuple[str, str]]:
-    names = dict.fromkeys(route.server.name for route in mailservers.in_force(visit))
+    routes = mailservers.in_force(visit) if mailservers.may_see(visit) else ()
+    names = dict.fromkeys(route.server.name for route in routes)
     return [*zip(names, names, strict=True), (mailbox.SERVER.name, visit._("the test mailbox"))]
 
 

@@ -47,8 +47,9 @@ def _all(visit: Visit) -> dict[str, Any]:
         counts = _counted(visit, connection, runstore.counted)
         drafts = draftstore.of_account(connection, visit.account.id)
     found = sorted(visit.account.sequences.values(), key=lambda entry: entry.name.casefold())
-    rows = [(entry, counts.get(entry.id, Counter()), entry.id in drafts) for entry in found]
-    return {"rows": rows, "statuses": RunStatus, "most_entry": MOST_EARLIER}
+    rows = [(entry, counts.get(entry.id, Counter()), entry.id in drafts) for entry in found if not entry.archived_at]
+    archived = [entry for entry in found if entry.archived_at]
+    return {"rows": rows, "archived": archived, "statuses": RunStatus, "most_entry": MOST_EARLIER}
 
 
 def _counted(visit: Visit, connection: Any, count: Callable[..., T], *of: int) -> T:
@@ -83,7 +84,7 @@ def _add(visit: Visit, part: SequencePart, draft: list[AnyStep]) -> int:
     """A sequence that nobody can be in yet, with a draft of its steps. Raises `NameTaken`."""
     with catalogchanges.changing(visit.database, visit.account.id) as connection:
         values = sequencefile.row_of(part, None, to_micros(visit.now)) | {"boxes": "[]", "version": 0, "hears": "[]"}
-        values |= {"paused": False, "resumed_at": None}
+        values |= {"paused": False, "resumed_at": None, "archived_at": None}
         number = catalogchanges.add_named(
             connection, schema.sequences, visit.account.id, values.pop("name"), visit.now, **values
         )
@@ -249,6 +250,32 @@ def _pause(visit: Visit, *, paused: bool) -> Answer:
     return visit.redirect(path_of(sequence), visit._("The sequence goes on. Waiting times begin anew."))
 
 
+@page(f"{HERE}/{{number:int}}/archive", menu="sequences", right=Right.SEQUENCES_WRITE, post=True)
+def archive_sequence(visit: Visit) -> Answer:
+    """Archived a sequence."""
+    sequence = sequence_of(visit)
+    visit.about(sequence.name)
+    with catalogchanges.changing(visit.database, visit.account.id) as connection:
+        sequencefile.archive(connection, visit.account.id, sequence.id, visit.now)
+    told = visit._("The sequence %s is archived. Who is in it waits; nobody chooses it any more.") % sequence.name
+    return visit.redirect(HERE, told, Undo(path_of(sequence, "back"), {} if sequence.paused else {"running": "1"}))
+
+
+@page(f"{HERE}/{{number:int}}/back", menu="sequences", right=Right.SEQUENCES_WRITE, post=True)
+def bring_back(visit: Visit) -> Answer:
+    """Brought a sequence back from the archive."""
+    sequence = sequence_of(visit)
+    visit.about(sequence.name)
+    running = bool(visit.text("running"))
+    with catalogchanges.changing(visit.database, visit.account.id) as connection:
+        sequencefile.bring_back(connection, visit.account.id, sequence.id, visit.now, running=running)
+    if running:
+        told = visit._("The sequence is back and goes on. Waiting times begin anew.")
+    else:
+        told = visit._("The sequence is back. It is paused: let it go on when you like.")
+    return visit.redirect(path_of(sequence), told)
+
+
 @page(f"{HERE}/{{number:int}}/clone", menu="sequences", right=Right.SEQUENCES_WRITE, post=True)
 def clone_sequence(visit: Visit) -> Answer:
     """Made a copy of a sequence."""
@@ -276,7 +303,7 @@ def delete_sequence(visit: Visit) -> Answer:
         if not used:
             catalogchanges.delete_sequence(connection, visit.account.id, sequence.id)
     if used:
-        told = visit._("Leads were in this sequence, and their histories speak of it: pause it instead.")
+        told = visit._("Leads were in this sequence, and their histories speak of it: archive it instead.")
         return visit.redirect(path_of(sequence), told, alarming=True)
     text = _as_text(sequence, found.draft)
     undo = Undo(f"{HERE}/import", {"text": text}) if len(text) <= LONGEST_UNDO else None

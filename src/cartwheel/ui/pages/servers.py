@@ -21,8 +21,12 @@ def show_servers(visit: Visit) -> Answer:
 
 
 def _context(visit: Visit) -> dict[str, Any]:
+    routes = mailservers.in_force(visit)
+    may_see = mailservers.may_see(visit)
     return {
-        "routes": mailservers.in_force(visit),
+        "routes": routes if may_see else (),
+        "leaves": bool(routes),
+        "may_see": may_see,
         "outside": mailservers.are_set_outside(visit),
         "may_change": mailservers.may_change(visit),
     }
@@ -105,6 +109,8 @@ def undo_servers(visit: Visit) -> Answer:
 @page(f"{HERE}/test", menu="servers", right=Right.SETTINGS, post=True)
 def try_server(visit: Visit) -> Answer:
     """Sent a test mail."""
+    if not mailservers.may_see(visit):
+        raise NotThere
     route = _route(visit, visit.number("number"))
     visit.about(route.server.name)
     return visit.show("servers.html", tried=mailservers.try_out(visit, route.server), **_context(visit))

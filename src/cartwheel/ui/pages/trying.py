@@ -22,6 +22,7 @@ from cartwheel.simulation.simulator import World
 from cartwheel.ui import mailservers, sequencing, stepforms, trials
 from cartwheel.ui.registry import page
 from cartwheel.ui.sequencing import HERE, path_of, sequence_of
+from cartwheel.ui.slots import Busy
 from cartwheel.ui.visits import Answer, Download, NotThere, Visit
 
 LARGEST_STEP = 16 << 20
@@ -125,16 +126,21 @@ def send_test(visit: Visit) -> Answer:
     visit.about(f"{found.sequence.name} {step.box}")
     lead, _there = trials.reader(visit.database, visit.account, visit.text("as_lead", 300), visit.now)
     try:
-        outcome, server = trials.send(
-            mailservers.in_force(visit),
-            visit.database,
-            visit.account,
-            step,
-            lead,
-            visit.user.email,
-            base_url=visit.base_url,
-            clock=visit.house.clock,
-        )
+        with visit.house.slots.one(visit.account.id):
+            outcome, server = trials.send(
+                mailservers.in_force(visit),
+                visit.database,
+                visit.account,
+                step,
+                lead,
+                visit.user.email,
+                base_url=visit.base_url,
+                clock=visit.house.clock,
+            )
+    except Busy:
+        return _tested(visit, step, mailservers.busy(visit), alarming=True)
+    except TimeoutError:
+        return _tested(visit, step, visit._("The server was too slow."), alarming=True)
     except (Unsendable, BadContent) as error:
         return _tested(visit, step, visit._("It cannot be sent: %s") % error, alarming=True)
     if outcome.fate is Fate.ACCEPTED:
