@@ -194,6 +194,8 @@ class Site:
             response = self._page(request, visit, answer, keep)
             if entry.loose_look and answer.status == 200:  # noqa: PLR2004 - the page itself, and not what stands in its way
                 response.headers.update(LOOSE_LOOK)
+        if self._settings.public_url.startswith("https://"):
+            response.headers["Strict-Transport-Security"] = f"max-age={365 * 24 * 3600}"
         if visit.cookie is not None:
             secure = self._client(request).secure
             if keep:
