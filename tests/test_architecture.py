@@ -17,7 +17,7 @@ pure |               | accounts people
 pure | leads         | acts
 pure | sequences     | schedule conditions stepparts steps flows moving telling
 pure | bounces       | reports mailparts reading proofs providers boxurl
-pure | mail          | replies outgoing plaintext merge inert splice mailhtml designs mime render smtpurl links dkim composing
+pure | mail          | replies outgoing plaintext merge inert splice nesting mailhtml designs mime render smtpurl links dkim composing
 pure | simulation    | stories whatifs madeup
 edge |               | config
 data | data          | columns catalogtables peopletables schema arrays lanes postgreslane checkpoints db catalog erasures dailycounts mailstore leadstore leadfeed due

@@ -41,7 +41,7 @@ from cartwheel.network import Client, find_client, within
 from cartwheel.process import collector, observe, orphans
 from cartwheel.public.pages import Public
 from cartwheel.reference import openapi
-from cartwheel.ui.site import Site
+from cartwheel.ui.site import HEADERS, Site
 from cartwheel.work.batches import Batches
 from cartwheel.work.callcounts import CallCounts
 from cartwheel.work.housekeeping import Housekeeping
@@ -95,7 +95,7 @@ class Application:
             *self.public.routes,
             *self.site.routes,
         ]
-        astray = {HTTPException: self._astray}
+        astray = {HTTPException: self._astray, 500: self._failed}
         self._pages = Starlette(routes=routes, lifespan=self._lifespan, exception_handlers=astray)
 
     @asynccontextmanager
@@ -222,13 +222,18 @@ class Application:
     async def _astray(self, request: PageRequest, trouble: Exception) -> Response:
         """Whoever mistypes the address or the method is told where calls go; programs are told as the API tells it."""
         assert isinstance(trouble, HTTPException)
-        headers = dict(trouble.headers or {})
+        headers = {**HEADERS, **(trouble.headers or {})}
         of_api = request.url.path.lower().startswith("/api")
         if of_api and "Allow" in headers:
             headers["Allow"] += ", POST"
         if of_api or "json" in request.headers.get("accept", ""):
             return JSONResponse(dict(wire.unreadable(CALLS_GO).fields), trouble.status_code, headers)
         return PlainTextResponse(f"{CALLS_GO}\n", trouble.status_code, headers)
+
+    async def _failed(self, _request: PageRequest, _trouble: Exception) -> Response:
+        """What went wrong stands in the log, and nowhere else."""
+        told = "Something went wrong on the server. Please try again; if it stays so, its log says more.\n"
+        return PlainTextResponse(told, 500, HEADERS)
 
     async def _health(self, _request: PageRequest) -> Response:
         """200 as long as the database answers."""

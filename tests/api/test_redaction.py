@@ -33,3 +33,14 @@ def test_credentials_are_found_in_lists_and_objects() -> None:
     body = b'{"api_key": [{"a": "in a list "}], "lead": {"API_Password": 123456789, "city": "Springfield"}}'
     tree = read_body(body, "application/json", LIMITS)
     assert redaction.secrets_in(tree) == {"in a list ", "in a list", "123456789"}
+
+
+@pytest.mark.parametrize("name", ["api_pasword", "password", "apikey", "API-Key", "pwd", "secret", "token"])
+def test_a_credential_with_a_mistyped_name_is_hidden(name: str) -> None:
+    body = f'{{"{name}": "one-two-three", "lead": {{"city": "Springfield", "key": "four"}}}}'.encode()
+    tree = read_body(body, "application/json", LIMITS)
+    spelled = redaction.spellings(redaction.secrets_in(tree))
+    assert "one-two" not in redaction.redact_body(body, spelled)
+    assert "one-two" not in redaction.as_text(tree, spelled)
+    assert '"four"' in redaction.as_text(tree, spelled)
+    assert redaction.redact_form(f"{name}=one&lead%5Bkey%5D=four") == f"{name}={redaction.HIDDEN}&lead%5Bkey%5D=four"

@@ -25,6 +25,7 @@ SHORTEST_SECRET = 8
 
 NOT_KEPT = "(not kept: it cannot be read, so nobody knows where its credentials stand)"
 
+_LIKE_ONE = re.compile("pas|pwd|secret|token|key", re.IGNORECASE)
 _NAMES = "|".join(sorted(CREDENTIALS))
 _JSON = re.compile(rf'("(?:{_NAMES})"\s*:\s*)("(?:[^"\\]|\\.)*(?:"|$)|[^,\]}}\s][^,\]}}]*)', re.DOTALL)
 _MULTIPART = re.compile(rf'(name="?(?:{_NAMES})\b[^\r\n]*\r?\n(?:[^\r\n]+\r?\n)*\r?\n)(.*?)(?=\r?\n--|$)', re.DOTALL)
@@ -37,7 +38,7 @@ _LOOSE = re.compile(
 
 def redact_tree(tree: Tree) -> Tree:
     """The call as it was read."""
-    hidden: Tree = _hide(tree)
+    hidden: Tree = {key: HIDDEN if _is_mistyped(key) else value for key, value in _hide(tree).items()}
     return hidden
 
 
@@ -51,10 +52,18 @@ def _is_name(key: str) -> bool:
     return key.strip().lower() in CREDENTIALS
 
 
+def _is_mistyped(key: str) -> bool:
+    """Whether this, beside the credentials, may be meant for the name of one."""
+    return _LIKE_ONE.search(key) is not None and key.strip().lower() != "idempotency_key"
+
+
 def secrets_in(tree: Tree) -> frozenset[str]:
     """What was sent as credentials, wherever it stands."""
     found: set[str] = set()
     _collect(tree, found, named=False)
+    for key, value in tree.items():
+        if _is_mistyped(key):
+            _collect(value, found, named=True)
     return frozenset(text for text in found if len(text) >= SHORTEST_SECRET)
 
 
@@ -101,7 +110,7 @@ def _redact_pair(pair: str) -> str:
     name = key.partition("[")[0].partition("%5B")[0].partition("%5b")[0]
     if "%" in name or "+" in name:
         name = unquote_plus(name)
-    return key + equals + HIDDEN if equals and _is_name(name) else pair
+    return key + equals + HIDDEN if equals and (_is_name(name) or _is_mistyped(name)) else pair
 
 
 def redact_values(text: str, spelled: Sequence[str]) -> str:

@@ -20,6 +20,8 @@ MOST_DEPTH = 4
 LONGEST = 8000
 """Characters of a filter in an address."""
 
+_MOST_DIGITS = 15
+
 Number = Annotated[int, Meta(ge=0, lt=1 << 53)]
 Points = Annotated[int, Meta(gt=-(1 << 53), lt=1 << 53)]
 Words = Annotated[str, Meta(max_length=255)]
@@ -114,7 +116,8 @@ class Field(Condition, tag="field", frozen=True):
 
     @property
     def custom(self) -> int | None:
-        return int(self.field) if self.field.isdigit() else None
+        digits = self.field.isascii() and self.field.isdigit() and len(self.field) <= _MOST_DIGITS
+        return int(self.field) if digits else None
 
     @property
     def asks(self) -> bool:

@@ -5,7 +5,6 @@ style sheets of other servers are not read.
 """
 
 import re
-from collections import Counter
 from collections.abc import Callable, Mapping
 from enum import StrEnum
 from functools import cache
@@ -16,6 +15,7 @@ import mjml
 from selectolax.lexbor import LexborHTMLParser
 
 from cartwheel.mail.merge import BadContent
+from cartwheel.mail.nesting import check_depth
 
 if TYPE_CHECKING:
     from markdown_it import MarkdownIt
@@ -30,8 +30,6 @@ class Kind(StrEnum):
 
 
 _LONGEST_SOURCE = 1 << 20
-_DEEPEST = 200
-"""Levels of elements. Far beyond it the parsers take their process with them."""
 
 PAGE = """<!DOCTYPE html><html><head><meta charset="utf-8">\
 <meta name="viewport" content="width=device-width, initial-scale=1">{head}</head><body>{body}</body></html>"""
@@ -61,9 +59,6 @@ th, td { border: 1px solid #d0d7de; padding: 6px 12px }
 </style>"""
 
 _WHOLE = re.compile(r"<(?:html|body)[\s>]", re.IGNORECASE)
-_TAG = re.compile(r"<(?P<closing>/?)(?P<name>[a-z][a-z0-9:-]*)(?P<rest>[^<>]*)", re.IGNORECASE)
-_FLAT = re.compile("area|base|br|col|embed|hr|img|input|link|meta|param|source|track|wbr|p|li|dt|dd|td|th|tr|option")
-"""Elements that have no closing tag, or do without."""
 _PLACE = re.compile(r" in root template at position (\d+):\d+$")
 
 _inliner = css_inline.CSSInliner(
@@ -77,29 +72,11 @@ def document(kind: Kind, source: str, typed: Callable[[str], str]) -> str:
         raise BadContent("The mail has no content")
     if len(source) > _LONGEST_SOURCE:
         raise BadContent(f"The mail is longer than {_LONGEST_SOURCE >> 20} MiB")
-    _check_depth(source)
+    if kind is Kind.MJML:
+        check_depth(source, mjml=True)
     page = _MAKERS[kind](source)
-    _check_depth(page)
+    check_depth(page)
     return _inlined(page, typed)
-
-
-def _check_depth(source: str) -> None:
-    """Count the elements that are open, each kind on its own, so that a stray closing tag hides nothing."""
-    depth = Counter[str]()
-    total = 0
-    for match in _TAG.finditer(source):
-        name = match["name"].lower()
-        if _FLAT.fullmatch(name) or match["rest"].endswith("/"):
-            continue
-        if not match["closing"]:
-            depth[name] += 1
-            total += 1
-        elif depth[name]:
-            depth[name] -= 1
-            total -= 1
-        if total > _DEEPEST:
-            line = source.count("\n", 0, match.start()) + 1
-            raise BadContent(f"The mail's elements are nested deeper than {_DEEPEST} levels (<{name}> in line {line})")
 
 
 def is_whole(source: str) -> bool:

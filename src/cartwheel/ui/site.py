@@ -4,13 +4,13 @@ import asyncio
 import gzip
 import json
 import logging
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import quote
 
 import anyio.to_thread
-from starlette.datastructures import FormData
+from starlette.datastructures import FormData, QueryParams
 from starlette.exceptions import HTTPException
 from starlette.formparsers import MultiPartException
 from starlette.requests import Request
@@ -34,6 +34,8 @@ from cartwheel.ui.registry import Page
 from cartwheel.ui.translations import choose, languages
 from cartwheel.ui.visits import Answer, Download, House, NotThere, Redirect, Shown, Visit, notice_of
 from cartwheel.work.batches import Batches
+
+T = TypeVar("T")
 
 log = logging.getLogger(__name__)
 
@@ -108,8 +110,8 @@ class Site:
             house=self._house,
             catalog=catalog,
             path=request.path_params,
-            query=request.query_params,
-            form=form,
+            query=QueryParams(_without_nul(request.query_params.multi_items())),
+            form=FormData(_without_nul(form.multi_items())),
             language=choose(_wanted(signed_in, request, form), request.headers.get("accept-language", "")),
             url=request.url.path,
             base_url=self._settings.public_url.rstrip("/") or str(request.base_url).rstrip("/"),
@@ -164,12 +166,14 @@ class Site:
                 told = visit._("This form was open for too long, or came from another page. Please try again.")
                 return visit.show("trouble.html", status=403, told=told)
         if entry.open:
-            return None
+            return None if all(map(_is_storable, visit.path.values())) else visit.show("not_there.html", status=404)
         if visit.signed_in is None:
             there = request.url.path + (f"?{request.url.query}" if request.url.query else "")
             return visit.redirect("/signin" if entry.post or there == "/" else f"/signin?next={quote(there)}")
         if entry.right is not None and entry.right not in RIGHTS[visit.role]:
             return visit.show("forbidden.html", status=403)
+        if not all(map(_is_storable, visit.path.values())):
+            return visit.show("not_there.html", status=404)
         return None
 
     # -- the answer --
@@ -188,6 +192,8 @@ class Site:
             response = self._page(request, visit, answer, keep)
             if entry.loose_look and answer.status == 200:  # noqa: PLR2004 - the page itself, and not what stands in its way
                 response.headers.update(LOOSE_LOOK)
+        if self._settings.public_url.startswith("https://"):
+            response.headers["Strict-Transport-Security"] = f"max-age={365 * 24 * 3600}"
         if visit.cookie is not None:
             secure = self._client(request).secure
             if keep:
@@ -240,6 +246,20 @@ class Site:
         path = route.path if isinstance(route, Route) else ""
         entry = pages.PAGES.get((path, False)) or pages.PAGES.get((path, True))
         return entry.menu if entry else ""
+
+
+def _without_nul(sent: Iterable[tuple[str, T]]) -> list[tuple[str, T]]:
+    """What no database keeps in a text, and nobody types."""
+    return [(_bare(name), _bare(value)) for name, value in sent]
+
+
+def _bare(value: T) -> T:
+    return value.replace("\0", "") if isinstance(value, str) else value  # type: ignore[return-value]
+
+
+def _is_storable(value: object) -> bool:
+    """Whether something in the database can have this for its key."""
+    return "\0" not in value if isinstance(value, str) else not isinstance(value, int) or value < 1 << 63
 
 
 def _wanted(signed_in: SignedIn | None, request: Request, form: FormData) -> str:

@@ -233,6 +233,9 @@ def notice_of(redirect: Redirect) -> str:
 
 def local_path(path: str) -> str:
     """A path of this site, for where to go after the sign-in; `/` for anything else."""
-    parts = urlsplit(path)
+    try:
+        parts = urlsplit(path)
+    except ValueError:  # brackets that are no address
+        return "/"
     local = path.startswith("/") and not path.startswith(("//", "/\\")) and not parts.netloc and not parts.scheme
     return path if local and "\\" not in path and path.isprintable() else "/"

@@ -39,6 +39,7 @@ from cartwheel.views.leadcard import Entry
 
 _SERVER = "`cartwheel serve` or `cartwheel worker`"
 
+_MOST_DIGITS = 18
 MOST_EVENTS = 2000
 """How far back in the feed is looked for who did something."""
 
@@ -392,7 +393,7 @@ def _flows(database: Database, keys: set[FlowKey]) -> dict[FlowKey, Flow]:
 
 def _mail_named(database: Database, text: str, key: LeadKey | None) -> int | None:
     """The number of a mail that is called by it, or by its Message-ID; that may be another lead's."""
-    if text.isascii() and text.isdigit():
+    if text.isascii() and text.isdigit() and len(text) <= _MOST_DIGITS:
         return int(text)
     named = link_signer(database).read_message_id(text)
     return named.mail_id if named and (named.account_id, named.lead_id) == key else None
