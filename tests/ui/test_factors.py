@@ -102,6 +102,32 @@ def test_other_sessions_end_when_it_changes_how_one_signs_in(cast: Cast, boss: P
     assert boss.get("/profile").status_code == 200
 
 
+@pytest.mark.parametrize("change", ["password", "on", "off", "codes"])
+def test_a_copied_cookie_and_an_older_link_are_void_after_it(cast: Cast, boss: Person, api: Api, change: str) -> None:
+    codes = switch_on(boss, api)[1] if change in ("off", "codes") else []
+    thief = cast.visitor()
+    thief.cookies.set(site.COOKIE, boss.cookie)
+    assert thief.get("/profile").status_code == 200
+    links = {}
+    with api.server.database.write() as connection:
+        for kind, path in ((LinkKind.PASSWORD, "/password"), (LinkKind.CODE, "/signin/code")):
+            token = userstore.make_link(
+                connection, kind, api.server.clock(), account_id=api.account_id, email=boss.email
+            )
+            links[kind] = f"{path}/{token}"
+    assert [thief.get(path).status_code for path in links.values()] == [200, 200]
+    if change == "password":
+        assert boss.post("/profile/password", current=PASSWORD, password=NEW).status_code == 303
+        assert "Your password is changed" in boss.get("/profile").text
+    elif change == "on":
+        switch_on(boss, api)
+    else:
+        boss.post(f"/profile/factor/{change}", current=PASSWORD, code=codes[0])
+    assert thief.get("/profile").status_code == 303
+    assert [thief.get(path).status_code for path in links.values()] == [404, 404]
+    assert boss.get("/profile").status_code == 200
+
+
 def test_who_does_not_know_the_password_changes_nothing(boss: Person, cast: Cast) -> None:
     assert boss.post("/profile/password", current="wrong", password=NEW).status_code == 422
     assert boss.post("/profile/password", current=PASSWORD, password="short").status_code == 422
@@ -151,7 +177,9 @@ def test_name_language_and_colours_are_ones_own(boss: Person) -> None:
 
 def test_a_forgotten_password_is_replaced_by_a_link_that_works_once(cast: Cast, boss: Person, api: Api) -> None:
     with api.server.database.write() as connection:
-        token = userstore.make_link(connection, LinkKind.PASSWORD, api.server.clock(), email=boss.email)
+        now = api.server.clock()
+        token = userstore.make_link(connection, LinkKind.PASSWORD, now, email=boss.email)
+        waiting = userstore.make_link(connection, LinkKind.CODE, now, account_id=api.account_id, email=boss.email)
     http = cast.visitor()
     assert boss.email in http.get(f"/password/{token}").text
     assert post(http, f"/password/{token}", password="short").status_code == 422
@@ -159,6 +187,9 @@ def test_a_forgotten_password_is_replaced_by_a_link_that_works_once(cast: Cast, 
     assert http.get("/profile").status_code == 200
     assert boss.get("/profile").status_code == 303, "whoever was signed in is out"
     assert post(http, f"/password/{token}", password=NEW).status_code == 404
+    assert http.get(f"/signin/code/{waiting}").status_code == 404, (
+        "whoever knew the old password does not go on with it"
+    )
 
 
 def test_a_new_password_does_not_replace_the_second_factor(cast: Cast, boss: Person, api: Api) -> None:

@@ -247,6 +247,14 @@ def close_sessions(connection: sa.Connection, user_id: int, *, only: str = "", b
     connection.execute(sa.delete(table).where(which & (table.c.digest != but)))
 
 
+def sign_out(connection: sa.Connection, person: User) -> None:
+    """Every browser of a person, and every link that would let one in without the password that holds now."""
+    close_sessions(connection, person.id)
+    table = schema.one_time_links
+    way_in = table.c.kind.in_([kind.value for kind in (LinkKind.PASSWORD, LinkKind.CODE, LinkKind.DEMO)])
+    connection.execute(sa.delete(table).where(way_in, table.c.email == person.email))
+
+
 # -- links that work once --
 
 

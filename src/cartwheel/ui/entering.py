@@ -1,6 +1,9 @@
 """How somebody gets in, whichever way they came: the session, the second factor, and what ends other sessions."""
 
+from collections.abc import Callable
 from urllib.parse import quote
+
+import sqlalchemy as sa
 
 from cartwheel.data import factors, userstore
 from cartwheel.emails import EmailNotValid, read_email
@@ -81,12 +84,19 @@ def take_factor(visit: Visit, user: User, code: str) -> str:
     return ""
 
 
-def end_other_sessions(visit: Visit) -> None:
-    """After a change of the password or the second factor: whoever else is signed in as this person is out."""
+def change_way_in(visit: Visit, change: Callable[[sa.Connection], object]) -> None:
+    """Change the password or the second factor: whoever else is signed in as this person, or could be, is out.
+
+    Also this browser's token is a new one, so that the old one is of no use to whoever copied it.
+    """
     assert visit.signed_in is not None
-    session = visit.signed_in.session
     with visit.database.write() as connection:
-        userstore.close_sessions(connection, session.user_id, but=session.digest)
+        change(connection)
+        userstore.sign_out(connection, visit.user)
+        visit.cookie = userstore.open_session(
+            connection, visit.user.id, visit.account.id, visit.now, visit.address, visit.agent
+        )
+        visit.signed_in = userstore.signed_in(connection, visit.cookie, visit.now)
 
 
 def next_path(visit: Visit) -> str:

@@ -75,9 +75,7 @@ def change_password(visit: Visit) -> Answer:
     if errors:
         return visit.refuse("password.html", errors)
     hashed = passwords.hash_password(password)
-    with visit.database.write() as connection:
-        userstore.change(connection, visit.user.id, password_hash=hashed)
-    entering.end_other_sessions(visit)
+    entering.change_way_in(visit, lambda connection: userstore.change(connection, visit.user.id, password_hash=hashed))
     return visit.redirect(HERE, visit._("Your password is changed. All other browsers are signed out."))
 
 
@@ -110,9 +108,7 @@ def switch_factor_on(visit: Visit) -> Answer:
     if errors or step is None:
         return visit.refuse("factor.html", errors, **_factor(visit, secret))
     codes = factors.new_recovery_codes()
-    with visit.database.write() as connection:
-        factors.switch_on(connection, visit.user.id, secret, step, codes)
-    entering.end_other_sessions(visit)
+    entering.change_way_in(visit, lambda connection: factors.switch_on(connection, visit.user.id, secret, step, codes))
     return visit.show("recovery_codes.html", codes=codes)
 
 
@@ -126,9 +122,7 @@ def switch_factor_off(visit: Visit) -> Answer:
     """Switched their second factor off."""
     if not _is_me(visit):
         return _not_me(visit)
-    with visit.database.write() as connection:
-        factors.switch_off(connection, visit.user.id)
-    entering.end_other_sessions(visit)
+    entering.change_way_in(visit, lambda connection: factors.switch_off(connection, visit.user.id))
     return visit.redirect(HERE, visit._("Your second factor is off. All other browsers are signed out."))
 
 
@@ -140,9 +134,7 @@ def renew_codes(visit: Visit) -> Answer:
     if not _is_me(visit):
         return _not_me(visit)
     codes = factors.new_recovery_codes()
-    with visit.database.write() as connection:
-        factors.replace_codes(connection, visit.user.id, codes)
-    entering.end_other_sessions(visit)
+    entering.change_way_in(visit, lambda connection: factors.replace_codes(connection, visit.user.id, codes))
     return visit.show("recovery_codes.html", codes=codes)
 
 
@@ -157,9 +149,11 @@ def _not_me(visit: Visit) -> Answer:
 @page("/profile/sessions/end", menu="profile", post=True)
 def end_session(visit: Visit) -> Answer:
     """Signed a browser of theirs out."""
+    assert visit.signed_in is not None
     which = visit.text("session")
     if which == "others":
-        entering.end_other_sessions(visit)
+        with visit.database.write() as connection:
+            userstore.close_sessions(connection, visit.user.id, but=visit.signed_in.session.digest)
         return visit.redirect(HERE, visit._("All other browsers are signed out."))
     if not which:
         raise NotThere

@@ -92,7 +92,7 @@ def set_new_password(visit: Visit) -> Answer:
         if user is None or not userstore.use_link(connection, link):
             raise NotThere
         userstore.change(connection, user.id, password_hash=hashed)
-        userstore.close_sessions(connection, user.id)
+        userstore.sign_out(connection, user)
     accounts = entering.accounts_of(visit, user)
     return entering.proceed(visit, user, accounts[0], "/") if accounts else visit.redirect("/signin")
 
