@@ -71,8 +71,9 @@ class Cast:
         http.cookies.set(site.COOKIE, cookie)
         return Person(email, user.id, cookie, http)
 
-    def visitor(self) -> httpx.Client:
-        """Somebody who is not signed in."""
-        http = httpx.Client(base_url=self.api.server.url, timeout=30)
+    def visitor(self, address: str = "") -> httpx.Client:
+        """Somebody who is not signed in, at this address of the machine."""
+        way = httpx.HTTPTransport(local_address=address or None)
+        http = httpx.Client(base_url=self.api.server.url, timeout=30, transport=way)
         self._open.append(http)
         return http

@@ -83,8 +83,7 @@ def test_the_page_for_the_code_closes_after_ten_minutes(cast: Cast, boss: Person
 
 @pytest.mark.parametrize("change", ["password", "on", "off"])
 def test_other_sessions_end_when_it_changes_how_one_signs_in(cast: Cast, boss: Person, api: Api, change: str) -> None:
-    if change == "off":
-        switch_on(boss, api)
+    codes = switch_on(boss, api)[1] if change == "off" else []
     with api.server.database.write() as connection:
         cookie = userstore.open_session(connection, boss.user_id, api.account_id, api.server.clock(), "", "other")
     other = cast.visitor()
@@ -96,8 +95,8 @@ def test_other_sessions_end_when_it_changes_how_one_signs_in(cast: Cast, boss: P
     elif change == "on":
         switch_on(boss, api)
     else:
-        assert boss.post("/profile/factor/off", current="wrong").status_code == 422
-        assert boss.post("/profile/factor/off", current=PASSWORD).status_code == 303
+        assert boss.post("/profile/factor/off", current="wrong", code=codes[0]).status_code == 422
+        assert boss.post("/profile/factor/off", current=PASSWORD, code=codes[0]).status_code == 303
     assert other.get("/profile").status_code == 303
     assert boss.get("/profile").status_code == 200
 
@@ -135,6 +134,29 @@ def test_who_does_not_know_the_password_changes_nothing(boss: Person, cast: Cast
     assert boss.post("/profile/factor", secret=secret, code="123456", current=PASSWORD).status_code == 422
     assert boss.post("/profile/factor/codes", current=PASSWORD).status_code == 404
     assert enter(cast, boss)[1].headers["location"] == "/profile"
+
+
+@pytest.mark.parametrize("change", ["off", "codes"])
+def test_a_second_factor_is_changed_with_both(boss: Person, api: Api, change: str) -> None:
+    secret, codes = switch_on(boss, api)
+    path, used = f"/profile/factor/{change}", pyotp.TOTP(secret).at(api.server.clock())
+    for code in ("", "000000", used, "aaaa-bbbb-cccc-dddd"):
+        refused = boss.post(path, current=PASSWORD, code=code)
+        assert refused.status_code == 422, code
+        assert "used before" in refused.text
+    assert boss.post(path, current="wrong", code=codes[0]).status_code == 422
+    assert "10 recovery codes left" in boss.get("/profile").text, "a wrong password uses no code up"
+    api.server.clock.forward(seconds=60)
+    assert boss.post(path, current=PASSWORD, code=pyotp.TOTP(secret).at(api.server.clock())).status_code in (200, 303)
+    assert ("10 recovery codes left" in boss.get("/profile").text) is (change == "codes")
+
+
+def test_in_a_session_nobody_guesses_for_long(boss: Person, api: Api) -> None:
+    for _ in range(11):
+        boss.post("/profile/password", current="wrong", password=NEW)
+    assert boss.post("/profile/password", current=PASSWORD, password=NEW).status_code == 422
+    api.server.clock.forward(minutes=2)
+    assert boss.post("/profile/password", current=PASSWORD, password=NEW).status_code == 303
 
 
 def test_sessions_are_listed_in_words_and_end_one_by_one(cast: Cast, boss: Person) -> None:
