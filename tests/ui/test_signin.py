@@ -101,6 +101,21 @@ def test_what_is_stored_signs_nobody_in(api: Api, boss: Person) -> None:
         assert userstore.signed_in(connection, found.session.digest, api.server.clock()) is None
 
 
+def test_who_only_looks_at_the_demos_link_does_not_come_in(cast: Cast, boss: Person, api: Api) -> None:
+    server = api.server
+    with server.database.write() as connection:
+        kind = LinkKind.DEMO
+        token = userstore.make_link(connection, kind, server.clock(), account_id=api.account_id, email=boss.email)
+    path, http = f"/demo/{token}", cast.visitor()
+    assert http.head(path).status_code == http.get(path).status_code == 200
+    assert http.get("/profile").status_code == 303
+    assert http.post(path).status_code == 403, "without the form's token"
+    form = {"csrf": forgery.token(http.cookies[site.COOKIE])}
+    assert http.post(path, data=form).headers["location"] == "/"
+    assert http.get("/profile").status_code == 200
+    assert http.post(path, data={"csrf": forgery.token(http.cookies[site.COOKIE])}).status_code == 404
+
+
 def test_the_set_up_link_works_only_while_there_is_nobody(cast: Cast) -> None:
     server = cast.api.server
     cast.person(Role.OWNER)
