@@ -7,7 +7,7 @@ import pyotp
 import pytest
 from cast import PASSWORD, Cast, Person
 
-from cartwheel.data import userstore
+from cartwheel.data import schema, userstore
 from cartwheel.people import LinkKind, Role
 from cartwheel.ui import browsers, forgery, site
 from harness import Api
@@ -223,3 +223,16 @@ def test_a_new_password_does_not_replace_the_second_factor(cast: Cast, boss: Per
     answer = post(http, f"/password/{token}", password=NEW)
     assert answer.headers["location"].startswith("/signin/code/")
     assert http.get("/profile").status_code == 303
+
+
+def test_the_audit_log_tells_of_who_came_by_another_way(cast: Cast, boss: Person, api: Api) -> None:
+    codes = switch_on(boss, api)[1]
+    with api.server.database.write() as connection:
+        token = userstore.make_link(connection, LinkKind.PASSWORD, api.server.clock(), email=boss.email)
+    http = cast.visitor()
+    http.get("/signin")
+    answer = post(http, f"/password/{token}", password=NEW)
+    assert post(http, answer.headers["location"], code=codes[0]).status_code == 303
+    told = [(row["action"], row["subject"]) for row in api.rows(schema.audit_log) if row["user_id"] == boss.user_id]
+    assert ("Set a new password by a link", boss.email) in told
+    assert ("Signed in with a recovery code", boss.email) in told

@@ -86,6 +86,12 @@ def accounts_of(visit: Visit, user: User) -> list[int]:
     return [number for number in roles if number in visit.catalog.accounts]
 
 
+def note(connection: sa.Connection, visit: Visit, user: User, action: str) -> None:
+    """In the audit logs of all accounts where somebody is a member: what they did at a door, before they were in."""
+    for number in userstore.roles_of(connection, user.id):
+        userstore.audit(connection, number, visit.now, user, action, user.email)
+
+
 def take_factor(visit: Visit, user: User, code: str) -> str:
     """What is wrong with a code of the second factor, or a recovery code; empty if it was right, and is used up."""
     limit = strict(f"code {_session(visit) if visit.signed_in and visit.user.id == user.id else user.id}")
