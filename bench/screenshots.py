@@ -62,6 +62,8 @@ def shoot(chromium: str, door: str) -> None:
         page = browser.new_context(device_scale_factor=1.5, locale="en-GB").new_page()
         page.set_viewport_size({"width": WIDE["width"], "height": WIDE["height"]})
         page.goto(door)
+        page.get_by_role("button").click()
+        page.wait_for_load_state()
         for name, scheme, (path, *links) in SHOTS:
             page.emulate_media(color_scheme="dark" if scheme == "dark" else "light")
             page.goto(urljoin(door, path), wait_until="networkidle")

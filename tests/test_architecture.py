@@ -36,7 +36,7 @@ edge | views         | leadcard why tables storyviews runviews mailviews
 edge | public        | texts publicdata pages
 edge | ui            | collecting translations attempts menu dnscheck remembered slots visits registry forgery passwords mailwords mailframes manywork rendering browsers snippets explaining trying
 edge | ui            | stepwords stepforms flowdrawings sequencing trials
-edge | ui            | secondfactor entering naming mailservers accountforms invitations
+edge | ui            | approle secondfactor entering naming mailservers accountforms invitations
 edge | ui            | leadquestions filterforms bulkforms pages site
 edge |               | app worker serving testing
 edge | cli           | shared context

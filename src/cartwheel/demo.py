@@ -242,7 +242,7 @@ class _Teller(threading.Thread):
 
     def _tell(self) -> None:
         _say(f"\n[bold]Cartwheel {version('cartwheel')}[/bold] runs on [bold]{self._url}[/bold] with a demo account.\n")
-        _say("[bold]Open the account in a browser[/bold], with this link, which works once:\n")
+        _say("[bold]Open the account in a browser[/bold] with this link, and press the button. It works once:\n")
         _show(self._door)
         _say("Meanwhile, here is what programs see of it.\n")
         for number, call in enumerate(STORY, 1):

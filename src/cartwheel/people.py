@@ -106,12 +106,13 @@ LINK_LASTS: Mapping[LinkKind, timedelta] = {
 
 @dataclass(frozen=True, slots=True)
 class OneTimeLink:
-    """`account_id` and `role` of an invitation; `email` of all but the first."""
+    """`account_id`, `role` and `sender` (0 for the command line) of an invitation; `email` of all but the first."""
 
     digest: str
     kind: LinkKind
     account_id: int
     email: str
     role: Role
+    sender: int
     created_at: datetime
     expires_at: datetime

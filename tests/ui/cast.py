@@ -27,11 +27,19 @@ class Person:
     http: httpx.Client
 
     def get(self, path: str, **headers: str) -> httpx.Response:
-        return self.http.get(path, headers=headers)
+        return self._keep(self.http.get(path, headers=headers))
 
     def post(self, path: str, **fields: Any) -> httpx.Response:
         """The form with its token, as the page has it."""
-        return self.http.post(path, data={"csrf": forgery.token(self.cookie), **fields})
+        return self._keep(self.http.post(path, data={"csrf": forgery.token(self.cookie), **fields}))
+
+    def _keep(self, answer: httpx.Response) -> httpx.Response:
+        """The new cookie instead of the old one, if the answer has one."""
+        if cookie := answer.cookies.get(site.COOKIE):
+            self.cookie = cookie
+            self.http.cookies.clear()
+            self.http.cookies.set(site.COOKIE, cookie)
+        return answer
 
 
 class Cast:
@@ -63,8 +71,9 @@ class Cast:
         http.cookies.set(site.COOKIE, cookie)
         return Person(email, user.id, cookie, http)
 
-    def visitor(self) -> httpx.Client:
-        """Somebody who is not signed in."""
-        http = httpx.Client(base_url=self.api.server.url, timeout=30)
+    def visitor(self, address: str = "") -> httpx.Client:
+        """Somebody who is not signed in, at this address of the machine."""
+        way = httpx.HTTPTransport(local_address=address or None)
+        http = httpx.Client(base_url=self.api.server.url, timeout=30, transport=way)
         self._open.append(http)
         return http

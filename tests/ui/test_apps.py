@@ -86,3 +86,23 @@ def test_an_app_of_another_account_is_not_there(stranger: Api, cast: Cast, boss:
     assert theirs.get(path).status_code == 404
     assert theirs.post(f"{path}/stop").status_code == 404
     assert boss.get(path).status_code == 200
+
+
+def test_an_app_may_do_no_more_than_who_makes_it(api: Api, cast: Cast, boss: Person) -> None:
+    integrator = cast.person(Role.INTEGRATOR)
+    sent = {"name": "Mine", "mode": "live", "rate_limit": "20", "allow_ips": ""}
+    for much in ("*", "leads:write", "assign_tag", ["leads:read", "create_lead"]):
+        refused = integrator.post(f"{PAGE}/new", **sent, permissions=much)
+        assert refused.status_code == 422, much
+        assert "no more than you may" in refused.text
+    assert 'value="*" checked' not in integrator.get(f"{PAGE}/new").text
+    mine = make(integrator, name="Mine", permissions=["leads:read", "fields:write"])
+    assert integrator.post(mine, **sent, permissions="*").status_code == 422
+    theirs = make(boss, name="Shop")
+    integrator.post(theirs, **sent | {"name": "Taken"}, permissions="leads:read")
+    assert "may do more than you may" in integrator.get(theirs).text
+    assert "Taken" not in integrator.get(PAGE).text
+    integrator.post(f"{theirs}/stop")
+    integrator.post(f"{theirs}/start")
+    api.app_id = app_id(boss, theirs)
+    assert api.call({"cmd": "retrieve_account_tags"})["type"] == "239", "off, and not on again"

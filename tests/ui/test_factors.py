@@ -7,7 +7,7 @@ import pyotp
 import pytest
 from cast import PASSWORD, Cast, Person
 
-from cartwheel.data import userstore
+from cartwheel.data import schema, userstore
 from cartwheel.people import LinkKind, Role
 from cartwheel.ui import browsers, forgery, site
 from harness import Api
@@ -83,8 +83,7 @@ def test_the_page_for_the_code_closes_after_ten_minutes(cast: Cast, boss: Person
 
 @pytest.mark.parametrize("change", ["password", "on", "off"])
 def test_other_sessions_end_when_it_changes_how_one_signs_in(cast: Cast, boss: Person, api: Api, change: str) -> None:
-    if change == "off":
-        switch_on(boss, api)
+    codes = switch_on(boss, api)[1] if change == "off" else []
     with api.server.database.write() as connection:
         cookie = userstore.open_session(connection, boss.user_id, api.account_id, api.server.clock(), "", "other")
     other = cast.visitor()
@@ -96,9 +95,35 @@ def test_other_sessions_end_when_it_changes_how_one_signs_in(cast: Cast, boss: P
     elif change == "on":
         switch_on(boss, api)
     else:
-        assert boss.post("/profile/factor/off", current="wrong").status_code == 422
-        assert boss.post("/profile/factor/off", current=PASSWORD).status_code == 303
+        assert boss.post("/profile/factor/off", current="wrong", code=codes[0]).status_code == 422
+        assert boss.post("/profile/factor/off", current=PASSWORD, code=codes[0]).status_code == 303
     assert other.get("/profile").status_code == 303
+    assert boss.get("/profile").status_code == 200
+
+
+@pytest.mark.parametrize("change", ["password", "on", "off", "codes"])
+def test_a_copied_cookie_and_an_older_link_are_void_after_it(cast: Cast, boss: Person, api: Api, change: str) -> None:
+    codes = switch_on(boss, api)[1] if change in ("off", "codes") else []
+    thief = cast.visitor()
+    thief.cookies.set(site.COOKIE, boss.cookie)
+    assert thief.get("/profile").status_code == 200
+    links = {}
+    with api.server.database.write() as connection:
+        for kind, path in ((LinkKind.PASSWORD, "/password"), (LinkKind.CODE, "/signin/code")):
+            token = userstore.make_link(
+                connection, kind, api.server.clock(), account_id=api.account_id, email=boss.email
+            )
+            links[kind] = f"{path}/{token}"
+    assert [thief.get(path).status_code for path in links.values()] == [200, 200]
+    if change == "password":
+        assert boss.post("/profile/password", current=PASSWORD, password=NEW).status_code == 303
+        assert "Your password is changed" in boss.get("/profile").text
+    elif change == "on":
+        switch_on(boss, api)
+    else:
+        boss.post(f"/profile/factor/{change}", current=PASSWORD, code=codes[0])
+    assert thief.get("/profile").status_code == 303
+    assert [thief.get(path).status_code for path in links.values()] == [404, 404]
     assert boss.get("/profile").status_code == 200
 
 
@@ -109,6 +134,29 @@ def test_who_does_not_know_the_password_changes_nothing(boss: Person, cast: Cast
     assert boss.post("/profile/factor", secret=secret, code="123456", current=PASSWORD).status_code == 422
     assert boss.post("/profile/factor/codes", current=PASSWORD).status_code == 404
     assert enter(cast, boss)[1].headers["location"] == "/profile"
+
+
+@pytest.mark.parametrize("change", ["off", "codes"])
+def test_a_second_factor_is_changed_with_both(boss: Person, api: Api, change: str) -> None:
+    secret, codes = switch_on(boss, api)
+    path, used = f"/profile/factor/{change}", pyotp.TOTP(secret).at(api.server.clock())
+    for code in ("", "000000", used, "aaaa-bbbb-cccc-dddd"):
+        refused = boss.post(path, current=PASSWORD, code=code)
+        assert refused.status_code == 422, code
+        assert "used before" in refused.text
+    assert boss.post(path, current="wrong", code=codes[0]).status_code == 422
+    assert "10 recovery codes left" in boss.get("/profile").text, "a wrong password uses no code up"
+    api.server.clock.forward(seconds=60)
+    assert boss.post(path, current=PASSWORD, code=pyotp.TOTP(secret).at(api.server.clock())).status_code in (200, 303)
+    assert ("10 recovery codes left" in boss.get("/profile").text) is (change == "codes")
+
+
+def test_in_a_session_nobody_guesses_for_long(boss: Person, api: Api) -> None:
+    for _ in range(11):
+        boss.post("/profile/password", current="wrong", password=NEW)
+    assert boss.post("/profile/password", current=PASSWORD, password=NEW).status_code == 422
+    api.server.clock.forward(minutes=2)
+    assert boss.post("/profile/password", current=PASSWORD, password=NEW).status_code == 303
 
 
 def test_sessions_are_listed_in_words_and_end_one_by_one(cast: Cast, boss: Person) -> None:
@@ -151,7 +199,9 @@ def test_name_language_and_colours_are_ones_own(boss: Person) -> None:
 
 def test_a_forgotten_password_is_replaced_by_a_link_that_works_once(cast: Cast, boss: Person, api: Api) -> None:
     with api.server.database.write() as connection:
-        token = userstore.make_link(connection, LinkKind.PASSWORD, api.server.clock(), email=boss.email)
+        now = api.server.clock()
+        token = userstore.make_link(connection, LinkKind.PASSWORD, now, email=boss.email)
+        waiting = userstore.make_link(connection, LinkKind.CODE, now, account_id=api.account_id, email=boss.email)
     http = cast.visitor()
     assert boss.email in http.get(f"/password/{token}").text
     assert post(http, f"/password/{token}", password="short").status_code == 422
@@ -159,6 +209,9 @@ def test_a_forgotten_password_is_replaced_by_a_link_that_works_once(cast: Cast, 
     assert http.get("/profile").status_code == 200
     assert boss.get("/profile").status_code == 303, "whoever was signed in is out"
     assert post(http, f"/password/{token}", password=NEW).status_code == 404
+    assert http.get(f"/signin/code/{waiting}").status_code == 404, (
+        "whoever knew the old password does not go on with it"
+    )
 
 
 def test_a_new_password_does_not_replace_the_second_factor(cast: Cast, boss: Person, api: Api) -> None:
@@ -170,3 +223,16 @@ def test_a_new_password_does_not_replace_the_second_factor(cast: Cast, boss: Per
     answer = post(http, f"/password/{token}", password=NEW)
     assert answer.headers["location"].startswith("/signin/code/")
     assert http.get("/profile").status_code == 303
+
+
+def test_the_audit_log_tells_of_who_came_by_another_way(cast: Cast, boss: Person, api: Api) -> None:
+    codes = switch_on(boss, api)[1]
+    with api.server.database.write() as connection:
+        token = userstore.make_link(connection, LinkKind.PASSWORD, api.server.clock(), email=boss.email)
+    http = cast.visitor()
+    http.get("/signin")
+    answer = post(http, f"/password/{token}", password=NEW)
+    assert post(http, answer.headers["location"], code=codes[0]).status_code == 303
+    told = [(row["action"], row["subject"]) for row in api.rows(schema.audit_log) if row["user_id"] == boss.user_id]
+    assert ("Set a new password by a link", boss.email) in told
+    assert ("Signed in with a recovery code", boss.email) in told

@@ -3,9 +3,11 @@
 import re
 from datetime import timedelta
 
-from cast import Person
+import sqlalchemy as sa
+from cast import Cast, Person
 
-from cartwheel.data import schema
+from cartwheel.data import catalogchanges, schema
+from cartwheel.people import Role
 from harness import Api
 
 PAGE = "/integrations/api/key"
@@ -98,3 +100,18 @@ def test_the_page_tells_when_a_key_was_used(api: Api, boss: Person) -> None:
 
 def test_the_page_says_where_calls_go(api: Api, boss: Person) -> None:
     assert f"{api.server.url}/api" in boss.get(PAGE).text
+
+
+def test_who_may_do_less_than_the_apps_sees_no_key(api: Api, cast: Cast) -> None:
+    integrator = cast.person(Role.INTEGRATOR)
+    before = api.rows(schema.api_keys)
+    assert "Ask an owner" in integrator.get(PAGE).text
+    refused = integrator.post(PAGE, overlap="24")
+    assert refused.status_code == 422
+    assert "made-key" not in refused.text
+    assert api.rows(schema.api_keys) == before
+    with catalogchanges.changing(api.server.database, api.account_id) as connection:
+        connection.execute(
+            sa.update(schema.apps).filter_by(account_id=api.account_id).values(commands='["leads:read"]')
+        )
+    assert rotate(integrator, 24)

@@ -5,10 +5,11 @@ from collections.abc import Iterator
 
 import httpx
 import pytest
+import sqlalchemy as sa
 from cast import PASSWORD, Cast, Person
 from sink import Sink
 
-from cartwheel.data import installation, userstore
+from cartwheel.data import installation, schema, userstore
 from cartwheel.people import Role
 from cartwheel.ui import forgery, site
 from commandline import Cartwheel, name_of
@@ -69,6 +70,28 @@ def test_an_invitation_taken_back_or_renewed_does_not_work(cast: Cast, boss: Per
     assert boss.post("/settings/people/revoke", email="new@shop.example").status_code == 303
     assert http.get(second).status_code == 404
     assert boss.post("/settings/people/revoke", email="new@shop.example").status_code == 404
+
+
+@pytest.mark.parametrize("way", ["remove", "role"])
+def test_who_is_removed_or_demoted_does_not_come_back_by_an_invitation(cast: Cast, boss: Person, way: str) -> None:
+    other = cast.person(Role.OWNER)
+    path, kept = invite(other, "back@shop.example", Role.OWNER), invite(boss, "new@shop.example", Role.VIEWER)
+    http = cast.visitor()
+    assert http.get(path).status_code == 200
+    assert boss.post(f"/settings/people/{way}", user=other.user_id, role="viewer").status_code == 303
+    assert http.get(path).status_code == 404
+    assert post(http, path, name="Back", password=PASSWORD).status_code == 404
+    assert "back@shop.example" not in boss.get("/settings/people").text
+    assert http.get(kept).status_code == 200, "invitations of others stay"
+
+
+def test_an_invitation_gives_no_more_than_its_sender_has_then(cast: Cast, boss: Person, api: Api) -> None:
+    """Also if the invitation survived the change of role."""
+    path = invite(boss, "new@shop.example", Role.OWNER)
+    with api.server.database.write() as connection:
+        mine = {"account_id": api.account_id, "user_id": boss.user_id}
+        connection.execute(sa.update(schema.memberships).filter_by(**mine).values(role="marketer"))
+    assert post(cast.visitor(), path, name="New", password=PASSWORD).status_code == 404
 
 
 def test_an_account_keeps_an_owner(cast: Cast, boss: Person, api: Api) -> None:

@@ -7,12 +7,15 @@ from cast import PASSWORD, Cast, Person
 from cartwheel.data import userstore
 from cartwheel.people import SESSION, LinkKind, Role
 from cartwheel.ui import forgery, site
+from cartwheel.ui.attempts import Attempts, loose, strict
 from harness import Api, Server
 
+ELSEWHERE = "127.0.0.2"
 
-def sign_in(cast: Cast, email: str, password: str, there: str = "/") -> tuple[int, str, str]:
+
+def sign_in(cast: Cast, email: str, password: str, there: str = "/", address: str = "") -> tuple[int, str, str]:
     """Status, where to, and the body."""
-    http = cast.visitor()
+    http = cast.visitor(address)
     http.get("/signin")
     token = forgery.token(http.cookies[site.COOKIE])
     answer = http.post("/signin", data={"csrf": token, "email": email, "password": password, "next": there})
@@ -37,6 +40,24 @@ def test_after_too_many_attempts_even_the_right_password_waits(cast: Cast, boss:
     assert "Too many attempts" in sign_in(cast, boss.email, PASSWORD)[2]
     cast.api.server.clock.forward(minutes=10)
     assert sign_in(cast, boss.email, PASSWORD)[0] == 303
+
+
+def test_nobody_is_locked_out_by_others(cast: Cast, boss: Person) -> None:
+    """Somebody elsewhere guesses: neither the sign-in nor the open session of the person has to wait for that."""
+    for _ in range(20):
+        answer = sign_in(cast, boss.email, "wrong password", address=ELSEWHERE)[2]
+    assert "Too many attempts" in answer
+    assert sign_in(cast, boss.email, PASSWORD)[0] == 303
+    for _ in range(20):
+        sign_in(cast, boss.email, "wrong password")
+    new = "staple horse battery"
+    assert boss.post("/profile/password", current=PASSWORD, password=new).status_code == 303
+
+
+def test_many_networks_together_do_not_guess_for_ever(cast: Cast, boss: Person) -> None:
+    attempts, now = Attempts(), cast.api.server.clock()
+    taken = [attempts.take(now, strict(f"{number} {boss.email}"), loose(boss.email)) for number in range(120)]
+    assert taken.count(True) == 100
 
 
 def test_the_way_on_never_leads_to_another_site(cast: Cast, boss: Person) -> None:
@@ -78,6 +99,21 @@ def test_what_is_stored_signs_nobody_in(api: Api, boss: Person) -> None:
         found = userstore.signed_in(connection, boss.cookie, api.server.clock())
         assert found is not None
         assert userstore.signed_in(connection, found.session.digest, api.server.clock()) is None
+
+
+def test_who_only_looks_at_the_demos_link_does_not_come_in(cast: Cast, boss: Person, api: Api) -> None:
+    server = api.server
+    with server.database.write() as connection:
+        kind = LinkKind.DEMO
+        token = userstore.make_link(connection, kind, server.clock(), account_id=api.account_id, email=boss.email)
+    path, http = f"/demo/{token}", cast.visitor()
+    assert http.head(path).status_code == http.get(path).status_code == 200
+    assert http.get("/profile").status_code == 303
+    assert http.post(path).status_code == 403, "without the form's token"
+    form = {"csrf": forgery.token(http.cookies[site.COOKIE])}
+    assert http.post(path, data=form).headers["location"] == "/"
+    assert http.get("/profile").status_code == 200
+    assert http.post(path, data={"csrf": forgery.token(http.cookies[site.COOKIE])}).status_code == 404
 
 
 def test_the_set_up_link_works_only_while_there_is_nobody(cast: Cast) -> None:

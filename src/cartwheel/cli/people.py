@@ -85,7 +85,7 @@ def reset_user(
             raise NoSuchName(f"nobody here has the address {email}: see `cartwheel user list`")
         if without_factor:
             factors.switch_off(connection, user.id)
-            userstore.close_sessions(connection, user.id)
+            userstore.sign_out(connection, user)
         token = userstore.make_link(connection, LinkKind.PASSWORD, times.now(), email=email)
     _tell(f"/password/{token}")
 

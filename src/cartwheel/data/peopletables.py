@@ -56,10 +56,12 @@ one_time_links = table(
     number("account_id", null=True),
     words("email"),
     words("role"),
+    number("user_id", null=True),
     number("created_at"),
     number("expires_at"),
     key=("digest",),
 )
+"""`user_id` is who sent an invitation; null if the command line made it."""
 
 audit_log = table(
     "audit_log",

@@ -13,7 +13,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from cartwheel.data import catalog, schema
-from cartwheel.people import LINK_LASTS, SESSION, LinkKind, OneTimeLink, Role, Session, User
+from cartwheel.people import LINK_LASTS, RIGHTS, SESSION, LinkKind, OneTimeLink, Right, Role, Session, User
 from cartwheel.times import from_micros, to_micros
 
 SEEN_EVERY_MICROS = 60_000_000
@@ -134,6 +134,8 @@ def put_member(connection: sa.Connection, account_id: int, user_id: int, role: R
     if connection.execute(sa.update(table).where(here).values(role=role.value)).rowcount == 0:
         row = {"account_id": account_id, "user_id": user_id, "role": role.value, "created_at": to_micros(now)}
         connection.execute(sa.insert(table), row)
+    elif Right.PEOPLE not in RIGHTS[role]:
+        _forget_invitations_by(connection, account_id, user_id)
 
 
 def role_in(connection: sa.Connection, account_id: int, user_id: int) -> Role | None:
@@ -149,9 +151,14 @@ def is_last_owner(connection: sa.Connection, account_id: int, user_id: int) -> b
 
 
 def remove_member(connection: sa.Connection, account_id: int, user_id: int) -> None:
-    """The person's sessions in this account end with it."""
+    """The person's sessions in this account end with it, and nobody comes by their invitations any more."""
+    _forget_invitations_by(connection, account_id, user_id)
     for table in (schema.memberships, schema.sessions):
         connection.execute(sa.delete(table).where(table.c.account_id == account_id, table.c.user_id == user_id))
+
+
+def _forget_invitations_by(connection: sa.Connection, account_id: int, user_id: int) -> None:
+    connection.execute(sa.delete(schema.one_time_links).filter_by(account_id=account_id, user_id=user_id))
 
 
 # -- sessions --
@@ -247,6 +254,14 @@ def close_sessions(connection: sa.Connection, user_id: int, *, only: str = "", b
     connection.execute(sa.delete(table).where(which & (table.c.digest != but)))
 
 
+def sign_out(connection: sa.Connection, person: User) -> None:
+    """Every browser of a person, and every link that would let one in without the password that holds now."""
+    close_sessions(connection, person.id)
+    table = schema.one_time_links
+    way_in = table.c.kind.in_([kind.value for kind in (LinkKind.PASSWORD, LinkKind.CODE, LinkKind.DEMO)])
+    connection.execute(sa.delete(table).where(way_in, table.c.email == person.email))
+
+
 # -- links that work once --
 
 
@@ -258,13 +273,15 @@ def make_link(
     account_id: int | None = None,
     email: str = "",
     role: Role = Role.OWNER,
+    sender: int | None = None,
 ) -> str:
     """Returns the token for the link. An earlier one for the same is gone."""
     table, token = schema.one_time_links, new_token()
     same = {"kind": kind.value, "account_id": account_id, "email": email}
     connection.execute(sa.delete(table).filter_by(**same))
     expires = to_micros(now + LINK_LASTS[kind])
-    row = same | {"digest": digest(token), "role": role.value, "created_at": to_micros(now), "expires_at": expires}
+    row = same | {"digest": digest(token), "role": role.value, "user_id": sender}
+    row |= {"created_at": to_micros(now), "expires_at": expires}
     connection.execute(sa.insert(table), row)
     return token
 
@@ -284,6 +301,7 @@ def _link(row: Any) -> OneTimeLink:
         row.account_id or 0,
         row.email,
         Role(row.role),
+        row.user_id or 0,
         from_micros(row.created_at),
         from_micros(row.expires_at),
     )
@@ -305,6 +323,14 @@ def invitations(connection: sa.Connection, account_id: int, now: datetime) -> li
     )
     query = sa.select(table).where(open_).order_by(table.c.created_at.desc())
     return [_link(row) for row in connection.execute(query)]
+
+
+def may_still_invite(connection: sa.Connection, invitation: OneTimeLink) -> bool:
+    """Whether who sent it may still invite, and has all rights that it gives; the command line may always."""
+    if not invitation.sender:
+        return True
+    role = role_in(connection, invitation.account_id, invitation.sender)
+    return role is not None and RIGHTS[role] >= RIGHTS[invitation.role] | {Right.PEOPLE}
 
 
 def revoke_invitation(connection: sa.Connection, account_id: int, email: str) -> bool:

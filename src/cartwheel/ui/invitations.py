@@ -13,7 +13,13 @@ def make(visit: Visit, email: str, role: Role) -> str:
     """Returns the link; an earlier one for this address does not work any more."""
     with visit.database.write() as connection:
         token = userstore.make_link(
-            connection, LinkKind.INVITATION, visit.now, account_id=visit.account.id, email=email, role=role
+            connection,
+            LinkKind.INVITATION,
+            visit.now,
+            account_id=visit.account.id,
+            email=email,
+            role=role,
+            sender=visit.user.id,
         )
     return f"{visit.base_url}/invitation/{token}"
 

@@ -116,6 +116,7 @@ class Site:
             url=request.url.path,
             base_url=self._settings.public_url.rstrip("/") or str(request.base_url).rstrip("/"),
             address=self._client(request).text,
+            network=self._client(request).prefix,
             agent=request.headers.get("user-agent", "")[:300],
             htmx="hx-request" in request.headers,
             signed_in=signed_in,

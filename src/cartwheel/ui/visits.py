@@ -108,6 +108,8 @@ class Visit:
     """The page's path."""
     base_url: str
     address: str
+    network: str
+    """The address, or the customer's network that it is of: what failures are counted by."""
     agent: str
     htmx: bool
     signed_in: SignedIn | None = None

@@ -20,7 +20,8 @@ def up(connection: sa.Connection) -> None:
             PRIMARY KEY (digest))""",
         """CREATE TABLE one_time_links (
             digest TEXT NOT NULL, kind TEXT NOT NULL, account_id BIGINT, email TEXT NOT NULL,
-            role TEXT NOT NULL, created_at BIGINT NOT NULL, expires_at BIGINT NOT NULL, PRIMARY KEY (digest))""",
+            role TEXT NOT NULL, user_id BIGINT, created_at BIGINT NOT NULL, expires_at BIGINT NOT NULL,
+            PRIMARY KEY (digest))""",
         """CREATE TABLE audit_log (
             account_id BIGINT NOT NULL, id BIGINT NOT NULL, at BIGINT NOT NULL, user_id BIGINT NOT NULL,
             who TEXT NOT NULL, action TEXT NOT NULL, subject TEXT NOT NULL, PRIMARY KEY (account_id, id))""",

@@ -11,6 +11,7 @@ from cartwheel.data import callstore, catalogchanges, schema
 from cartwheel.errors import AccountFull, BadAccountFile, NameTaken
 from cartwheel.network import read_network
 from cartwheel.people import Right
+from cartwheel.ui import approle
 from cartwheel.ui.registry import page
 from cartwheel.ui.visits import Answer, NotThere, Undo, Visit
 
@@ -31,7 +32,12 @@ def show_apps(visit: Visit) -> Answer:
 
 @page(f"{HERE}/new", menu="apps", right=Right.INTEGRATIONS)
 def new_app(visit: Visit) -> Answer:
-    return visit.show("app.html", app=None, **_choices(visit, {EVERY_COMMAND}))
+    usual = (
+        {EVERY_COMMAND}
+        if approle.may_grant(visit.role, None)
+        else {str(scope) for scope in approle.scopes_of(visit.role)}
+    )
+    return visit.show("app.html", app=None, **_choices(visit, usual))
 
 
 @page(f"{HERE}/new", menu="apps", right=Right.INTEGRATIONS, post=True)
@@ -49,7 +55,11 @@ def show_app(visit: Visit) -> Answer:
 @page(f"{HERE}/{{number:int}}", menu="apps", right=Right.INTEGRATIONS, post=True)
 def change_app(visit: Visit) -> Answer:
     """Changed an App."""
-    return _save(visit, _app(visit))
+    app = _app(visit)
+    if not approle.may_grant(visit.role, app.commands):
+        told = visit._("%s may do more than you may. Ask an owner to change it.") % app.name
+        return visit.redirect(f"{HERE}/{app.id}", told, alarming=True)
+    return _save(visit, app)
 
 
 @page(f"{HERE}/{{number:int}}/stop", menu="apps", right=Right.INTEGRATIONS, post=True)
@@ -66,6 +76,9 @@ def stop_app(visit: Visit) -> Answer:
 def start_app(visit: Visit) -> Answer:
     """Switched an App on."""
     app = _app(visit)
+    if not approle.may_grant(visit.role, app.commands):
+        told = visit._("%s may do more than you may. Ask an owner to change it.") % app.name
+        return visit.redirect(HERE, told, alarming=True)
     accountfile.put_app(visit.database, visit.account, app.name, visit.now, new=False, active=True)
     visit.about(app.name)
     return visit.redirect(HERE, visit._("%s is switched on: its calls are answered.") % app.name)
@@ -110,6 +123,8 @@ def _scope_label(visit: Visit, scope: Scope) -> str:
 def _save(visit: Visit, app: App | None) -> Answer:
     values, errors = _read(visit)
     name = visit.text("name", LONGEST_NAME + 1)
+    if not errors.get("permissions") and not approle.may_grant(visit.role, values["commands"]):
+        errors["permissions"] = visit._("An App may do no more than you may. Ask an owner to give it more.")
     if not errors:
         try:
             if app is not None and app.name != name:

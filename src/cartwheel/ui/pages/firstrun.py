@@ -66,6 +66,7 @@ def set_up(visit: Visit) -> Answer:
         numbers = catalog.account_numbers(connection)
         for number in numbers:
             userstore.put_member(connection, number, user.id, Role.OWNER, visit.now)
+        entering.note(connection, visit, user, "Set Cartwheel up")
     return entering.begin(visit, user, numbers[0], SENDER)
 
 

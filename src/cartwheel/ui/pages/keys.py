@@ -8,6 +8,7 @@ from cartwheel.data import catalogchanges
 from cartwheel.errors import NoSuchName
 from cartwheel.people import Right
 from cartwheel.times import from_micros, to_micros
+from cartwheel.ui import approle
 from cartwheel.ui.registry import page
 from cartwheel.ui.snippets import PLACEHOLDERS, snippets
 from cartwheel.ui.visits import Answer, NotThere, Undo, Visit
@@ -43,12 +44,19 @@ def _context(visit: Visit) -> dict[str, Any]:
         "overlaps": [(hours, labels[hours]) for hours in OVERLAPS],
         "usual": USUAL_OVERLAP,
         "examples": snippets(EXAMPLE, visit.base_url)[:2],
+        "may_make": approle.may_hold_key(visit.role, visit.catalog.apps_of(visit.account.id)),
     }
 
 
 @page(HERE, menu="keys", right=Right.INTEGRATIONS, post=True)
 def make_key(visit: Visit) -> Answer:
     """Made an API key and password."""
+    context = _context(visit)
+    if not context["may_make"]:
+        told = visit._(
+            "With a key one may do all that the Apps may do, which is more than you may. Ask an owner for one."
+        )
+        return visit.refuse("keys.html", {"overlap": told}, **context)
     hours = visit.number("overlap")
     overlap = timedelta(hours=hours if hours in OVERLAPS else USUAL_OVERLAP)
     old = [key for key in visit.catalog.keys_of(visit.account.id) if key.good(visit.now)]

@@ -154,7 +154,7 @@ def accept_invitation(visit: Visit) -> Answer:
         return visit.refuse("invitation.html", errors, **_invited(visit, link))
     hashed = "" if user is not None else passwords.hash_password(password)
     with visit.database.write() as connection:
-        if not userstore.use_link(connection, link):
+        if not userstore.may_still_invite(connection, link) or not userstore.use_link(connection, link):
             raise NotThere
         if user is None:
             user = userstore.add(connection, link.email, name, hashed, visit.now)
@@ -166,7 +166,9 @@ def accept_invitation(visit: Visit) -> Answer:
 
 def _invitation(visit: Visit) -> OneTimeLink:
     link = entering.link(visit, LinkKind.INVITATION)
-    if link.account_id not in visit.catalog.accounts:
+    with visit.database.read() as connection:
+        valid = link.account_id in visit.catalog.accounts and userstore.may_still_invite(connection, link)
+    if not valid:
         raise NotThere
     return link
 

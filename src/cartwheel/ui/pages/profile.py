@@ -50,11 +50,6 @@ def change_profile(visit: Visit) -> Answer:
     return visit.redirect(HERE, visit._("Your profile is changed."))
 
 
-def _is_me(visit: Visit) -> bool:
-    """Whether the password of the form is that of whoever is signed in."""
-    return not isinstance(entering.whose(visit, visit.user.email, entering.secret_text(visit, "current")), str)
-
-
 # -- the password --
 
 
@@ -70,14 +65,12 @@ def change_password(visit: Visit) -> Answer:
     errors = {}
     if told := passwords.complaint(visit, password, visit.user.email):
         errors["password"] = told
-    elif not _is_me(visit):
+    elif not entering.is_me(visit):
         errors["current"] = visit._("This is not your password, or there were too many attempts.")
     if errors:
         return visit.refuse("password.html", errors)
     hashed = passwords.hash_password(password)
-    with visit.database.write() as connection:
-        userstore.change(connection, visit.user.id, password_hash=hashed)
-    entering.end_other_sessions(visit)
+    entering.change_way_in(visit, lambda connection: userstore.change(connection, visit.user.id, password_hash=hashed))
     return visit.redirect(HERE, visit._("Your password is changed. All other browsers are signed out."))
 
 
@@ -105,14 +98,12 @@ def switch_factor_on(visit: Visit) -> Answer:
     step = secondfactor.step_of(secret, visit.text("code", 20), visit.now) if _SECRET.fullmatch(secret) else None
     if step is None:
         errors["code"] = visit._("This is not the code of this minute. Is the clock of your phone right?")
-    elif not _is_me(visit):
+    elif not entering.is_me(visit):
         errors["current"] = visit._("This is not your password, or there were too many attempts.")
     if errors or step is None:
         return visit.refuse("factor.html", errors, **_factor(visit, secret))
     codes = factors.new_recovery_codes()
-    with visit.database.write() as connection:
-        factors.switch_on(connection, visit.user.id, secret, step, codes)
-    entering.end_other_sessions(visit)
+    entering.change_way_in(visit, lambda connection: factors.switch_on(connection, visit.user.id, secret, step, codes))
     return visit.show("recovery_codes.html", codes=codes)
 
 
@@ -124,11 +115,11 @@ def show_factor_change(visit: Visit) -> Answer:
 @page("/profile/factor/off", menu="profile", post=True)
 def switch_factor_off(visit: Visit) -> Answer:
     """Switched their second factor off."""
-    if not _is_me(visit):
-        return _not_me(visit)
-    with visit.database.write() as connection:
-        factors.switch_off(connection, visit.user.id)
-    entering.end_other_sessions(visit)
+    if not visit.user.totp_secret:
+        raise NotThere
+    if errors := _not_me(visit):
+        return visit.refuse("factor_change.html", errors)
+    entering.change_way_in(visit, lambda connection: factors.switch_off(connection, visit.user.id))
     return visit.redirect(HERE, visit._("Your second factor is off. All other browsers are signed out."))
 
 
@@ -137,18 +128,19 @@ def renew_codes(visit: Visit) -> Answer:
     """Made new recovery codes."""
     if not visit.user.totp_secret:
         raise NotThere
-    if not _is_me(visit):
-        return _not_me(visit)
+    if errors := _not_me(visit):
+        return visit.refuse("factor_change.html", errors)
     codes = factors.new_recovery_codes()
-    with visit.database.write() as connection:
-        factors.replace_codes(connection, visit.user.id, codes)
-    entering.end_other_sessions(visit)
+    entering.change_way_in(visit, lambda connection: factors.replace_codes(connection, visit.user.id, codes))
     return visit.show("recovery_codes.html", codes=codes)
 
 
-def _not_me(visit: Visit) -> Answer:
-    told = visit._("This is not your password, or there were too many attempts.")
-    return visit.refuse("factor_change.html", {"current": told})
+def _not_me(visit: Visit) -> dict[str, str]:
+    """What is wrong with the password, or else with the code, which is used up if it is right."""
+    if not entering.is_me(visit):
+        return {"current": visit._("This is not your password, or there were too many attempts.")}
+    told = entering.take_factor(visit, visit.user, visit.text("code", 50))
+    return {"code": told} if told else {}
 
 
 # -- sessions --
@@ -157,9 +149,11 @@ def _not_me(visit: Visit) -> Answer:
 @page("/profile/sessions/end", menu="profile", post=True)
 def end_session(visit: Visit) -> Answer:
     """Signed a browser of theirs out."""
+    assert visit.signed_in is not None
     which = visit.text("session")
     if which == "others":
-        entering.end_other_sessions(visit)
+        with visit.database.write() as connection:
+            userstore.close_sessions(connection, visit.user.id, but=visit.signed_in.session.digest)
         return visit.redirect(HERE, visit._("All other browsers are signed out."))
     if not which:
         raise NotThere

@@ -2,7 +2,7 @@
 
 from cartwheel.data import userstore
 from cartwheel.people import LinkKind, User
-from cartwheel.ui import entering, passwords
+from cartwheel.ui import entering, passwords, secondfactor
 from cartwheel.ui.registry import page
 from cartwheel.ui.translations import languages
 from cartwheel.ui.visits import Answer, NotThere, Visit, local_path
@@ -59,6 +59,8 @@ def check_code(visit: Visit) -> Answer:
         found = userstore.link(connection, visit.path["token"], visit.now)
         if found is None or not userstore.use_link(connection, found):
             raise NotThere
+        if secondfactor.step_of(user.totp_secret, visit.text("code", 50), visit.now) is None:
+            entering.note(connection, visit, user, "Signed in with a recovery code")
     return entering.begin(visit, user, account_id, there)
 
 
@@ -92,7 +94,8 @@ def set_new_password(visit: Visit) -> Answer:
         if user is None or not userstore.use_link(connection, link):
             raise NotThere
         userstore.change(connection, user.id, password_hash=hashed)
-        userstore.close_sessions(connection, user.id)
+        userstore.sign_out(connection, user)
+        entering.note(connection, visit, user, "Set a new password by a link")
     accounts = entering.accounts_of(visit, user)
     return entering.proceed(visit, user, accounts[0], "/") if accounts else visit.redirect("/signin")
 
