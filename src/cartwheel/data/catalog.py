@@ -155,11 +155,16 @@ def _read(connection: sa.Connection, accounts: sa.Select[Any]) -> Catalog:
                 row.key_digest,
                 row.password_hash,
                 from_micros(row.created_at),
-                moment_or_none(row.expires_at),
+                moment_or_none(_end(row)),
             )
             for row in rows.of(schema.api_keys, "key_digest")
         },
     )
+
+
+def _end(row: Any) -> int | None:
+    """When a key stops, or has stopped."""
+    return min((at for at in (row.expires_at, row.revoked_at) if at is not None), default=None)
 
 
 class _Rows:
