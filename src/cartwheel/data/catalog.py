@@ -254,6 +254,12 @@ def lock(connection: sa.Connection) -> None:
     connection.execute(sa.update(table).values(version=table.c.version))
 
 
+def lock_account(connection: sa.Connection, account_id: int) -> None:
+    """Until the transaction ends, nobody else who begins with this writes rows with numbers of this account's."""
+    table = schema.accounts
+    connection.execute(sa.select(table.c.id).where(table.c.id == account_id).with_for_update(key_share=True))
+
+
 def touch(connection: sa.Connection, account_id: int) -> None:
     """Tell every process that the account changed. Takes the version's lock: changes come one after the other."""
     table = schema.catalog_version
