@@ -127,7 +127,9 @@ def stop_bulk(visit: Visit) -> Answer:
     """Stopped what was done to many leads."""
     job = _job(visit)
     with visit.database.write() as connection:
-        bulkstore.stop(connection, job.account_id, job.id, visit.now)
+        stopped = bulkstore.stop(connection, job.account_id, job.id, visit.now)
+    if not stopped:
+        return visit.redirect(f"{HERE}/{job.id}", visit._("It was done already."), alarming=True)
     visit.about(acts.read(job.act).told(visit.account))
     return visit.redirect(f"{HERE}/{job.id}")
 
