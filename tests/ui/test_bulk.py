@@ -124,3 +124,32 @@ def test_all_are_meant_only_if_that_is_said(boss: Person, api: Api, whom: dict[s
     assert api.rows(schema.bulk_jobs) == []
     preview = boss.get("/leads/bulk?act=give_points&whom=all").text
     assert 'name="whom" value="all"' in preview
+
+
+def reasons(api: Api) -> dict[str, str]:
+    return {row["email"]: row["reason"] for row in api.rows(schema.suppressions) if row["reason"]}
+
+
+def test_what_a_person_said_is_lifted_one_by_one_only(boss: Person, api: Api, people: list[str]) -> None:
+    said = {"person0@shop.example": "complaint", "person1@shop.example": "do not contact"}
+    for email, reason in (said | {"person2@shop.example": "hard bounce"}).items():
+        boss.post("/mail/suppressed", email=email, reason=reason)
+    page = boss.post("/leads/bulk", act="allow", lead=people).headers["location"]
+    finish(api)
+    assert reasons(api) == said
+    assert f'action="{page}/undo"' not in boss.get(page).text
+    assert boss.post(f"{page}/undo").status_code == 404
+    assert reasons(api) == said
+
+
+def test_undoing_that_leads_are_not_mailed_brings_back_what_was(boss: Person, api: Api, people: list[str]) -> None:
+    before = {"person0@shop.example": "complaint", "person1@shop.example": "do not contact"}
+    before["person2@shop.example"] = "hard bounce"
+    for email, reason in before.items():
+        boss.post("/mail/suppressed", email=email, reason=reason)
+    page = boss.post("/leads/bulk", act="suppress", lead=people).headers["location"]
+    finish(api)
+    assert reasons(api)["person3@shop.example"] == reasons(api)["person2@shop.example"] == "do not contact"
+    boss.post(f"{page}/undo")
+    finish(api)
+    assert reasons(api) == before
