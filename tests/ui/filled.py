@@ -104,7 +104,7 @@ def furnish(api: Api, boss: Person) -> dict[str, str]:
     boss.post("/settings/people", email="new@shop.example", role="viewer")
     boss.post("/mail/suppressed", email="nobody@shop.example", details=SCRIPT)
     boss.post("/leads/segments", name=EMOJI, filter="")
-    work = boss.post("/leads/bulk", act="give_points", points="7").headers["location"]
+    work = boss.post("/leads/bulk", act="give_points", points="7", whom="all").headers["location"]
     _letters(api)
     return {
         "/leads/bulk": "/leads/bulk?act=give_points&whom=all",

@@ -1,6 +1,7 @@
 """Doing something to many leads at once."""
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from cast import Cast, Person
@@ -55,7 +56,7 @@ def test_all_that_a_filter_finds_are_changed(boss: Person, api: Api, people: lis
     tree = json.dumps({"type": "not", "condition": {"type": "tag", "tag": tag}})
     preview = boss.http.get("/leads/bulk", params={"act": "give_points", "whom": "all", "filter": tree})
     assert "This is done to 2 leads" in preview.text
-    boss.post("/leads/bulk", act="give_points", points="7", filter=tree)
+    boss.post("/leads/bulk", act="give_points", points="7", whom="all", filter=tree)
     finish(api)
     scores = {str(row["id"]): row["score"] for row in api.rows(schema.leads)}
     assert [scores[number] for number in people] == [0, 0, 7, 7]
@@ -63,7 +64,7 @@ def test_all_that_a_filter_finds_are_changed(boss: Person, api: Api, people: lis
 
 @pytest.mark.usefixtures("people")
 def test_a_slice_that_is_done_again_changes_nobody_twice(boss: Person, api: Api) -> None:
-    page = boss.post("/leads/bulk", act="give_points", points="7").headers["location"]
+    page = boss.post("/leads/bulk", act="give_points", points="7", whom="all").headers["location"]
     finish(api)
     number = int(page.rpartition("/")[2])
     with api.server.database.write() as connection:  # as it was before the last slice was booked
@@ -100,3 +101,55 @@ def test_without_what_it_needs_nothing_is_begun(boss: Person, api: Api, people: 
     assert boss.post("/leads/bulk", act="give_points", points="many", lead=people).status_code == 422
     assert boss.post("/leads/bulk", act="start_sequence", sequence="1", step="no such", lead=people).status_code == 422
     assert api.rows(schema.bulk_jobs) == []
+
+
+def test_what_was_done_is_undone_once(boss: Person, api: Api, people: list[str]) -> None:
+    page = boss.post("/leads/bulk", act="give_points", points="10", lead=people).headers["location"]
+    finish(api)
+    with ThreadPoolExecutor(3) as several:
+        list(several.map(lambda _: boss.post(f"{page}/undo"), range(3)))
+    finish(api)
+    assert f'action="{page}/undo"' not in boss.get(page).text
+    boss.post(f"{page}/undo")
+    finish(api)
+    assert {row["score"] for row in api.rows(schema.leads)} == {0}
+
+
+@pytest.mark.usefixtures("people")
+@pytest.mark.parametrize("whom", [{}, {"lead": "abc"}, {"whom": "checked", "lead": "-1"}, {"whom": "checked"}])
+def test_all_are_meant_only_if_that_is_said(boss: Person, api: Api, whom: dict[str, str]) -> None:
+    answer = boss.post("/leads/bulk", act="give_points", points="7", **whom)
+    assert answer.headers["location"] == "/leads"
+    assert "check some leads first" in boss.get("/leads").text
+    assert api.rows(schema.bulk_jobs) == []
+    preview = boss.get("/leads/bulk?act=give_points&whom=all").text
+    assert 'name="whom" value="all"' in preview
+
+
+def reasons(api: Api) -> dict[str, str]:
+    return {row["email"]: row["reason"] for row in api.rows(schema.suppressions) if row["reason"]}
+
+
+def test_what_a_person_said_is_lifted_one_by_one_only(boss: Person, api: Api, people: list[str]) -> None:
+    said = {"person0@shop.example": "complaint", "person1@shop.example": "do not contact"}
+    for email, reason in (said | {"person2@shop.example": "hard bounce"}).items():
+        boss.post("/mail/suppressed", email=email, reason=reason)
+    page = boss.post("/leads/bulk", act="allow", lead=people).headers["location"]
+    finish(api)
+    assert reasons(api) == said
+    assert f'action="{page}/undo"' not in boss.get(page).text
+    assert boss.post(f"{page}/undo").status_code == 404
+    assert reasons(api) == said
+
+
+def test_undoing_that_leads_are_not_mailed_brings_back_what_was(boss: Person, api: Api, people: list[str]) -> None:
+    before = {"person0@shop.example": "complaint", "person1@shop.example": "do not contact"}
+    before["person2@shop.example"] = "hard bounce"
+    for email, reason in before.items():
+        boss.post("/mail/suppressed", email=email, reason=reason)
+    page = boss.post("/leads/bulk", act="suppress", lead=people).headers["location"]
+    finish(api)
+    assert reasons(api)["person3@shop.example"] == reasons(api)["person2@shop.example"] == "do not contact"
+    boss.post(f"{page}/undo")
+    finish(api)
+    assert reasons(api) == before

@@ -77,9 +77,36 @@ def test_a_revoked_key_is_void_at_once_until_that_is_undone(api: Api, boss: Pers
     page = boss.get(PAGE).text
     assert "No key is good" in page
     assert f'value="{row["key_digest"]}"' in page  # the way back
-    boss.post(f"{PAGE}/restore", digest=row["key_digest"], until="")
+    boss.post(f"{PAGE}/restore", digest=row["key_digest"])
     assert api.call(TAGS)["status"] == "Success"
     assert api.rows(schema.api_keys)[0]["expires_at"] is None
+
+
+def test_a_key_that_is_restored_expires_when_it_would_have(api: Api, boss: Person) -> None:
+    rotate(boss, 1)
+    [old] = [row for row in api.rows(schema.api_keys) if row["expires_at"]]
+    assert boss.post(f"{PAGE}/revoke", digest=old["key_digest"]).status_code == 303
+    undo = boss.get(PAGE).text.partition(f'action="{PAGE}/restore"')[2].partition("</form>")[0]
+    sent = dict(re.findall(r'name="(digest|until)" value="([^"]*)"', undo))
+    boss.post(f"{PAGE}/restore", **sent)
+    assert api.call(TAGS)["status"] == "Success"
+    assert [row["expires_at"] for row in api.rows(schema.api_keys, key_digest=old["key_digest"])] == [old["expires_at"]]
+    api.server.clock.forward(hours=1)
+    assert api.call(TAGS)["type"] == "203"
+    boss.post(f"{PAGE}/restore", digest=old["key_digest"], until="")
+    assert api.call(TAGS)["type"] == "203"
+
+
+def test_a_revocation_stands_after_some_minutes(api: Api, boss: Person) -> None:
+    [row] = api.rows(schema.api_keys)
+    boss.post(f"{PAGE}/revoke", digest=row["key_digest"])
+    api.server.clock.forward(minutes=11)
+    boss.post(f"{PAGE}/restore", digest=row["key_digest"])
+    assert api.call(TAGS)["type"] == "203"
+    assert "only shortly after" in boss.get(PAGE).text
+    assert (
+        boss.post(f"{PAGE}/revoke", digest=row["key_digest"]).status_code == 404
+    )  # which would begin those minutes anew
 
 
 def test_another_accounts_key_cannot_be_revoked(boss: Person, stranger: Api) -> None:

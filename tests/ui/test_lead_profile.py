@@ -1,6 +1,7 @@
 """The profile of one lead, and what is done to it there."""
 
 import json
+import re
 
 import pytest
 import sqlalchemy as sa
@@ -155,3 +156,49 @@ def test_nobody_is_merged_with_itself_or_with_a_strangers_lead(boss: Person, str
     foreign = stranger.create("eve@shop.example")
     for who in (ada, foreign, "no address"):
         assert boss.post(f"/leads/{ada}/merge", **{"with": who}).status_code == 404
+
+
+def undo(page: str) -> tuple[str, dict[str, str]]:
+    """Where the notice's button goes, and with what."""
+    form = re.search(r'<form[^>]*action="([^"]+)"(?:(?!</form>).)*Undo', page, re.DOTALL)
+    assert form, page
+    fields = dict(re.findall(r'name="(\w+)" value="([^"]*)"', form[0]))
+    fields.pop("csrf")
+    return form[1], fields
+
+
+@pytest.mark.parametrize("reason", ["complaint", "do not contact"])
+def test_what_the_person_said_is_lifted_with_a_reason_only(boss: Person, api: Api, ada: str, reason: str) -> None:
+    boss.post("/mail/suppressed", email=ADA, reason=reason, details="she called")
+    answer = boss.post(f"/leads/{ada}/act", act="allow")
+    assert boss.post(f"/leads/{ada}/act", act="take_suppression_back").status_code == 303
+    assert [row["reason"] for row in api.rows(schema.suppressions)] == [reason]
+    assert answer.headers["location"] == "/mail/suppressed/allow?email=ada%40shop.example"
+    assert "How did it ask?" in boss.get(answer.headers["location"]).text
+    assert "/mail/suppressed/allow?email=ada" in boss.get(f"/leads/{ada}").text
+    assert [row["action"] for row in api.rows(schema.audit_log)] == ["Suppressed an address"]
+
+
+def test_undoing_brings_the_suppression_back_as_it_was(boss: Person, api: Api, ada: str) -> None:
+    boss.post("/mail/suppressed", email=ADA, reason="hard bounce", details="550 gone")
+    boss.post(f"/leads/{ada}/act", act="allow")
+    assert not any(row["reason"] for row in api.rows(schema.suppressions))
+    path, fields = undo(boss.get(f"/leads/{ada}").text)
+    boss.post(path, **fields)
+    assert [(row["reason"], row["details"]) for row in api.rows(schema.suppressions)] == [("hard bounce", "550 gone")]
+
+
+def test_a_suppression_by_mistake_is_undone(boss: Person, api: Api, ada: str) -> None:
+    boss.post(f"/leads/{ada}/act", act="suppress")
+    path, fields = undo(boss.get(f"/leads/{ada}").text)
+    assert boss.post(path, **fields).status_code == 303
+    assert not any(row["reason"] for row in api.rows(schema.suppressions))
+
+
+def test_undoing_a_deletion_brings_the_lead_back_into_its_sequences(boss: Person, api: Api, ada: str) -> None:
+    boss.post(f"/leads/{ada}/act", act="delete")
+    assert {row["status"] for row in api.rows(schema.enrolments)} == {"unsubscribed"}
+    path, fields = undo(boss.get(f"/leads/{ada}").text)
+    boss.post(path, **fields)
+    assert api.rows(schema.leads)[0]["deleted_at"] is None
+    assert {row["status"] for row in api.rows(schema.enrolments)} == {"active"}

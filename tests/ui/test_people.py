@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import httpx
 import pytest
@@ -182,3 +183,27 @@ def test_links_are_made_on_the_command_line(cartwheel: Cartwheel, boss: Person, 
     assert "https://cartwheel.example/password/" in reset.out
     assert "nobody here" in cartwheel("user", "reset", "nobody@shop.example").trouble
     assert cartwheel("user", "add", "nonsense").code == 2
+
+
+def test_the_log_is_whole_when_many_change_something_at_once(boss: Person, api: Api) -> None:
+    server = api.server
+
+    def log(subject: str) -> None:
+        with server.database.read() as connection:
+            person = userstore.user(connection, boss.user_id)
+        assert person is not None
+        with server.database.write() as connection:
+            userstore.audit(connection, api.account_id, server.clock(), person, "Made a list", subject)
+
+    subjects = [f"List {number}" for number in range(80)]
+    with ThreadPoolExecutor(8) as several:
+        list(several.map(log, subjects))
+    assert sorted(row["subject"] for row in api.rows(schema.audit_log)) == sorted(subjects)
+
+
+def test_what_is_refused_is_not_logged_as_done(boss: Person, api: Api) -> None:
+    boss.post("/settings/people/remove", user=str(boss.user_id))
+    assert "An account needs an owner" in boss.get("/settings/people").text
+    boss.post("/leads/segments", name="", filter="")
+    boss.post("/communication/tags", name="")
+    assert api.rows(schema.audit_log) == []

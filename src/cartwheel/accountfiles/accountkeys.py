@@ -12,6 +12,9 @@ from cartwheel.times import to_micros
 
 AT_ONCE = timedelta(0)
 
+RESTORABLE = timedelta(minutes=10)
+"""So long the revocation of a key can be taken back."""
+
 
 def rotate(database: Database, account: Account, now: datetime, overlap: timedelta = AT_ONCE) -> dict[str, str]:
     """Give the account a new key and password, and return them. The old ones are good for `overlap` still."""
@@ -23,8 +26,15 @@ def rotate(database: Database, account: Account, now: datetime, overlap: timedel
     return {"api_key": api_key, "api_password": api_password}
 
 
-def set_expiry(database: Database, account: Account, digest: str, at: datetime | None) -> None:
-    """Raises `NoSuchName`."""
+def revoke(database: Database, account: Account, digest: str, now: datetime) -> None:
+    """The key is void from now on. Raises `NoSuchName`."""
     with catalogchanges.changing(database, account.id) as connection:
-        if not catalogchanges.set_key_expiry(connection, account.id, digest, at):
+        if not catalogchanges.revoke_key(connection, account.id, digest, now):
             raise NoSuchName("the account has no such key any more")
+
+
+def restore(database: Database, account: Account, digest: str, now: datetime) -> None:
+    """Take back that a key was revoked just now. Raises `NoSuchName`."""
+    with catalogchanges.changing(database, account.id) as connection:
+        if not catalogchanges.restore_key(connection, account.id, digest, now - RESTORABLE):
+            raise NoSuchName("the account has no key that was revoked just now")

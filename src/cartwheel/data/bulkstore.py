@@ -58,6 +58,7 @@ class Job:
     changed: int
     created_at: datetime
     ended_at: datetime | None
+    undone_at: datetime | None
 
     @property
     def origin(self) -> str:
@@ -72,11 +73,13 @@ def _job(row: Any) -> Job:
     at = from_micros(row.created_at)
     counts = (row.before, row.looked, row.changed)
     state = State(row.state)
-    return Job(row.account_id, row.id, row.user_id, row.act, who, state, *counts, at, moment_or_none(row.ended_at))
+    ends = (moment_or_none(row.ended_at), moment_or_none(row.undone_at))
+    return Job(row.account_id, row.id, row.user_id, row.act, who, state, *counts, at, *ends)
 
 
 def begin(connection: sa.Connection, account_id: int, user_id: int, act: str, who: Who, now: datetime) -> int:
     """A job that is due at once; returns its number."""
+    catalog.lock_account(connection, account_id)
     number = catalog.next_id(connection, _JOBS, account_id)
     row = {
         "account_id": account_id,
@@ -135,6 +138,14 @@ def stop(connection: sa.Connection, account_id: int, number: int, now: datetime)
     """Whether it was running. The slice that is being done is still finished."""
     running = (_JOBS.c.account_id == account_id) & (_JOBS.c.id == number) & (_JOBS.c.state == State.RUNNING.value)
     return connection.execute(sa.update(_JOBS).where(running).values(_ended(State.STOPPED, now))).rowcount == 1
+
+
+def undo(connection: sa.Connection, job: Job, user_id: int, act: str, now: datetime) -> int | None:
+    """A job that does this to all whom the job has changed; None if that runs still, or was undone before."""
+    undoable = _this(job) & _JOBS.c.undone_at.is_(None) & (_JOBS.c.state != State.RUNNING.value)
+    if connection.execute(sa.update(_JOBS).where(undoable).values(undone_at=to_micros(now))).rowcount == 0:
+        return None
+    return begin(connection, job.account_id, user_id, act, Who(job=job.id), now)
 
 
 def _ended(state: State, now: datetime) -> dict[str, Any]:

@@ -155,11 +155,16 @@ def _read(connection: sa.Connection, accounts: sa.Select[Any]) -> Catalog:
                 row.key_digest,
                 row.password_hash,
                 from_micros(row.created_at),
-                moment_or_none(row.expires_at),
+                moment_or_none(_end(row)),
             )
             for row in rows.of(schema.api_keys, "key_digest")
         },
     )
+
+
+def _end(row: Any) -> int | None:
+    """When a key stops, or has stopped."""
+    return min((at for at in (row.expires_at, row.revoked_at) if at is not None), default=None)
 
 
 class _Rows:
@@ -248,6 +253,12 @@ def lock(connection: sa.Connection) -> None:
     """Whoever changes the catalog begins with this, so that changes come one after the other."""
     table = schema.catalog_version
     connection.execute(sa.update(table).values(version=table.c.version))
+
+
+def lock_account(connection: sa.Connection, account_id: int) -> None:
+    """Until the transaction ends, nobody else who begins with this writes rows with numbers of this account's."""
+    table = schema.accounts
+    connection.execute(sa.select(table.c.id).where(table.c.id == account_id).with_for_update(key_share=True))
 
 
 def touch(connection: sa.Connection, account_id: int) -> None:

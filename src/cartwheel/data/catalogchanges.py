@@ -13,7 +13,7 @@ from cartwheel.accounts import Account, MailSettings, name_key
 from cartwheel.data import catalog, schema
 from cartwheel.data.db import Database
 from cartwheel.errors import NameTaken
-from cartwheel.times import micros_or_none, moment_or_none, to_micros
+from cartwheel.times import moment_or_none, to_micros
 
 
 @contextmanager
@@ -82,7 +82,8 @@ def change_account(
 def put_key(connection: sa.Connection, account_id: int, digest: str, password_hash: str, now: int) -> None:
     """A key that is good until somebody changes that. Those that have expired go."""
     table = schema.api_keys
-    gone = (table.c.account_id == account_id) & ((table.c.key_digest == digest) | (table.c.expires_at <= now))
+    over = (table.c.expires_at <= now) | (table.c.revoked_at <= now)
+    gone = (table.c.account_id == account_id) & ((table.c.key_digest == digest) | over)
     connection.execute(sa.delete(table).where(gone))
     row = {"account_id": account_id, "key_digest": digest, "password_hash": password_hash, "created_at": now}
     connection.execute(sa.insert(table).values(row))
@@ -96,11 +97,20 @@ def limit_keys(connection: sa.Connection, account_id: int, until: datetime) -> N
     connection.execute(sa.update(table).where(here).values(expires_at=to_micros(until)))
 
 
-def set_key_expiry(connection: sa.Connection, account_id: int, digest: str, at: datetime | None) -> bool:
-    """Whether the account has such a key."""
+def revoke_key(connection: sa.Connection, account_id: int, digest: str, now: datetime) -> bool:
+    """Whether the account has such a key, and it was good. When it would have expired is kept."""
+    table = schema.api_keys
+    good = table.c.revoked_at.is_(None) & (table.c.expires_at.is_(None) | (table.c.expires_at > to_micros(now)))
+    here = (table.c.account_id == account_id) & (table.c.key_digest == digest) & good
+    return connection.execute(sa.update(table).where(here).values(revoked_at=to_micros(now))).rowcount == 1
+
+
+def restore_key(connection: sa.Connection, account_id: int, digest: str, since: datetime) -> bool:
+    """Whether there is such a key that was revoked since then. It expires when it would have."""
     table = schema.api_keys
     here = (table.c.account_id == account_id) & (table.c.key_digest == digest)
-    return connection.execute(sa.update(table).where(here).values(expires_at=micros_or_none(at))).rowcount == 1
+    values = sa.update(table).where(here, table.c.revoked_at >= to_micros(since)).values(revoked_at=None)
+    return connection.execute(values).rowcount == 1
 
 
 def keys_used(connection: sa.Connection, account_id: int) -> dict[str, datetime | None]:

@@ -32,13 +32,14 @@ api_keys = table(
     words("password_hash"),
     number("created_at"),
     number("expires_at", null=True),
+    number("revoked_at", null=True),
     number("used_at", null=True),
     Index("api_keys_digest", "key_digest", unique=True),
     key=("account_id", "key_digest"),
 )
 """The key as the hex SHA-256 of it (it is long and random), the password as an argon2 hash.
 
-An account may have several: each is good until it expires. `used_at` is written now and then only.
+An account may have several: each is good until it expires or is revoked. `used_at` is written now and then only.
 """
 
 apps = table(

@@ -106,10 +106,11 @@ bulk_jobs = table(
     number("created_at"),
     number("ended_at", null=True),
     number("next_at", null=True),
+    number("undone_at", null=True),
     key=("account_id", "id"),
 )
 """What somebody does with many leads at once, slice by slice. `act` and `who` (empty when it has ended) are JSON. It goes
-on with the leads whose ids are lower than `before`, at `next_at`; whoever takes a slice puts that off."""
+on with the leads whose ids are lower than `before`, at `next_at`; whoever takes a slice puts that off. It is undone once."""
 
 Index(
     "bulk_jobs_next",

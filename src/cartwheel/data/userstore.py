@@ -356,6 +356,7 @@ class Audited:
 
 def audit(connection: sa.Connection, account_id: int, now: datetime, person: User, action: str, subject: str) -> None:
     table = schema.audit_log
+    catalog.lock_account(connection, account_id)
     last = sa.select(sa.func.coalesce(sa.func.max(table.c.id), 0) + 1).where(table.c.account_id == account_id)
     row = {
         "account_id": account_id,

@@ -12,7 +12,7 @@ from msgspec import Meta
 from cartwheel.accounts import Account
 from cartwheel.errors import StepNotFound
 from cartwheel.leads.lead import Lead
-from cartwheel.leads.leadparts import Part, Parts, RunStatus, SuppressionReason
+from cartwheel.leads.leadparts import SAID_BY_THE_PERSON, Part, Parts, RunStatus, SuppressionReason
 from cartwheel.phrases import phrase
 
 Number = Annotated[int, Meta(ge=1, lt=1 << 53)]
@@ -27,6 +27,8 @@ class Act(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults
     right: ClassVar[str] = "leads:write"
     to_deleted: ClassVar[bool] = False
     """Whether it is done to deleted leads, too."""
+    ordered: ClassVar[bool] = True
+    """Whether somebody can order it by itself, and not only by undoing another."""
 
     def apply(self, lead: Lead, account: Account, now: datetime) -> None:
         raise NotImplementedError
@@ -213,23 +215,47 @@ class Suppress(Act, tag="suppress", frozen=True):
     parts = Part.PROFILE | Part.SUPPRESSION
 
     def apply(self, lead: Lead, _account: Account, now: datetime) -> None:
-        lead.suppress(SuppressionReason.DO_NOT_CONTACT, "an owner said so", now)
+        before = lead.suppression.reason
+        lead.suppress(SuppressionReason.DO_NOT_CONTACT, _SAID + (_BEFORE + before if before else ""), now)
 
     def opposite(self) -> Act:
-        return Allow()
+        return TakeSuppressionBack()
 
     def told(self, _account: Account) -> str:
         return phrase("Do not mail any more")
 
 
-class Allow(Act, tag="allow", frozen=True):
+_SAID, _BEFORE = "an owner said so", "; before: "
+
+
+class TakeSuppressionBack(Act, tag="take_suppression_back", frozen=True):
+    """What was suppressed by the act, and by nobody else since, is as it was."""
+
     parts = Part.PROFILE | Part.SUPPRESSION
+    ordered = False
 
     def apply(self, lead: Lead, _account: Account, now: datetime) -> None:
-        lead.lift_suppression(now)
+        said, _, before = lead.suppression.details.partition(_BEFORE)
+        if lead.suppression.reason == SuppressionReason.DO_NOT_CONTACT and said == _SAID:
+            lead.lift_suppression(now)
+            if before in set(SuppressionReason):
+                lead.suppress(SuppressionReason(before), "as before", now)
 
     def opposite(self) -> Act:
         return Suppress()
+
+    def told(self, _account: Account) -> str:
+        return phrase("Allow to be mailed again")
+
+
+class Allow(Act, tag="allow", frozen=True):
+    """Addresses that did not work; what the person has said is lifted one by one, with a reason."""
+
+    parts = Part.PROFILE | Part.SUPPRESSION
+
+    def apply(self, lead: Lead, _account: Account, now: datetime) -> None:
+        if lead.suppression.reason not in SAID_BY_THE_PERSON:
+            lead.lift_suppression(now)
 
     def told(self, _account: Account) -> str:
         return phrase("Allow to be mailed again")
@@ -242,10 +268,30 @@ class Delete(Act, tag="delete", frozen=True):
         lead.delete(now)
 
     def opposite(self) -> Act:
-        return Restore()
+        return TakeDeletionBack()
 
     def told(self, _account: Account) -> str:
         return phrase("Delete")
+
+
+class TakeDeletionBack(Act, tag="take_deletion_back", frozen=True):
+    """The lead is there again, and in the sequences that it left by being deleted. Mails that waited then are not sent."""
+
+    parts = Part.PROFILE | Part.SEQUENCES
+    to_deleted = True
+
+    def apply(self, lead: Lead, _account: Account, now: datetime) -> None:
+        at = lead.deleted_at
+        lead.restore()
+        if at is not None:
+            for run in [run for run in lead.runs.values() if not run.left_by_lead]:
+                lead.rejoin(run.sequence_id, at, now)
+
+    def opposite(self) -> Act:
+        return Delete()
+
+    def told(self, _account: Account) -> str:
+        return phrase("Restore")
 
 
 class Restore(Act, tag="restore", frozen=True):
@@ -264,7 +310,7 @@ class Restore(Act, tag="restore", frozen=True):
 
 AnyAct = (
     GiveTag | TakeTag | JoinList | LeaveList | StartSequence | StopSequence | GoOnInSequence | GivePoints | TakePoints
-    | Suppress | Allow | Delete | Restore
+    | Suppress | TakeSuppressionBack | Allow | Delete | TakeDeletionBack | Restore
 )  # fmt: skip
 
 KINDS: dict[str, type[Act]] = {str(act.__struct_config__.tag): act for act in get_args(AnyAct)}

@@ -50,7 +50,7 @@ def options(visit: Visit, field: str) -> list[tuple[int, str]]:
 
 def read(kind: str, value: Callable[[str], str]) -> Act | None:
     """The act of this kind with the values that were sent; None if they make none."""
-    if kind not in acts.KINDS:
+    if kind not in acts.KINDS or not acts.KINDS[kind].ordered:
         return None
     sent: dict[str, object] = {"type": kind}
     for name in acts.KINDS[kind].__struct_fields__:

@@ -148,8 +148,7 @@ class Site:
             return visit.show("trouble.html", status=503, told=visit._("The server is busy. Please try again."))
         except CartwheelError as refusal:
             return visit.show("trouble.html", status=422, told=str(refusal))
-        done = not isinstance(answer, Shown) or answer.status < 400  # noqa: PLR2004 - HTTP's border of failures
-        if entry.post and not entry.quiet and done and visit.signed_in is not None:
+        if entry.post and not entry.quiet and _is_done(answer) and visit.signed_in is not None:
             with visit.database.write() as connection:
                 account_id = visit.signed_in.session.account_id
                 userstore.audit(connection, account_id, visit.now, visit.user, entry.does, visit.subject)
@@ -270,6 +269,12 @@ def _wanted(signed_in: SignedIn | None, request: Request, form: FormData) -> str
 
 def _is_open(entry: Entry, visit: Visit) -> bool:
     return (entry.path, False) in pages.PAGES and visit.signed_in is not None and visit.may(entry.right)
+
+
+def _is_done(answer: Answer) -> bool:
+    """What is refused is not done: a form is shown again, or the next page says why not."""
+    refused = answer.alarming if isinstance(answer, Redirect) else answer.status >= 400  # noqa: PLR2004 - HTTP's border
+    return not refused
 
 
 def _redirected(visit: Visit, path: str) -> Response:

@@ -9,7 +9,7 @@ TABLES = (
     """CREATE TABLE bulk_jobs (
         account_id BIGINT NOT NULL, id BIGINT NOT NULL, user_id BIGINT NOT NULL, act TEXT NOT NULL, who TEXT NOT NULL,
         state TEXT NOT NULL, before BIGINT, looked BIGINT NOT NULL, changed BIGINT NOT NULL, created_at BIGINT NOT NULL,
-        ended_at BIGINT, next_at BIGINT, PRIMARY KEY (account_id, id))""",
+        ended_at BIGINT, next_at BIGINT, undone_at BIGINT, PRIMARY KEY (account_id, id))""",
     """CREATE TABLE bulk_leads (
         account_id BIGINT NOT NULL, job_id BIGINT NOT NULL, lead_id BIGINT NOT NULL,
         PRIMARY KEY (account_id, job_id, lead_id))""",

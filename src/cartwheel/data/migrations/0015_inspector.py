@@ -7,6 +7,7 @@ def up(connection: sa.Connection) -> None:
     rowless = " WITHOUT ROWID" if connection.dialect.name == "sqlite" else ""
     for sql in (
         "ALTER TABLE api_keys ADD COLUMN expires_at BIGINT",
+        "ALTER TABLE api_keys ADD COLUMN revoked_at BIGINT",
         "ALTER TABLE api_keys ADD COLUMN used_at BIGINT",
         f"""CREATE TABLE api_calls (
             account_id BIGINT NOT NULL, request_id TEXT NOT NULL, at BIGINT NOT NULL, app TEXT NOT NULL,

@@ -22,14 +22,22 @@ def preview_bulk(visit: Visit) -> Answer:
     kind = visit.query.get("act", "")
     if kind not in bulkforms.LABELS:
         return visit.redirect("/leads")
-    if visit.query.get("whom") == "all":
-        who = Who(filter=visit.query.get("filter", ""), q=visit.query.get("q", "")[:200])
-    else:
-        who = Who(ids=_numbers(visit.query.getlist("lead")))
-        if not who.ids:
-            there = leadquestions.address(filter=visit.query.get("filter", ""), q=visit.query.get("q", ""))
-            return visit.redirect(there, visit._("Please check some leads first."), alarming=True)
-    return visit.show("bulk.html", **_context(visit, kind, who))
+    sought = Who(filter=visit.query.get("filter", ""), q=visit.query.get("q", "")[:200])
+    who = _who(visit.query.get("whom", ""), visit.query.getlist("lead"), sought)
+    return _nobody(visit, sought) if who is None else visit.show("bulk.html", **_context(visit, kind, who))
+
+
+def _who(whom: str, checked: list[str], sought: Who) -> Who | None:
+    """All that are sought only if that is said, else those that are checked. None for nobody."""
+    if whom == "all":
+        return sought
+    ids = _numbers(checked)
+    return Who(ids=ids) if ids else None
+
+
+def _nobody(visit: Visit, sought: Who) -> Answer:
+    there = leadquestions.address(filter=sought.filter, q=sought.q)
+    return visit.redirect(there, visit._("Please check some leads first."), alarming=True)
 
 
 def _numbers(texts: list[str]) -> tuple[int, ...]:
@@ -77,8 +85,10 @@ def start_bulk(visit: Visit) -> Answer:
         raise NotThere
     if not visit.may(acts.KINDS[kind].right):
         return visit.show("forbidden.html", status=403)
-    ids = _numbers(visit.texts("lead"))
-    who = Who(ids=ids) if ids else Who(filter=visit.text("filter", filters.LONGEST), q=visit.text("q", 200))
+    sought = Who(filter=visit.text("filter", filters.LONGEST), q=visit.text("q", 200))
+    who = _who(visit.text("whom"), visit.texts("lead"), sought)
+    if who is None:
+        return _nobody(visit, sought)
     act = bulkforms.read(kind, visit.text)
     if act is None or (isinstance(act, acts.StartSequence) and not _has_step(visit, act)):
         told = visit._("Please say which, or how many.")
@@ -100,7 +110,8 @@ def show_bulk(visit: Visit) -> Answer:
     job = _job(visit)
     act = acts.read(job.act)
     back = act.opposite()
-    undoable = back is not None and job.changed > 0 and visit.may(back.right) and visit.may(Right.LEADS_WRITE)
+    new = job.changed > 0 and job.undone_at is None
+    undoable = back is not None and new and visit.may(back.right) and visit.may(Right.LEADS_WRITE)
     return visit.show(
         "bulk_job.html",
         block="progress" if visit.htmx else "",
@@ -116,7 +127,9 @@ def stop_bulk(visit: Visit) -> Answer:
     """Stopped what was done to many leads."""
     job = _job(visit)
     with visit.database.write() as connection:
-        bulkstore.stop(connection, job.account_id, job.id, visit.now)
+        stopped = bulkstore.stop(connection, job.account_id, job.id, visit.now)
+    if not stopped:
+        return visit.redirect(f"{HERE}/{job.id}", visit._("It was done already."), alarming=True)
     visit.about(acts.read(job.act).told(visit.account))
     return visit.redirect(f"{HERE}/{job.id}")
 
@@ -126,13 +139,15 @@ def undo_bulk(visit: Visit) -> Answer:
     """Took back what was done to many leads."""
     job = _job(visit)
     back = acts.read(job.act).opposite()
-    if back is None or job.state is State.RUNNING:
+    if back is None:
         raise NotThere
     if not visit.may(back.right):
         return visit.show("forbidden.html", status=403)
     with visit.database.write() as connection:
-        number = bulkstore.begin(
-            connection, job.account_id, visit.user.id, acts.written(back), Who(job=job.id), visit.now
+        number = bulkstore.undo(connection, job, visit.user.id, acts.written(back), visit.now)
+    if number is None:
+        return visit.redirect(
+            f"{HERE}/{job.id}", visit._("It was taken back already, or is not done yet."), alarming=True
         )
     visit.about(acts.read(job.act).told(visit.account))
     return visit.redirect(f"{HERE}/{number}")

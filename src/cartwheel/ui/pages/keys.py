@@ -7,7 +7,6 @@ from cartwheel.accountfiles import accountkeys
 from cartwheel.data import catalogchanges
 from cartwheel.errors import NoSuchName
 from cartwheel.people import Right
-from cartwheel.times import from_micros, to_micros
 from cartwheel.ui import approle
 from cartwheel.ui.registry import page
 from cartwheel.ui.snippets import PLACEHOLDERS, snippets
@@ -73,28 +72,25 @@ def make_key(visit: Visit) -> Answer:
 def revoke_key(visit: Visit) -> Answer:
     """Revoked an API key."""
     digest = visit.text("digest", 64)
-    key = next((key for key in visit.catalog.keys_of(visit.account.id) if key.key_digest == digest), None)
-    if key is None:
-        raise NotThere
-    _set_expiry(visit, digest, 0)
-    before = "" if key.expires_at is None else str(to_micros(key.expires_at))
+    try:
+        accountkeys.revoke(visit.database, visit.account, digest, visit.now)
+    except NoSuchName:
+        raise NotThere from None
     visit.about(digest[:8])
-    undo = Undo(f"{HERE}/restore", {"digest": digest, "until": before})
+    undo = Undo(f"{HERE}/restore", {"digest": digest})
     return visit.redirect(HERE, visit._("The key is void from now on. Calls with it are refused."), undo)
 
 
 @page(f"{HERE}/restore", menu="keys", right=Right.INTEGRATIONS, post=True)
 def restore_key(visit: Visit) -> Answer:
     """Took back that an API key was revoked."""
-    _set_expiry(visit, visit.text("digest", 64), visit.number("until"))
-    visit.about(visit.text("digest", 8))
-    return visit.redirect(HERE, visit._("The key is good again."))
-
-
-def _set_expiry(visit: Visit, digest: str, until: int | None) -> None:
-    """`until` 0 is now, None for good."""
-    at = None if until is None else visit.now if until == 0 else from_micros(until)
+    digest = visit.text("digest", 64)
+    if all(key.key_digest != digest for key in visit.catalog.keys_of(visit.account.id)):
+        raise NotThere
     try:
-        accountkeys.set_expiry(visit.database, visit.account, digest, at)
+        accountkeys.restore(visit.database, visit.account, digest, visit.now)
     except NoSuchName:
-        raise NotThere from None
+        told = visit._("That can be taken back only shortly after. Please make a new key.")
+        return visit.redirect(HERE, told, alarming=True)
+    visit.about(digest[:8])
+    return visit.redirect(HERE, visit._("The key is as good as it was."))

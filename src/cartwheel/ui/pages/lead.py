@@ -4,15 +4,16 @@ import asyncio
 from collections.abc import Callable
 from datetime import datetime
 from typing import Any
+from urllib.parse import urlencode
 
 from cartwheel.accounts import Account, CustomField
 from cartwheel.data.leadstore import LeadKey
 from cartwheel.emails import EmailNotValid, read_email
 from cartwheel.errors import LeadExists, LeadIsDeleted, LeadNotFound, NoSuchName, StepNotFound
-from cartwheel.leads import editing
+from cartwheel.leads import acts, editing
 from cartwheel.leads.acts import Act
 from cartwheel.leads.lead import Lead
-from cartwheel.leads.leadparts import PROFILE_FIELDS, CustomValue, Part, RunStatus
+from cartwheel.leads.leadparts import PROFILE_FIELDS, SAID_BY_THE_PERSON, CustomValue, Part, RunStatus, Suppression
 from cartwheel.people import Right
 from cartwheel.ui import bulkforms
 from cartwheel.ui.registry import page
@@ -48,6 +49,7 @@ def _context(visit: Visit, tab: str) -> dict[str, Any]:
         "longer": most + FEED if len(card.feed) > most and most < why.MOST_EVENTS else None,
         "writable": visit.may(Right.LEADS_WRITE) and not lead.erased,
         "profile_fields": PROFILE_FIELDS,
+        "by_person": SAID_BY_THE_PERSON,
     }
     if tab == "why":
         context["facts"] = _facts(visit, lead)
@@ -106,7 +108,7 @@ def act_on_lead(visit: Visit) -> Answer:
     if not visit.may(act.right):
         return visit.show("forbidden.html", status=403)
     try:
-        email, changed = visit.submit(_work(visit, act))
+        email, before, changed = visit.submit(_work(visit, act))
     except LeadNotFound:
         raise NotThere from None
     except StepNotFound:
@@ -116,19 +118,33 @@ def act_on_lead(visit: Visit) -> Answer:
     told = act.told(visit.account)
     visit.about(f"{email}: {told}")
     told = visit.say(told)
+    if isinstance(act, acts.Allow) and before.reason in SAID_BY_THE_PERSON:
+        told = visit._("The person wanted no mail: say here how it asked for mail again. It was not changed yet.")
+        return visit.redirect("/mail/suppressed/allow?" + urlencode({"email": email}), told, alarming=True)
     if not changed:
         return _back(visit, tab, visit._("There was nothing to change: %s.") % told, alarming=True)
+    return _back(visit, tab, visit._("Done: %s.") % told, _undo(visit, act, tab, email, before))
+
+
+def _undo(visit: Visit, act: Act, tab: str, email: str, before: Suppression) -> Undo | None:
+    """What brings the lead back to how it was; None if nothing does."""
+    if isinstance(act, acts.Suppress):
+        mistaken = {"email": email, "asked": visit._("It was suppressed by mistake.")}
+        return Undo("/mail/suppressed/allow", mistaken) if not before.reason and visit.may(Right.MAIL_WRITE) else None
+    if isinstance(act, acts.Allow):
+        known = {"email": email, "reason": before.reason, "details": before.details}
+        return Undo("/mail/suppressed", known) if visit.may(Right.MAIL_WRITE) else None
     opposite = act.opposite()
-    undo = None
-    if opposite is not None and visit.may(opposite.right):
-        undo = Undo(f"/leads/{visit.path['number']}/act", _as_fields(opposite) | {"tab": tab})
-    return _back(visit, tab, visit._("Done: %s.") % told, undo)
+    if opposite is None or not visit.may(opposite.right):
+        return None
+    return Undo(f"/leads/{visit.path['number']}/act", _as_fields(opposite) | {"tab": tab})
 
 
-def _work(visit: Visit, act: Act) -> EditWork[tuple[str, bool]]:
-    def change(lead: Lead, account: Account, now: datetime) -> tuple[str, bool]:
+def _work(visit: Visit, act: Act) -> EditWork[tuple[str, Suppression, bool]]:
+    def change(lead: Lead, account: Account, now: datetime) -> tuple[str, Suppression, bool]:
+        before = lead.suppression
         act.apply(lead, account, now)
-        return lead.email, bool(lead.events)
+        return lead.email, before, bool(lead.events)
 
     return EditWork(_key(visit), act.parts, change, visit.user.origin, deleted=act.to_deleted)
 
