@@ -33,7 +33,7 @@ NOBODYS = "9999999"
 
 
 @pytest.fixture(scope="module")
-def cast(shown: Server) -> Iterator[Cast]:
+def cast(shown: Server, theirs: Mapping[Door, str]) -> Iterator[Cast]:  # noqa: ARG001 - it has to be the first account
     """Who gets in does not depend on the database."""
     with Cast(new_api(shown)) as cast:
         yield cast
@@ -77,7 +77,7 @@ def test_a_role_opens_what_its_rights_allow(somebody: Mapping[Role, Person], pag
 
 @pytest.fixture(scope="module")
 def theirs(shown: Server) -> Iterator[Mapping[Door, str]]:
-    """The addresses of another account's pages."""
+    """The addresses of another account's pages: of the first one, whose people set the mail servers."""
     api = fill(shown)
     with Cast(api) as cast:
         boss = cast.person(Role.OWNER)
@@ -88,7 +88,7 @@ def theirs(shown: Server) -> Iterator[Mapping[Door, str]]:
 
 
 @pytest.fixture(scope="module")
-def newcomer(shown: Server) -> Iterator[Person]:
+def newcomer(shown: Server, theirs: Mapping[Door, str]) -> Iterator[Person]:  # noqa: ARG001 - as above
     """The owner of an account that has nothing, so that no number is by chance one of its own."""
     api = new_api(shown, file="[account]\n[[apps]]\nname = 'One'\n")
     with catalogchanges.changing(shown.database, api.account_id) as connection:
