@@ -13,7 +13,6 @@ from sink import TAKE_AND_DROP, WAIT, Sink
 
 from cartwheel.data import flowstore, schema
 from cartwheel.data.signingkeys import link_signer
-from cartwheel.errors import Conflict
 from cartwheel.leads.mails import MailState
 from cartwheel.mail.links import MailId
 from cartwheel.work.engine import StepWork
@@ -64,7 +63,11 @@ def test_an_answer_to_an_earlier_try_says_nothing_of_the_one_under_way(server: S
     with Sink(dot=[WAIT]) as slow, Sink(dot=[WAIT]) as other_sink:
         late = begin(server, slow)
         server.clock.forward(hours=1)
-        other = begin(server, other_sink)  # which finds that the time is up
+        finder = Office(server, CARTWHEEL_SMTP=other_sink.url())
+        finder.hand_over()  # which finds that the time is up
+        finder.close()
+        server.clock.forward(hours=1)
+        other = begin(server, other_sink)
         [mail] = mails(api, ADA)
         assert (mail.state, mail.attempts) == (MailState.HANDED_OVER, 2)
         slow.go_on()
@@ -100,8 +103,7 @@ def test_a_step_that_is_decided_twice_queues_one_mail(server: Server) -> None:
         office.settle()
         with server.database.write() as connection:
             connection.execute(sa.update(schema.enrolments).values(before))
-        with pytest.raises(Conflict):
-            office.take_along()
+        office.take_along()
         office.hand_over()
         assert [message.rcpt for message in sink.messages] == [f"TO:<{ADA}>"]
         assert states(api, ADA) == [("1", MailState.ACCEPTED)]
