@@ -3,6 +3,8 @@ PYTHON ?= python3
 BIN := .venv/bin
 COMPILE := $(BIN)/uv pip compile --quiet --universal --generate-hashes --upgrade --no-annotate --custom-compile-command 'make lock'
 
+# Hundreds of tests start the program: it is not to be compiled for each of them.
+unexport PYTHONDONTWRITEBYTECODE
 
 # What the pages load, built from the files that each build reads.
 BUILT := src/cartwheel/ui/static/manifest.json
@@ -42,7 +44,7 @@ run: setup ## the demo: a server with an account to try, and a story
 	$(BIN)/cartwheel demo
 
 test: check ## the whole suite, on SQLite and PostgreSQL
-	$(BIN)/pytest --numprocesses=auto --maxprocesses=4 --dist=worksteal
+	$(BIN)/pytest --numprocesses=4 --dist=worksteal
 
 check: setup ## format, lint and types
 	$(BIN)/ruff format --check .

@@ -13,7 +13,9 @@ from dataclasses import dataclass, field
 from enum import Enum, auto
 from typing import Any, NamedTuple, Self
 
-from realserver import API_KEY, API_PASSWORD, OPEN_APP, PACED_APP, wait_until
+from realserver import API_KEY, API_PASSWORD, OPEN_APP, PACED_APP
+
+from waiting import wait_until
 
 ANSWER_S = 30
 
@@ -284,7 +286,7 @@ class Load:
         done, failed = self.done + done, self.failed + failed
         wait_until(
             lambda: bool(self.surprises) or (self.done >= done and self.failed >= failed),
-            f"{done} done and {failed} failed calls; there are {self.done} and {self.failed}",
+            lambda: f"{done} done and {failed} failed calls; there are {self.done} and {self.failed}",
             seconds,
         )
         self._raise_surprise()

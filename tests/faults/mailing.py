@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 from office import Office
-from realserver import STOP_S, ForkedProcess, clean_environment, wait_until
+from realserver import STOP_S, ForkedProcess, clean_environment
 from sink import Sink
 
 from cartwheel import times
@@ -24,6 +24,7 @@ from cartwheel.sending.handover import lease
 from cartwheel.sending.settling import PAUSES
 from cartwheel.work.batches import Desk, IdempotencyKey
 from harness import Server, new_api
+from waiting import wait_until
 
 SHOP = """
 [account]

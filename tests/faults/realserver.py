@@ -5,8 +5,7 @@ import os
 import socket
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +15,7 @@ from cartwheel import times
 from cartwheel.accountfiles import accountfile
 from cartwheel.cli.main import main
 from cartwheel.data.db import Database
+from waiting import wait_until
 
 START_S = 90
 STOP_S = 20
@@ -46,14 +46,6 @@ name = "Trial user"
 [[tags]]
 name = "Customer"
 """
-
-
-def wait_until(condition: Callable[[], bool], what: str, seconds: float = 60) -> None:
-    """Look every few milliseconds until it is so."""
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, f"after {seconds} s not yet: {what}"
-        time.sleep(0.005)
 
 
 def make_account(url: str, text: str = ACCOUNT) -> None:

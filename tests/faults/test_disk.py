@@ -13,10 +13,11 @@ import invariants
 import pytest
 from callers import Book, Caller, Load, Outcome
 from locks import locked
-from realserver import ServerProcess, healthy, make_account, serving, wait_until
+from realserver import ServerProcess, healthy, make_account, serving
 
 from cartwheel.data.lanes import LOCK_WAIT_S
 from conftest import Databases
+from waiting import wait_until
 
 AT_ONCE_S = 1
 
@@ -31,7 +32,7 @@ class Disk(Protocol):
 
 
 class SmallDisk:
-    """A file system of few bytes. Needs the right to mount one."""
+    """A file system with room for the database and the largest log that it has. Needs the right to mount one."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -71,7 +72,7 @@ def disk(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Disk]:
     if request.param == "quota":
         yield Quota(folder)
         return
-    command = ["mount", "-t", "tmpfs", "-o", "size=3m", "tmpfs", str(folder)]
+    command = ["mount", "-t", "tmpfs", "-o", "size=16m", "tmpfs", str(folder)]
     if subprocess.run(command, capture_output=True, check=False).returncode:
         pytest.skip("may not mount a file system")
     try:

@@ -9,7 +9,7 @@ import invariants
 import pytest
 from callers import Book, Outcome, many_callers
 from locks import locked
-from realserver import make_account, serving, wait_until
+from realserver import make_account, serving
 
 from cartwheel.data.leadstore import Wanted
 from cartwheel.leads.lead import Lead
@@ -17,6 +17,7 @@ from cartwheel.leads.leadparts import Part
 from cartwheel.work.batches import Desk, IdempotencyKey
 from conftest import Databases
 from harness import Api, Server
+from waiting import wait_until
 
 AT_ONCE_S = 2
 

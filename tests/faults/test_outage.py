@@ -7,7 +7,9 @@ import invariants
 import pytest
 from callers import Book, Load
 from ownpostgres import OwnPostgres, own_postgres
-from realserver import ServerProcess, healthy, make_account, serving, wait_until
+from realserver import ServerProcess, healthy, make_account, serving
+
+from waiting import wait_until
 
 LONGEST_ANSWER_S = 8
 

@@ -15,13 +15,14 @@ import psycopg
 import pytest
 import sqlalchemy as sa
 from callers import Answer, Book, Caller, Load, Outcome
-from realserver import ACCOUNT, PACED_APP, ServerProcess, make_account, serving, wait_until
+from realserver import ACCOUNT, PACED_APP, ServerProcess, make_account, serving
 
 from cartwheel.data.db import Database
 from cartwheel.data.lanes import LOCK_WAIT_S
 from cartwheel.work.housekeeping import Housekeeping
 from conftest import Databases
 from harness import Server
+from waiting import wait_until
 
 PACE = 5
 

@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 from locks import locked
 from mailing import Shop, do_all, do_all_after_the_lease, office, wait_for_messages, working
-from realserver import wait_until
 from sink import STALL, TAKE_AND_STALL, WAIT, Act, Sink
 
 from cartwheel import times
 from conftest import Databases
 from harness import Server
+from waiting import wait_until
 
 CONNECTIONS = 10
 CYCLES = int(os.environ.get("FAULTS_CYCLES", "4"))

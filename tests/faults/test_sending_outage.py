@@ -8,12 +8,12 @@ import pytest
 from locks import locked
 from mailing import Shop, do_all_after_the_lease, office, wait_for_messages, working
 from ownpostgres import OwnPostgres, own_postgres
-from realserver import wait_until
 from sink import AS_USUAL, WAIT, Sink
 
 from cartwheel import times
 from conftest import Databases
 from harness import Server
+from waiting import wait_until
 
 MAILS = 120
 

@@ -6,15 +6,14 @@ from pathlib import Path
 
 import psycopg
 import pytest
-import sqlalchemy as sa
 from mailing import Shop, do_all, office, wait_for_messages, working
-from realserver import wait_until
 from sink import WAIT, Sink
 
 from cartwheel import times
 from cartwheel.data import schema
 from conftest import Databases
 from harness import Server
+from waiting import wait_until, waiting_for_locks
 
 
 @pytest.fixture(scope="module")
@@ -64,17 +63,11 @@ def test_two_workers_never_take_the_same_place_in_a_limit(databases: Databases, 
         with psycopg.connect(shop.url) as other:
             other.execute("SELECT * FROM send_limits FOR UPDATE")
             shop.subscribe(300)
-            wait_until(lambda: len(_waiting_for_locks(server)) == 2, "both workers wait for it")
+            wait_until(lambda: len(waiting_for_locks(server)) == 2, "both workers wait for it")
         wait_until(lambda: _all_looked_at(shop), "each mail is sent or put off")
         assert 10 <= len(sink.messages) <= 11, "a tenth may leave at once, and one more in 40 s"
         shop.check_once(sink)
     server.stop()
-
-
-def _waiting_for_locks(server: Server) -> list[int]:
-    with server.database.read() as connection:
-        query = "SELECT pid FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
-        return list(connection.execute(sa.text(query)).scalars())
 
 
 def _all_looked_at(shop: Shop) -> bool:

@@ -6,9 +6,10 @@ from pathlib import Path
 import invariants
 from callers import Book, Caller, Load, Outcome, many_callers, request
 from locks import locked
-from realserver import ServerProcess, healthy, listens, make_account, serving, wait_until
+from realserver import ServerProcess, healthy, listens, make_account, serving
 
 from conftest import Databases
+from waiting import wait_until
 
 SOON_S = 8
 

@@ -10,9 +10,10 @@ from pathlib import Path
 import invariants
 import pytest
 from callers import Book, Load
-from realserver import ServerProcess, listens, make_account, serving, wait_until
+from realserver import ServerProcess, listens, make_account, serving
 
 from conftest import Databases
+from waiting import wait_until
 
 
 @pytest.fixture

@@ -2,10 +2,9 @@
 
 import email
 import email.policy
-import time
 import tomllib
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +25,7 @@ from cartwheel.sending.tracking import TrackWork
 from cartwheel.times import to_micros
 from commandline import name_of
 from harness import DEMO, Api, Server, new_api
+from waiting import wait_until
 
 SENDER = {"mail": {"sender": "The Shop <hello@shop.example>", "address": "1 Example Road, London"}}
 
@@ -262,13 +262,6 @@ def test_what_one_recipient_is_refused_for_keeps_no_mail_from_others(server: Ser
     assert len(sink.messages) == 4
 
 
-def wait_until(happened: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 60
-    while not happened():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
-
-
 def test_a_server_that_holds_its_mail_up_holds_up_no_other(server: Server, sink: Sink) -> None:
     """Nor the test mailbox; and what it has not begun waits as it was."""
     slow_shop = new_api(server, account={"mail": {"sender": "x@slow.example"}})
@@ -283,10 +276,10 @@ def test_a_server_that_holds_its_mail_up_holds_up_no_other(server: Server, sink:
             start(other)
         office.take_along()
         office.hand_over()
-        wait_until(lambda: len(sink.messages) + len(others[1].rows(schema.test_mailbox)) == 2)
+        wait_until(lambda: len(sink.messages) + len(others[1].rows(schema.test_mailbox)) == 2, "both others got theirs")
         assert Counter(row["state"] for row in slow_shop.rows(schema.mails)) == {"handed over": 100, "queued": 50}
         slow.go_on()
-        wait_until(lambda: len(slow.messages) == 100)
+        wait_until(lambda: len(slow.messages) == 100, "the slow server has taken what it was given")
         server.clock.forward(seconds=10)
         office.settle()
         assert len(slow.messages) == 150

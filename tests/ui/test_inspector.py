@@ -2,19 +2,24 @@
 
 import json
 import re
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any
 from urllib.parse import quote
 
 import pytest
 from cast import Cast, Person
+from shop import MailShop, opened
 
 from cartwheel.api import redaction
-from cartwheel.data import schema
+from cartwheel.data import callstore, schema
 from cartwheel.people import Role
 from cartwheel.work.housekeeping import Housekeeping
 from cartwheel.work.leadwork import EraseWork
-from harness import API_PASSWORD, Api
+from harness import API_PASSWORD, Api, Server
+from waiting import wait_until, waiting_for_locks
 
 PAGE = "/integrations/api/calls"
 ADA = "ada@shop.example"
@@ -218,6 +223,42 @@ def test_who_is_erased_is_gone_from_here_too_also_from_what_was_not_written_yet(
     api.server.run(lambda: api.server.application.batches.submit(EraseWork((api.account_id, number), origin="tests")))
     assert "ada" not in json.dumps(kept(api)).lower()
     assert len(kept(api)) == 2
+
+
+@contextmanager
+def being_written(api: Api) -> Iterator[None]:
+    """Ada's first call is written down once more, which takes its time."""
+    again = kept(api)[0] | {"at": 1, "request_id": "again"}
+    with api.server.database.write() as connection:
+        callstore.write(connection, [again], {}, 10)
+        yield
+
+
+@pytest.fixture
+def shop(engine: str, server: Server) -> Iterator[MailShop]:
+    if engine == "sqlite":
+        pytest.skip("SQLite has one writer: nobody does anything meanwhile")
+    with opened(server) as shop:
+        shop.api.create(ADA)
+        yield shop
+
+
+def test_a_lead_whose_calls_are_written_down_is_called_about_and_taken_along_meanwhile(shop: MailShop) -> None:
+    with being_written(shop.api):
+        shop.api.on(ADA, "subscribe_lead_to_sequence_at_step", sequence_name="Flow", step="1")
+        shop.office.settle()
+        assert shop.row(ADA)["state"] == "accepted"
+
+
+def test_who_is_erased_while_calls_are_written_down_is_gone_from_them_too(shop: MailShop) -> None:
+    [row] = shop.api.rows_of_leads()
+    work = EraseWork((shop.api.account_id, row["id"]), origin="tests")
+    with ThreadPoolExecutor() as pool:
+        with being_written(shop.api):
+            erased = pool.submit(shop.office.do, work)
+            wait_until(lambda: bool(waiting_for_locks(shop.api.server)), "the erasure waits for what is being written")
+        erased.result(30)
+    assert "ada" not in json.dumps(kept(shop.api)).lower()
 
 
 def test_a_call_is_repeated_in_test_mode(api: Api, boss: Person) -> None:

@@ -72,7 +72,8 @@ def write(connection: sa.Connection, rows: Sequence[Mapping[str, Any]], used: Ma
 def _erased(connection: sa.Connection, rows: Sequence[Mapping[str, Any]]) -> set[tuple[int, int]]:
     """Leads that were erased between their call and this moment: nothing is to be stored of them again.
 
-    They stay as they are until the rows are there: whoever erases one of them then finds its rows.
+    They keep their addresses until the rows are there: whoever erases one of them then finds its rows. Whoever changes
+    something else of them need not wait, and a worker does not pass them by.
     """
     leads = schema.leads
     named = {(row["account_id"], row[name]) for row in rows for name in ("lead", "other_lead") if row[name] is not None}
@@ -80,7 +81,8 @@ def _erased(connection: sa.Connection, rows: Sequence[Mapping[str, Any]]) -> set
     for account_id in sorted({account for account, _ in named}):
         numbers = [number for account, number in named if account == account_id]
         here = (leads.c.account_id == account_id) & leads.c.id.in_(numbers)
-        query = sa.select(leads.c.id, leads.c.email).where(here).order_by(leads.c.id).with_for_update(read=True)
+        query = sa.select(leads.c.id, leads.c.email).where(here).order_by(leads.c.id)
+        query = query.with_for_update(read=True, key_share=True)
         found |= {(account_id, row.id) for row in connection.execute(query) if row.email == nobody(row.id)}
     return found
 
