@@ -37,7 +37,7 @@ def form(api: Api) -> bytes:
 
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(serving, "HEAD_TIMEOUT_S", 0.05)
+    monkeypatch.setattr(serving, "HEAD_TIMEOUT_S", 0.3)
 
 
 # -- too many --

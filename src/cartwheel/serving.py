@@ -53,8 +53,9 @@ MOST_CONNECTIONS = 2000
 OTHER_FILES = 100
 """What a process may have open beside its connections: the database, the log, the program."""
 
-HEAD_TIMEOUT_S = 30
-"""How long the head of a request may take to arrive."""
+HEAD_TIMEOUT_S = 65
+"""How long a connection may be without a request, the arrival of whose head is part of that. Proxies and clients keep theirs
+for a shorter time (nginx a minute, most libraries 5 s), so they end it, and no request meets one that is just being ended."""
 
 MOST_HEAD = 64 << 10
 """Bytes of a head: its line and its headers, which are in memory until it is complete."""
@@ -148,6 +149,7 @@ def uvicorn_config(settings: Settings, application: Application | str) -> uvicor
         access_log=False,
         log_config=None,
         log_level="info" if settings.log_level is LogLevel.DEBUG else "warning",
+        timeout_keep_alive=HEAD_TIMEOUT_S,
         timeout_graceful_shutdown=LAST_ANSWERS_S,
         ssl_context_factory=certificate,
     )
