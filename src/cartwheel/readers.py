@@ -1,6 +1,17 @@
-"""What a value that an operator writes as text has to be. Each raises ValueError with what it has to be."""
+"""What a value that somebody writes as text has to be."""
 
 from collections.abc import Callable
+
+MOST_DIGITS = 18
+"""Every number of so many digits fits into a BIGINT."""
+
+
+def digits(text: str, most: int = MOST_DIGITS) -> int | None:
+    """The whole number that an address or a form names, of at most so many digits; None for anything else."""
+    return int(text) if text.isascii() and text.isdigit() and len(text) <= most else None
+
+
+# -- settings: each raises ValueError with what it has to be --
 
 
 def number(low: int, high: int) -> Callable[[str], int]:

@@ -201,6 +201,16 @@ def test_the_log_is_whole_when_many_change_something_at_once(boss: Person, api: 
     assert sorted(row["subject"] for row in api.rows(schema.audit_log)) == sorted(subjects)
 
 
+def test_people_who_come_at_once_are_different_people(server: Server) -> None:
+    def come(email: str) -> int:
+        with server.database.write() as connection:
+            return userstore.add(connection, email, "", "", server.clock()).id
+
+    with ThreadPoolExecutor() as pool:
+        numbers = list(pool.map(come, [f"someone{number}@shop.example" for number in range(12)]))
+    assert len(set(numbers)) == 12
+
+
 def test_what_is_refused_is_not_logged_as_done(boss: Person, api: Api) -> None:
     boss.post("/settings/people/remove", user=str(boss.user_id))
     assert "An account needs an owner" in boss.get("/settings/people").text

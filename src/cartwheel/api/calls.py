@@ -17,6 +17,7 @@ from cartwheel.emails import in_test_domain, read_email
 from cartwheel.errors import DomainError, LeadIsDeleted, LeadNotFound
 from cartwheel.leads.lead import Lead
 from cartwheel.leads.leadparts import Part, Parts
+from cartwheel.readers import digits
 from cartwheel.work.batches import Desk, IdempotencyKey
 
 # -- the envelope --
@@ -85,7 +86,6 @@ LeadReference = tuple[int | None, str | None]
 NO_LEAD: LeadReference = (None, None)
 
 _NO_SUCH_ID = -1
-_LONGEST_ID = 18
 
 
 class CallWork:
@@ -141,8 +141,8 @@ class CallWork:
     def _reference(self, sent: Tree, *, by_email: bool = False) -> LeadReference:
         number = "" if by_email else _given(sent.get("id"))
         if number.strip("0"):  # of a 0 a plugin means that it does not know the id
-            plain = number.isascii() and number.isdigit() and len(number) <= _LONGEST_ID
-            return (int(number) if plain else _NO_SUCH_ID, None)
+            lead_id = digits(number)
+            return (_NO_SUCH_ID if lead_id is None else lead_id, None)
         email = self._email(sent.get("email"))
         if email is None:
             raise Refused(wire.LEAD_REQUIRED)

@@ -72,7 +72,8 @@ def _read(row: Any) -> User:
 
 def add(connection: sa.Connection, email: str, name: str, password_hash: str, now: datetime) -> User:
     table = schema.users
-    number = connection.execute(sa.select(sa.func.coalesce(sa.func.max(table.c.id), 0) + 1)).scalar_one()
+    catalog.lock(connection)  # two who are added at the same time get two numbers
+    number = catalog.next_id(connection, table)
     made = User(number, email, name, password_hash, "", "", "auto", now)
     row = {
         "id": number,

@@ -14,13 +14,15 @@ from msgspec import Meta
 from cartwheel.leads.events import Names
 from cartwheel.leads.leadparts import RunStatus
 from cartwheel.phrases import form, joined, phrase
+from cartwheel.readers import digits
 
 MOST_CONDITIONS = 40
 MOST_DEPTH = 4
 LONGEST = 8000
 """Characters of a filter in an address."""
 
-_MOST_DIGITS = 15
+MOST_DIGITS = 15
+"""Every number of so many digits is one that JSON keeps exactly, in programs of all kinds."""
 
 Number = Annotated[int, Meta(ge=0, lt=1 << 53)]
 Points = Annotated[int, Meta(gt=-(1 << 53), lt=1 << 53)]
@@ -116,8 +118,7 @@ class Field(Condition, tag="field", frozen=True):
 
     @property
     def custom(self) -> int | None:
-        digits = self.field.isascii() and self.field.isdigit() and len(self.field) <= _MOST_DIGITS
-        return int(self.field) if digits else None
+        return digits(self.field)
 
     @property
     def asks(self) -> bool:

@@ -34,6 +34,7 @@ from cartwheel.mail.links import Kind, MailId, Payload, Signer
 from cartwheel.public import publicdata
 from cartwheel.public.publicdata import public_name
 from cartwheel.public.texts import Texts, isolated
+from cartwheel.readers import digits
 from cartwheel.sending.tracking import (
     Choice,
     ChoiceWork,
@@ -471,12 +472,8 @@ def _first(form: Form, name: str) -> str:
     return form.get(name, [""])[0]
 
 
-_MOST_DIGITS = 18
-
-
 def _numbers(form: Form, name: str) -> set[int]:
-    texts = form.get(name, [])
-    return {int(text) for text in texts if text.isascii() and text.isdigit() and len(text) <= _MOST_DIGITS}
+    return {number for number in map(digits, form.get(name, [])) if number is not None}
 
 
 def _left(form: Form) -> Left:

@@ -6,6 +6,7 @@ import msgspec
 
 from cartwheel.leads import acts
 from cartwheel.leads.acts import Act
+from cartwheel.readers import digits
 from cartwheel.ui.visits import Visit
 
 
@@ -57,8 +58,8 @@ def read(kind: str, value: Callable[[str], str]) -> Act | None:
         text = value(name)
         if name == "step":
             sent[name] = text
-        elif text.isascii() and text.isdigit() and len(text) < 16:  # noqa: PLR2004 - what a number may have
-            sent[name] = int(text)
+        elif (number := digits(text)) is not None:
+            sent[name] = number
     try:
         return acts.read(msgspec.json.encode(sent).decode())
     except msgspec.DecodeError:

@@ -16,6 +16,7 @@ from cartwheel.accounts import Account, CustomField
 from cartwheel.leads import filters
 from cartwheel.leads.filters import All, AnyOf, Condition, Group, Not
 from cartwheel.leads.leadparts import PROFILE_FIELDS, RunStatus
+from cartwheel.readers import digits
 
 
 def _(text: str) -> str:
@@ -37,7 +38,6 @@ KINDS = {
 }
 
 _PLACE = re.compile(r"\d{1,2}(\.\d{1,2}){0,2}")
-_MOST_DIGITS = 15
 
 
 @dataclass(frozen=True)
@@ -186,9 +186,8 @@ def fresh(kind: str, account: Account, today: date) -> Condition | None:
 
 
 def _number(text: str) -> int | None:
-    digits = text.removeprefix("-")
-    good = digits.isascii() and digits.isdigit() and len(digits) <= _MOST_DIGITS
-    return int(text) if good else None
+    number = digits(text.removeprefix("-"), filters.MOST_DIGITS)
+    return number if number is None or not text.startswith("-") else -number
 
 
 def _day(text: str) -> date | None:

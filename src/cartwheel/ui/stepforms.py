@@ -7,7 +7,6 @@ A form's fields are named by their path (`condition.conditions.0.tag`), so that 
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from inspect import getdoc
 from typing import Any
 
 import msgspec
@@ -402,7 +401,3 @@ def _error(message: str, tree: Tree, translate: Translate) -> dict[str, str]:
     if missing or value in ("", [], {}, None):
         return {path.removesuffix(".type"): translate(_("This is needed."))}
     return {path: text.replace("`", "")}
-
-
-def doc_of(tag: str) -> str:
-    return (getdoc(_TYPES[tag]) or "").split("\n\n")[0]

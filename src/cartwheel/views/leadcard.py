@@ -20,6 +20,7 @@ from cartwheel.leads.events import told_origin
 from cartwheel.leads.lead import Lead
 from cartwheel.leads.leadparts import CustomValue, Grant, Membership, Part, Parts
 from cartwheel.phrases import form, phrase
+from cartwheel.readers import digits
 
 
 class Entry(NamedTuple):
@@ -123,8 +124,8 @@ class LeadCard:
 
 def find(database: Database, account: Account, who: str) -> LeadKey | None:
     """The lead of this e-mail address, or of this id, which may have no lead. Raises `NoSuchName` for what is neither."""
-    if who.isascii() and who.isdigit() and len(who) <= _LONGEST_ID:
-        return (account.id, int(who))
+    if (lead_id := digits(who)) is not None:
+        return (account.id, lead_id)
     try:
         email = read_email(who)
     except EmailNotValid:
@@ -132,9 +133,6 @@ def find(database: Database, account: Account, who: str) -> LeadKey | None:
     with database.read() as connection:
         lead_id = leadstore.find_lead(connection, account.id, email)
     return None if lead_id is None else (account.id, lead_id)
-
-
-_LONGEST_ID = 18
 
 
 async def read_card(

@@ -31,6 +31,7 @@ from cartwheel.leads.lead import Lead
 from cartwheel.leads.leadparts import SAID_BY_THE_PERSON, Enrolment, Part, RunStatus
 from cartwheel.leads.mails import Mail, MailState, WaitsFor
 from cartwheel.mail import composing
+from cartwheel.readers import digits
 from cartwheel.sequences import telling
 from cartwheel.sequences.flows import Flow
 from cartwheel.sequences.steps import EmailStep, Step
@@ -39,7 +40,6 @@ from cartwheel.views.leadcard import Entry
 
 _SERVER = "`cartwheel serve` or `cartwheel worker`"
 
-_MOST_DIGITS = 18
 MOST_EVENTS = 2000
 """How far back in the feed is looked for who did something."""
 
@@ -393,8 +393,8 @@ def _flows(database: Database, keys: set[FlowKey]) -> dict[FlowKey, Flow]:
 
 def _mail_named(database: Database, text: str, key: LeadKey | None) -> int | None:
     """The number of a mail that is called by it, or by its Message-ID; that may be another lead's."""
-    if text.isascii() and text.isdigit() and len(text) <= _MOST_DIGITS:
-        return int(text)
+    if (number := digits(text)) is not None:
+        return number
     named = link_signer(database).read_message_id(text)
     return named.mail_id if named and (named.account_id, named.lead_id) == key else None
 

@@ -2,6 +2,7 @@
 
 from cartwheel.data import userstore
 from cartwheel.people import Right
+from cartwheel.readers import digits
 from cartwheel.ui.registry import page
 from cartwheel.ui.visits import Answer, Visit
 
@@ -10,7 +11,7 @@ AT_ONCE = 50
 
 @page("/settings/audit", menu="audit", right=Right.PEOPLE)
 def show_audit(visit: Visit) -> Answer:
-    who, before = _number(visit, "who"), _number(visit, "before")
+    who, before = digits(visit.query.get("who", "")), digits(visit.query.get("before", ""))
     with visit.database.read() as connection:
         rows = userstore.audited(connection, visit.account.id, before, AT_ONCE + 1, user_id=who)
         members = userstore.members(connection, visit.account.id)
@@ -22,8 +23,3 @@ def show_audit(visit: Visit) -> Answer:
         people=people,
         who="" if who is None else str(who),
     )
-
-
-def _number(visit: Visit, name: str) -> int | None:
-    text = visit.query.get(name, "")
-    return int(text) if text.isascii() and text.isdigit() and len(text) < 16 else None  # noqa: PLR2004 - as in forms

@@ -8,6 +8,7 @@ from cartwheel.data.leadsearch import Count, LeadLine
 from cartwheel.leads import acts, filters
 from cartwheel.leads.filters import All, BadFilter
 from cartwheel.people import Right
+from cartwheel.readers import digits
 from cartwheel.ui import bulkforms, filterforms, leadquestions
 from cartwheel.ui.registry import page
 from cartwheel.ui.visits import Answer, NotThere, Visit
@@ -41,8 +42,8 @@ def _nobody(visit: Visit, sought: Who) -> Answer:
 
 
 def _numbers(texts: list[str]) -> tuple[int, ...]:
-    good = (text for text in texts[:MOST_CHECKED] if text.isascii() and text.isdigit() and len(text) < 16)  # noqa: PLR2004
-    return tuple(dict.fromkeys(map(int, good)))
+    numbers = map(digits, texts[:MOST_CHECKED])
+    return tuple(dict.fromkeys(number for number in numbers if number is not None))
 
 
 def _context(visit: Visit, kind: str, who: Who) -> dict[str, Any]:

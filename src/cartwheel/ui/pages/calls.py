@@ -11,6 +11,7 @@ from cartwheel.api.commands import COMMANDS
 from cartwheel.data import callstore
 from cartwheel.data.callstore import Call, Filter
 from cartwheel.people import Right
+from cartwheel.readers import digits
 from cartwheel.times import to_micros
 from cartwheel.ui.explaining import app_of, explain, loaded
 from cartwheel.ui.registry import page
@@ -77,8 +78,8 @@ def _token(call: Call) -> str:
 
 
 def _place(token: str) -> tuple[int, str] | None:
-    at, _, request_id = token[:100].partition("_")
-    return (int(at), request_id) if at.isascii() and at.isdigit() and len(at) < 18 else None  # noqa: PLR2004 - of a BIGINT
+    first, _, request_id = token[:100].partition("_")
+    return None if (at := digits(first)) is None else (at, request_id)
 
 
 def _row(visit: Visit, call: Call) -> Row:

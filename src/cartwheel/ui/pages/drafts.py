@@ -208,7 +208,6 @@ def _form(
     return {
         "sequence": found.sequence,
         "kind": stepwords.KIND_OF[tag],
-        "about": stepforms.doc_of(tag),
         "box": box,
         "step": step,
         "after": after,

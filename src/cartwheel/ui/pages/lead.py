@@ -15,6 +15,7 @@ from cartwheel.leads.acts import Act
 from cartwheel.leads.lead import Lead
 from cartwheel.leads.leadparts import PROFILE_FIELDS, SAID_BY_THE_PERSON, CustomValue, Part, RunStatus, Suppression
 from cartwheel.people import Right
+from cartwheel.readers import digits
 from cartwheel.ui import bulkforms
 from cartwheel.ui.registry import page
 from cartwheel.ui.visits import Answer, NotThere, Redirect, Undo, Visit
@@ -57,8 +58,8 @@ def _context(visit: Visit, tab: str) -> dict[str, Any]:
 
 
 def _feed_length(visit: Visit) -> int:
-    asked = visit.query.get("most", "")
-    return min(int(asked), why.MOST_EVENTS) if asked.isascii() and asked.isdigit() and len(asked) < 6 else FEED  # noqa: PLR2004
+    asked = digits(visit.query.get("most", ""))
+    return FEED if asked is None else min(asked, why.MOST_EVENTS)
 
 
 def _key(visit: Visit) -> LeadKey:
@@ -84,15 +85,11 @@ def _initials(card: LeadCard) -> str:
 
 def _facts(visit: Visit, lead: Lead) -> list[why.Fact]:
     """About everything, or what the address asks about: a sequence by its number, or a mail."""
-    sequence = visit.account.sequence_by_id.get(_number(visit.query.get("sequence", "")) or 0)
-    mail = _number(visit.query.get("mail", ""))
+    sequence = visit.account.sequence_by_id.get(digits(visit.query.get("sequence", "")) or 0)
+    mail = digits(visit.query.get("mail", ""))
     about = sequence.name if sequence else str(mail) if mail in lead.mails else None
     answer = why.ask(visit.database, visit.catalog, visit.account, str(lead.id), about, visit.now)
     return list(answer.facts)
-
-
-def _number(text: str) -> int | None:
-    return int(text) if text.isascii() and text.isdigit() and len(text) < 18 else None  # noqa: PLR2004
 
 
 # -- acts --

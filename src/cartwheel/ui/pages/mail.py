@@ -14,6 +14,7 @@ from cartwheel.leads.mails import Mail, MailState
 from cartwheel.mail.composing import Composer
 from cartwheel.mail.links import Signer
 from cartwheel.people import Right
+from cartwheel.readers import digits
 from cartwheel.sequences.steps import EmailStep
 from cartwheel.ui import mailframes, mailservers, mailwords, manywork
 from cartwheel.ui.registry import page
@@ -90,7 +91,7 @@ def _wish(visit: Visit, asked: Any) -> Wish:
     until = _day(visit, asked.get("until", ""))
     return Wish(
         state=MailState(state) if state in set(MailState) else None,
-        sequence_id=int(sequence) if sequence.isascii() and sequence.isdigit() and len(sequence) < 16 else None,  # noqa: PLR2004 - digits
+        sequence_id=digits(sequence),
         box=str(asked.get("step", ""))[:100],
         server=str(asked.get("server", ""))[:300],
         address=str(asked.get("address", "")).strip().lower()[:300],
@@ -110,10 +111,10 @@ def _day(visit: Visit, text: Any) -> datetime | None:
 
 
 def _place(text: str) -> Place | None:
-    parts = text.split("-")
-    if len(parts) != 2 or not all(part.isascii() and part.isdigit() and len(part) < 19 for part in parts):  # noqa: PLR2004 - two numbers
-        return None
-    return int(parts[0]), int(parts[1])
+    match [digits(part) for part in text.split("-")]:
+        case [int(lead_id), int(key)]:
+            return lead_id, key
+    return None
 
 
 # -- deciding about many --

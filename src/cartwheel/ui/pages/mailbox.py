@@ -2,6 +2,7 @@
 
 from cartwheel.data import mailbox
 from cartwheel.people import Right
+from cartwheel.readers import digits
 from cartwheel.ui import mailframes, mailservers
 from cartwheel.ui.registry import page
 from cartwheel.ui.visits import Answer, NotThere, Visit
@@ -25,10 +26,10 @@ def show_mailbox(visit: Visit) -> Answer:
 
 
 def _place(text: str) -> mailbox.Place | None:
-    parts = text.split("-")
-    if len(parts) != 3 or not all(part.isascii() and part.isdigit() and len(part) < 19 for part in parts):  # noqa: PLR2004 - three numbers
-        return None
-    return int(parts[0]), int(parts[1]), int(parts[2])
+    match [digits(part) for part in text.split("-")]:
+        case [int(at), int(lead_id), int(key)]:
+            return at, lead_id, key
+    return None
 
 
 @page(f"{HERE}/empty", menu="mailbox", right=Right.MAIL_WRITE, post=True)

@@ -7,6 +7,7 @@ from cartwheel.data.suppressionstore import Place, Suppressed
 from cartwheel.emails import EmailNotValid, read_email
 from cartwheel.leads.leadparts import SAID_BY_THE_PERSON, SuppressionReason
 from cartwheel.people import Right
+from cartwheel.readers import digits
 from cartwheel.ui import mailwords
 from cartwheel.ui.registry import page
 from cartwheel.ui.visits import Answer, NotThere, Undo, Visit
@@ -51,8 +52,8 @@ def _list(visit: Visit) -> dict[str, Any]:
 
 
 def _place(text: str) -> Place | None:
-    at, _, email = text.partition(" ")
-    return (int(at), email) if at.isascii() and at.isdigit() and len(at) < 19 else None  # noqa: PLR2004 - digits
+    first, _, email = text.partition(" ")
+    return None if (at := digits(first)) is None else (at, email)
 
 
 @page(HERE, menu="suppressions", right=Right.MAIL_WRITE, post=True)
