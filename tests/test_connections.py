@@ -19,7 +19,7 @@ BUSY = '{"status":"Error","message":"Too many requests. The server is busy, plea
 
 @pytest.fixture(scope="module")
 def server(databases: Databases) -> Iterator[Server]:
-    running = Server(databases.new("sqlite"))
+    running = Server(databases.migrated("sqlite"))
     yield running
     running.stop()
 

@@ -22,7 +22,7 @@ LEADS = 5 * MOST_IN_BATCH
 @pytest.fixture
 def narrow(engine: str, databases: Databases) -> Iterator[Api]:
     """An account of a server in which two batches can wait: its own housekeeping's, and that of the test."""
-    running = Server(databases.new(engine), {"CARTWHEEL_QUEUE": str(2 * MOST_IN_BATCH)})
+    running = Server(databases.migrated(engine), {"CARTWHEEL_QUEUE": str(2 * MOST_IN_BATCH)})
     yield new_api(running)
     running.stop()
 
@@ -81,7 +81,7 @@ def test_a_lead_that_cannot_be_handled_does_not_keep_the_others_points(narrow: A
 @pytest.fixture
 def quiet(engine: str, databases: Databases) -> Iterator[Api]:
     """An account of a server that has stopped, so that nobody but the test keeps house."""
-    running = Server(databases.new(engine))
+    running = Server(databases.migrated(engine))
     api = new_api(running)
     running.stop()
     yield api

@@ -24,7 +24,7 @@ MAX_BODY = 1 << 20
 @pytest.fixture(scope="module")
 def only_server(databases: Databases) -> Iterator[Server]:
     """HTTP is spoken before any engine is asked: one will do."""
-    running = Server(databases.new("sqlite"))
+    running = Server(databases.migrated("sqlite"))
     yield running
     running.stop()
 

@@ -18,7 +18,7 @@ COUNTER = Select(schema.counters, ("name", "next"), by=("name",))
 
 @pytest.fixture
 def database(engine: str, databases: Databases) -> Database:
-    made = Database(databases.new(engine))
+    made = Database(databases.migrated(engine))
     made.migrate()
     return made
 

@@ -116,7 +116,7 @@ def test_booking_points_and_entering_a_sequence_look_at_no_other_row() -> None:
 @pytest.fixture
 def new_server(engine: str, databases: Databases) -> Iterator[Callable[[], Server]]:
     """Any number of servers on one database."""
-    url, servers = databases.new(engine), list[Server]()
+    url, servers = databases.migrated(engine), list[Server]()
 
     def new() -> Server:
         servers.append(Server(url))

@@ -48,7 +48,7 @@ def serving(
 
 @pytest.mark.parametrize("level", ["info", "debug"])
 def test_no_secret_is_ever_logged(databases: Databases, level: str) -> None:
-    url = databases.new("sqlite")
+    url = databases.migrated("sqlite")
     server = Server(url)  # it makes the account, and goes
     api = new_api(server)
     server.stop()
@@ -92,7 +92,7 @@ AT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{6})?Z")
 def test_every_line_is_one_json_object_of_one_style_until_it_has_stopped(
     databases: Databases, engine: str, processes: int
 ) -> None:
-    url = databases.new(engine)
+    url = databases.migrated(engine)
     misspelt = {"CARTWHEEL_PROT": "8080"}
     with serving(url, "debug", "--processes", str(processes), **misspelt) as (address, process, said):
         httpx.post(f"{address}/api")

@@ -34,7 +34,7 @@ Loss = Callable[[Exchange, psycopg.AsyncConnection[Any]], None]
 
 @pytest.fixture
 def exchange(databases: Databases) -> Iterator[Exchange]:
-    with Exchange(databases.new("postgresql")) as running:
+    with Exchange(databases.migrated("postgresql")) as running:
         yield running
 
 

@@ -193,7 +193,7 @@ class Servers:
 
     def __getitem__(self, name: str) -> Server:
         if name not in self._running:
-            self._running[name] = Server(self._databases.new("sqlite"), ENVIRONMENTS[name])
+            self._running[name] = Server(self._databases.migrated("sqlite"), ENVIRONMENTS[name])
         return self._running[name]
 
     def stop(self) -> None:

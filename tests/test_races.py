@@ -36,7 +36,7 @@ LEAVE = {"cmd": "unsubscribe_lead_from_sequence", "sequence_name": "Welcome"}
 def watched(engine: str, databases: Databases) -> Iterator[tuple[Watch, Server]]:
     with pytest.MonkeyPatch.context() as patch:
         watch = watch_lanes(patch)
-        running = Server(databases.new(engine))
+        running = Server(databases.migrated(engine))
         yield watch, running
         running.stop()
 
@@ -236,7 +236,7 @@ def test_who_sees_what_another_processes_call_did_sees_its_answer_too(databases:
     """The same call comes to both; the other one's commits between what this one's batch reads first and next."""
     with pytest.MonkeyPatch.context() as patch:
         watch = watch_lanes(patch)
-        url = databases.new("postgresql")  # on SQLite a batch is alone from its beginning
+        url = databases.migrated("postgresql")  # on SQLite a batch is alone from its beginning
         here, elsewhere = Server(url), Server(url)
     api = new_api(here, app={"rate_limit": 0})
     api.call({"cmd": "retrieve_account_tags"})

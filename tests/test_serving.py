@@ -41,7 +41,7 @@ def until(condition: Callable[[], bool]) -> None:
 
 @pytest.fixture
 def database(engine: str, databases: Databases) -> str:
-    return with_account(databases.new(engine))
+    return with_account(databases.migrated(engine))
 
 
 def with_account(url: str) -> str:
@@ -127,7 +127,7 @@ def test_a_database_that_is_away_is_told_in_one_line() -> None:
 
 @pytest.fixture
 def shared(databases: Databases) -> str:
-    return with_account(databases.new("postgresql"))
+    return with_account(databases.migrated("postgresql"))
 
 
 def test_several_processes_add_up_and_replace_one_that_dies(shared: str, tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ FIRST_NAME = "Zoë & co"
 @pytest.fixture(scope="module")
 def only_server(databases: Databases) -> Iterator[Server]:
     """A body is read before any engine is asked: one will do."""
-    running = Server(databases.new("sqlite"))
+    running = Server(databases.migrated("sqlite"))
     yield running
     running.stop()
 

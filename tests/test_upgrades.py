@@ -31,7 +31,7 @@ LOOPS = {"asyncio": asyncio.new_event_loop, "uvloop": uvloop.new_event_loop}
 @pytest.fixture(scope="module", params=list(LOOPS.values()), ids=list(LOOPS))
 def only_server(databases: Databases, request: pytest.FixtureRequest) -> Iterator[Server]:
     """HTTP is spoken before any engine is asked: one will do."""
-    running = Server(databases.new("sqlite"), new_loop=request.param)
+    running = Server(databases.migrated("sqlite"), new_loop=request.param)
     yield running
     running.stop()
 

@@ -271,7 +271,7 @@ def test_a_flood_of_passwords_has_a_bound_and_keeps_nobody_out_who_is_known(
 def test_many_right_calls_at_once_after_a_start_all_get_in(
     engine: str, databases: Databases, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    server = Server(databases.new(engine))
+    server = Server(databases.migrated(engine))
     monkeypatch.setattr(credentials, "_HASHER", PasswordHasher())  # each hash takes as long as in real life
     api = new_api(server)
 

@@ -25,7 +25,7 @@ INSIDE, OUTSIDE = "203.0.113.7", "198.51.100.7"
 @pytest.fixture(scope="module")
 def server(databases: Databases) -> Iterator[Server]:
     """The order has nothing to do with the engine."""
-    running = Server(databases.new("sqlite"))
+    running = Server(databases.migrated("sqlite"))
     yield running
     running.stop()
 

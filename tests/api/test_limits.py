@@ -100,7 +100,7 @@ def test_a_clock_that_is_set_back_lets_everybody_go_on_at_their_pace() -> None:
 
 @pytest.fixture(scope="module")
 def shared_database(databases: Databases) -> str:
-    url = databases.new("postgresql")
+    url = databases.migrated("postgresql")
     database = Database(url)
     database.migrate()
     database.close()

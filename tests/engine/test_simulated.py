@@ -216,7 +216,7 @@ def of_story(story: Story) -> dict[str, Any]:
 
 
 def test_the_worker_does_what_the_simulator_tells(engine: str, databases: Databases) -> None:
-    server = Server(databases.new(engine))
+    server = Server(databases.migrated(engine))
     compared = 0
     with closing(Office(server)) as office:
         for number in range(HISTORIES):
@@ -236,7 +236,7 @@ def test_the_worker_does_what_the_simulator_tells(engine: str, databases: Databa
 
 def test_points_are_over_when_a_step_comes_that_moment(engine: str, databases: Databases) -> None:
     """Nobody has expired them yet: the worker may come first."""
-    server = Server(databases.new(engine))
+    server = Server(databases.migrated(engine))
     mail = {"type": "email", "subject": SUBJECT, "html": "<p>Hello</p>"}
     flow: list[Step] = [
         {"box": "1", "type": "points", "points": 5, "days": 1},

@@ -110,7 +110,7 @@ def test_a_full_disk_refuses_calls_until_there_is_room_again(disk: Disk, tmp_pat
 
 
 def test_calls_wait_for_a_lock_and_succeed_when_it_is_gone(databases: Databases, tmp_path: Path) -> None:
-    url = databases.new("sqlite")
+    url = databases.migrated("sqlite")
     make_account(url)
     book = Book()
     with serving(url, tmp_path) as server:
@@ -126,7 +126,7 @@ def test_calls_wait_for_a_lock_and_succeed_when_it_is_gone(databases: Databases,
 
 
 def test_calls_are_refused_when_a_lock_lasts_too_long(databases: Databases, tmp_path: Path) -> None:
-    url = databases.new("sqlite")
+    url = databases.migrated("sqlite")
     make_account(url)
     book = Book()
     with serving(url, tmp_path) as server:
@@ -156,7 +156,7 @@ def check_others_are_answered(server: ServerProcess, seconds: float) -> None:
 
 
 def test_a_database_file_that_was_moved_away_loses_nothing(databases: Databases, tmp_path: Path) -> None:
-    url = databases.new("sqlite")
+    url = databases.migrated("sqlite")
     make_account(url)
     here = Path(url.removeprefix("sqlite:///"))
     elsewhere = here.with_suffix(".away")
@@ -187,7 +187,7 @@ def check_stays_away(file: Path, seconds: float) -> None:
 
 
 def test_a_database_file_that_was_replaced_is_not_written(databases: Databases, tmp_path: Path) -> None:
-    url, other = databases.new("sqlite"), databases.new("sqlite")
+    url, other = databases.migrated("sqlite"), databases.migrated("sqlite")
     make_account(url)
     make_account(other)
     here = Path(url.removeprefix("sqlite:///"))
@@ -201,7 +201,7 @@ def test_a_database_file_that_was_replaced_is_not_written(databases: Databases, 
 
 def test_a_log_that_was_deleted_is_not_written(databases: Databases, tmp_path: Path) -> None:
     """What would be written then could be read by nobody else, and be gone at the next start."""
-    url = databases.new("sqlite")
+    url = databases.migrated("sqlite")
     make_account(url)
     here = Path(url.removeprefix("sqlite:///"))
     book = Book()

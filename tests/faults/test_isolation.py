@@ -101,7 +101,7 @@ def test_a_bad_piece_of_work_does_not_undo_what_others_did_to_its_lead(api: Api,
 
 
 def test_more_calls_than_can_wait_are_told_at_once(engine: str, databases: Databases, tmp_path: Path) -> None:
-    url = databases.new(engine)
+    url = databases.migrated(engine)
     make_account(url)
     book = Book()
     with serving(url, tmp_path, {"CARTWHEEL_QUEUE": "3"}) as server, many_callers(server.port, 30) as callers:

@@ -23,7 +23,7 @@ SEED = os.environ.get("FAULTS_SEED", "killed")
 def test_a_server_that_is_killed_again_and_again_loses_nothing(
     engine: str, databases: Databases, tmp_path: Path
 ) -> None:
-    url = databases.new(engine)
+    url = databases.migrated(engine)
     make_account(url)
     book, port, rng = Book(), free_port(), random.Random(f"{SEED}-{engine}")
     hit = 0

@@ -29,7 +29,7 @@ PACE = 5
 
 @pytest.fixture
 def url(databases: Databases) -> str:
-    made = databases.new("postgresql")
+    made = databases.migrated("postgresql")
     make_account(made)
     return made
 
@@ -220,7 +220,7 @@ def test_the_rate_limit_counts_the_calls_to_all_processes(url: str, tmp_path: Pa
 def test_points_that_expired_while_nobody_ran_are_taken_back_at_the_start(
     engine: str, databases: Databases, tmp_path: Path
 ) -> None:
-    url = databases.new(engine)
+    url = databases.migrated(engine)
     make_account(url)
     with serving(url, tmp_path) as server:
         Book().fill_pool(server.port, 50)

@@ -25,7 +25,7 @@ SEED = os.environ.get("FAULTS_SEED", "killed")
 @pytest.fixture(scope="module")
 def running(engine: str, databases: Databases) -> Iterator[Server]:
     """One of its own: workers do everything that is due in a database. Each test leaves nothing to do."""
-    running = Server(databases.new(engine))
+    running = Server(databases.migrated(engine))
     yield running
     running.stop()
 

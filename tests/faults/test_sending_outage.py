@@ -48,7 +48,7 @@ def test_postgresql_is_restarted_in_the_middle(postgres: OwnPostgres, mode: str,
 
 
 def test_sqlite_is_locked_for_a_while(databases: Databases, tmp_path: Path) -> None:
-    server = Server(databases.new("sqlite"))
+    server = Server(databases.migrated("sqlite"))
     shop = Shop(server)
     shop.subscribe(MAILS)
     with Sink(dot=[AS_USUAL] * 20 + [WAIT] * 2) as sink, working(shop.url, tmp_path, sink, connections=2) as worker:

@@ -19,7 +19,7 @@ from waiting import wait_until, waiting_for_locks
 @pytest.fixture(scope="module")
 def running(engine: str, databases: Databases) -> Iterator[Server]:
     """One of its own: workers do everything that is due in a database. Each test leaves nothing to do."""
-    running = Server(databases.new(engine))
+    running = Server(databases.migrated(engine))
     yield running
     running.stop()
 
@@ -50,7 +50,7 @@ def test_two_workers_on_one_database(shop: Shop, tmp_path: Path) -> None:
 
 def test_two_workers_never_take_the_same_place_in_a_limit(databases: Databases, tmp_path: Path) -> None:
     """Both come to the limit at the same moment, because somebody else has it just then. SQLite has one writer anyway."""
-    server = Server(databases.new("postgresql"))
+    server = Server(databases.migrated("postgresql"))
     server.clock.now = times.now()
     shop = Shop(server)
     with (

@@ -21,7 +21,7 @@ ALL = [*LATER, *NEVER] * 2
 @pytest.fixture(scope="module")
 def running(engine: str, databases: Databases) -> Iterator[Server]:
     """One of its own: offices do everything that is due in a database. Each test leaves nothing to do."""
-    running = Server(databases.new(engine))
+    running = Server(databases.migrated(engine))
     yield running
     running.stop()
 

@@ -23,7 +23,7 @@ def stop_soon(server: ServerProcess) -> None:
 def test_calls_in_flight_are_answered_and_no_new_ones_are_taken(
     engine: str, databases: Databases, tmp_path: Path
 ) -> None:
-    url = databases.new(engine)
+    url = databases.migrated(engine)
     make_account(url)
     book = Book()
     with serving(url, tmp_path, forked=False) as server, many_callers(server.port, 8) as callers:
@@ -45,7 +45,7 @@ def test_calls_in_flight_are_answered_and_no_new_ones_are_taken(
 def test_a_stop_under_load_loses_nothing_and_does_nothing_unanswered(
     engine: str, databases: Databases, tmp_path: Path
 ) -> None:
-    url = databases.new(engine)
+    url = databases.migrated(engine)
     make_account(url)
     book = Book()
     for round_ in range(3):
@@ -62,7 +62,7 @@ def test_a_stop_under_load_loses_nothing_and_does_nothing_unanswered(
 def test_a_caller_who_never_finishes_a_request_does_not_hold_up_the_stop(
     engine: str, databases: Databases, tmp_path: Path
 ) -> None:
-    url = databases.new(engine)
+    url = databases.migrated(engine)
     make_account(url)
     with serving(url, tmp_path, forked=False) as server, Caller(server.port) as headless, Caller(server.port) as asleep:
         headless.send_bytes(b"POST /api HTTP/1.1\r\nHost: local")

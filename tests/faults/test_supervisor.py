@@ -18,7 +18,7 @@ from waiting import wait_until
 
 @pytest.fixture
 def url(databases: Databases) -> str:
-    made = databases.new("postgresql")
+    made = databases.migrated("postgresql")
     make_account(made)
     return made
 

@@ -27,7 +27,7 @@ NEW = MAIL | {"subject": "New"}
 @contextmanager
 def opened(engine: str, databases: Databases) -> Iterator[Office]:
     """An office with a server of its own: it does everything that is due in a database."""
-    server = Server(databases.new(engine))
+    server = Server(databases.migrated(engine))
     office = Office(server)
     yield office
     office.close()

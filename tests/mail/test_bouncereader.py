@@ -34,7 +34,7 @@ ALL = {"CARTWHEEL_BOUNCE_ADDRESS": "bounces@shop.example"}
 @pytest.fixture
 def server(engine: str, databases: Databases) -> Iterator[Server]:
     """One of its own: offices do everything that is due in a database."""
-    running = Server(databases.new(engine), {"CARTWHEEL_BOUNCE_HOOKS": "postmark=let-me-in"})
+    running = Server(databases.migrated(engine), {"CARTWHEEL_BOUNCE_HOOKS": "postmark=let-me-in"})
     yield running
     running.stop()
 

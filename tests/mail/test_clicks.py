@@ -35,7 +35,7 @@ class Click(NamedTuple):
 @pytest.fixture(scope="module")
 def servers(engine: str, databases: Databases) -> Iterator[list[Server]]:
     """Two of them on one database, by one clock."""
-    url = databases.new(engine)
+    url = databases.migrated(engine)
     clock = Clock()
     running = [Server(url, clock=clock), Server(url, clock=clock)]
     yield running

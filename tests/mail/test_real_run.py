@@ -77,7 +77,7 @@ def post_office() -> Iterator[tuple[PostOffice, int]]:
 
 @pytest.fixture
 def database(engine: str, databases: Databases) -> Iterator[Database]:
-    made = Database(databases.new(engine))
+    made = Database(databases.migrated(engine))
     made.migrate()
     accountfile.apply(made, accountfile.read_text(ACCOUNT, Path()), now())
     yield made

@@ -213,7 +213,7 @@ def test_a_double_click_is_one_by_a_person(sent: SentMail) -> None:
 
 
 def test_a_click_leads_on_when_the_database_is_away(databases: Databases) -> None:
-    alone = Server(databases.new("sqlite"))
+    alone = Server(databases.migrated("sqlite"))
     try:
         sent = send_mail(new_api(alone))
         with alone.database.write() as connection:
@@ -377,7 +377,7 @@ def test_what_is_no_failure_changes_nothing(sent: SentMail, kind: Reported) -> N
 
 @pytest.fixture(scope="module")
 def hooked_server(engine: str, databases: Databases) -> Iterator[Server]:
-    running = Server(databases.new(engine), {"CARTWHEEL_BOUNCE_HOOKS": "postmark=let me in, signed=x"})
+    running = Server(databases.migrated(engine), {"CARTWHEEL_BOUNCE_HOOKS": "postmark=let me in, signed=x"})
     yield running
     running.stop()
 

@@ -45,7 +45,7 @@ html = "<p>Hello</p>"
 @pytest.fixture
 def shop(engine: str, databases: Databases) -> str:
     """A database with an account."""
-    url = databases.new(engine)
+    url = databases.migrated(engine)
     database = Database(url)
     database.migrate()
     accountfile.apply(database, accountfile.read_text(ACCOUNT, Path()), now())

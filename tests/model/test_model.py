@@ -136,7 +136,7 @@ def new_server(server: Server, engine: str, databases: Any) -> Iterator[Callable
         if next(accounts) % SERVER_LASTS == 0:
             for old in own:
                 old.stop()
-            own[:] = [Server(databases.new(engine))]
+            own[:] = [Server(databases.migrated(engine))]
         return own[0]
 
     accounts = count()

@@ -145,7 +145,7 @@ def test_whoever_has_only_a_keyboard_sees_where_they_are(browser: Browser, shown
 def shop(engine: str, databases: Databases, cartwheel: Cartwheel) -> Iterator[tuple[Shop, Sink]]:
     """A shop that sends one mail to who starts in its sequence, and the server that takes it."""
     links = "<p>Hello</p><a href='{preferences_link}'>Your mails</a>, <a href='{unsubscribe_link}'>Stop</a>"
-    server = Server(databases.new(engine))
+    server = Server(databases.migrated(engine))
     with Sink() as sink:
         office = Office(server, CARTWHEEL_SMTP=sink.url())
         yield Shop(office, cartwheel, {**MAIL, "html": links}, {**MAIL, "delay": "2 days"}), sink

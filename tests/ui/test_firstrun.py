@@ -37,7 +37,7 @@ def test_three_short_steps_make_owner_account_sender_and_mail_server(
     engine: str, databases: Databases, sink: Sink
 ) -> None:
     with ExitStack() as stack:
-        server = Server(databases.new(engine))
+        server = Server(databases.migrated(engine))
         stack.callback(server.stop)
         with server.database.write() as connection:
             token = userstore.make_link(connection, LinkKind.SETUP, server.clock())

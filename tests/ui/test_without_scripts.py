@@ -17,7 +17,7 @@ ADA = "ada@engines.example"
 @pytest.fixture
 def empty(databases: Databases) -> Iterator[Server]:
     """A server that nobody has set up."""
-    running = Server(databases.new("sqlite"))
+    running = Server(databases.migrated("sqlite"))
     yield running
     running.stop()
 

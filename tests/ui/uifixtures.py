@@ -43,7 +43,7 @@ def chromium(browser: Browser) -> Browser:
 @pytest.fixture(scope="module")
 def shown(databases: Databases) -> Iterator[Server]:
     """A server for tests of how pages look, which does not depend on the database."""
-    running = Server(databases.new("sqlite"))
+    running = Server(databases.migrated("sqlite"))
     yield running
     running.stop()
 
