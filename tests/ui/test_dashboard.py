@@ -1,15 +1,19 @@
 """The first page."""
 
 import json
+import re
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 from cast import Cast, Person
 from playwright.sync_api import Browser
 from shop import MailShop, opened
 
 from browser import Watched
+from cartwheel.data import schema
+from cartwheel.leads.leadparts import RunStatus
 from cartwheel.people import Role
 from cartwheel.ui import site
 from harness import Server, new_api
@@ -84,6 +88,26 @@ def test_it_names_what_somebody_has_to_see_to(shop: MailShop, owner_of: Person, 
         .text.partition("What needs attention")[2]
         .partition("</ul>")[0]
     )
+
+
+def test_who_is_stuck_is_one_click_away(shop: MailShop, owner_of: Person) -> None:
+    shop.start(*EMAILS)
+    table, row = schema.enrolments, shop.row(EMAILS[0])
+    with shop.api.server.database.write() as connection:
+        connection.execute(
+            sa.update(table)
+            .where(table.c.account_id == shop.api.account_id, table.c.lead_id == row["lead_id"])
+            .values(status=RunStatus.PARKED, due_at=None, reason="the sequence has no step 7")
+        )
+    task = re.search(r'<a href="([^"]*)">1 lead is stuck in the sequence Flow</a>', owner_of.get("/").text)
+    assert task is not None
+    path, _, place = task[1].partition("#")
+    page = owner_of.get(path).text
+    [where] = re.findall(rf'<section[^>]*id="{place}".*?</section>', page, re.DOTALL)
+    assert EMAILS[0] in where
+    assert "the sequence has no step 7" in where
+    assert "Mend what stands under" in where
+    assert "arked" not in page
 
 
 @pytest.mark.parametrize("width", [390, 1280])

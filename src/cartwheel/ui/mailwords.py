@@ -6,6 +6,7 @@ from cartwheel.data import mailbox
 from cartwheel.data.mailstore import Listed
 from cartwheel.leads.leadparts import SuppressionReason
 from cartwheel.leads.mails import Mail, MailState, WaitsFor
+from cartwheel.phrases import kept
 from cartwheel.sequences import telling
 from cartwheel.ui.visits import Visit
 
@@ -74,9 +75,9 @@ def told(visit: Visit, mail: Mail) -> str:
     if mail.state is MailState.IN_DOUBT:
         return visit._("Nobody can tell whether %(server)s took it: %(reply)s") % {
             "server": server(visit, mail),
-            "reply": mail.reply,
+            "reply": visit.say(kept(mail.reply)),
         }
-    return mail.reply
+    return visit.say(kept(mail.reply))
 
 
 def server(visit: Visit, mail: Mail) -> str:
@@ -85,7 +86,7 @@ def server(visit: Visit, mail: Mail) -> str:
 
 def _waits(visit: Visit, mail: Mail) -> str:
     if mail.waits_for is WaitsFor.OWNER:
-        return visit._("Somebody has to see to it: %s") % mail.reply
+        return visit._("Somebody has to see to it: %s") % visit.say(kept(mail.reply))
     if mail.waits_for is WaitsFor.PAUSE:
         return visit._("The sequence is paused") if visit.account.active else visit._("The account is not active")
     if mail.waits_for is WaitsFor.EARLIER_MAIL:
@@ -94,8 +95,11 @@ def _waits(visit: Visit, mail: Mail) -> str:
         told = visit.say(telling.mail_waits(mail, visit.account))
         return told[:1].upper() + told[1:]
     if mail.attempts:
-        return visit._("Tried %(number)d times: %(reply)s") % {"number": mail.attempts, "reply": mail.reply}
-    return mail.reply or visit._("Goes out next")
+        return visit._("Tried %(number)d times: %(reply)s") % {
+            "number": mail.attempts,
+            "reply": visit.say(kept(mail.reply)),
+        }
+    return visit.say(kept(mail.reply)) or visit._("Goes out next")
 
 
 def seen(visit: Visit, mail: Mail) -> str:

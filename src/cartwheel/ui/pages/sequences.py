@@ -312,7 +312,7 @@ def delete_sequence(visit: Visit) -> Answer:
 
 @page(f"{HERE}/{{number:int}}/unpark", menu="sequences", right=Right.SEQUENCES_WRITE, post=True)
 def unpark(visit: Visit) -> Answer:
-    """Let parked leads of a sequence try again."""
+    """Let stuck leads of a sequence try again."""
     sequence = sequence_of(visit)
     visit.about(sequence.name)
     lead_id = visit.number("lead")
@@ -322,7 +322,7 @@ def unpark(visit: Visit) -> Answer:
 
     if lead_id is not None:
         again = visit.submit(work((visit.account.id, lead_id)))
-        told = visit._("The lead tries again.") if again else visit._("The lead was not parked any more.")
+        told = visit._("The lead tries again.") if again else visit._("The lead was not stuck any more.")
         return visit.redirect(path_of(sequence), told)
     done = visit.go_through(
         runwork.through(visit.house.batches, visit.database, (visit.account.id, sequence.id), [RunStatus.PARKED], work)
