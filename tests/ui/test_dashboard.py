@@ -119,7 +119,7 @@ def test_a_browser_finds_nothing_wrong(
     owner_of.post("/mail/suppressed", email="gone@shop.example", reason="hard bounce", details="550 gone")
     server = shop.api.server
     context = chromium.new_context(viewport={"width": width, "height": 900}, bypass_csp=False)
-    context.add_cookies([{"name": site.COOKIE, "value": owner_of.cookie, "url": server.url}])
+    context.add_cookies([{"name": site.cookie_name(server.url), "value": owner_of.cookie, "url": server.url}])
     try:
         watched = Watched(context.new_page(), pytestconfig)
         kept = shop.path(EMAILS[0]).replace("/mail/", "/mail/test/")

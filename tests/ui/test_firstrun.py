@@ -30,7 +30,7 @@ def stored(api: Api) -> str:
 
 
 def post(http: httpx.Client, path: str, **fields: str) -> httpx.Response:
-    return http.post(path, data={"csrf": forgery.token(http.cookies[site.COOKIE]), **fields})
+    return http.post(path, data={"csrf": forgery.token(http.cookies[site.cookie_name(str(http.base_url))]), **fields})
 
 
 def test_three_short_steps_make_owner_account_sender_and_mail_server(

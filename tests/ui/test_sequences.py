@@ -10,6 +10,7 @@ from selectolax.lexbor import LexborHTMLParser
 from cartwheel.data import draftstore, flowstore, mailbox
 from cartwheel.people import Role
 from cartwheel.sequences.steps import STEP_TYPES
+from cartwheel.ui import forgery
 from harness import Api
 
 HERE = "/communication/sequences"
@@ -100,6 +101,7 @@ EXAMPLES: dict[str, dict[str, str]] = {
         "timeout.unit": "weeks",
     },
     "goal": {"condition.type": "not", "condition.condition.type": "on_list", "condition.condition.list": "Newsletter"},
+    "wait": {"delay.amount": "2", "delay.unit": "days"},
     "complete": {},
     "unsubscribe": {},
 }
@@ -162,6 +164,42 @@ def sent_of(page: str) -> dict[str, Any]:
         else:
             sent[name] = value or ""
     return sent
+
+
+def test_waiting_can_be_chosen_in_plain_words(boss: Person) -> None:
+    at = make(boss)
+    mail(boss, at)
+    assert "<strong>Wait</strong>" in boss.get(f"{at}/edit/add?after=1").text
+    page = boss.get(f"{at}/edit/add?type=wait&after=1").text
+    assert "Wait for" in page
+    sent = {**sent_of(page), "delay.amount": "0"}
+    assert "A wait needs a time" in boss.post(f"{at}/edit/add", **sent).text
+    assert boss.post(f"{at}/edit/add", **sent_of(page)).status_code == 303
+    assert "after 1 day" in boss.get(f"{at}/edit").text
+
+
+def test_a_mail_that_is_not_begun_yet_is_no_mistake(boss: Person) -> None:
+    at = make(boss)
+    sent = sent_of(boss.get(f"{at}/edit/add?type=email").text)
+    fresh = boss.http.post(
+        f"{at}/preview", data={**sent, "csrf": forgery.token(boss.cookie)}, headers={"HX-Request": "true"}
+    )
+    assert "finding-stops" not in fresh.text
+    assert "as you write it" in fresh.text
+    assert "as you write it" in boss.post(f"{at}/preview", **sent).text
+
+
+def test_how_often_a_lead_may_start_is_without_limit_if_it_is_empty(boss: Person) -> None:
+    at = make(boss)
+    page = boss.get(at).text
+    most = re.search(r'<input[^>]*name="most"[^>]*>', page)
+    assert most is not None
+    assert 'value=""' in most[0]
+    assert "no limit" in most[0]
+    assert boss.post(at, name="Limited", entry="1", again="on", most="3", days="7").status_code == 303
+    assert 'value="3"' in re.findall(r'<input[^>]*name="most"[^>]*>', boss.get(at).text)[0]
+    assert boss.post(at, name="Limited", entry="1", again="on", most="", days="7").status_code == 303
+    assert 'value=""' in re.findall(r'<input[^>]*name="most"[^>]*>', boss.get(at).text)[0]
 
 
 def test_what_is_wrong_stands_beside_its_field(boss: Person) -> None:

@@ -2,12 +2,15 @@
 
 from typing import NamedTuple
 
-from cartwheel.data import mailbox
+from msgspec import DecodeError
+
+from cartwheel.data import flowstore, mailbox
 from cartwheel.data.mailstore import Listed
 from cartwheel.leads.leadparts import SuppressionReason
 from cartwheel.leads.mails import Mail, MailState, WaitsFor
 from cartwheel.phrases import kept
 from cartwheel.sequences import telling
+from cartwheel.sequences.steps import EmailStep
 from cartwheel.ui.visits import Visit
 
 
@@ -17,6 +20,7 @@ class Row(NamedTuple):
     entry: Listed
     path: str
     to: str
+    subject: str
     what: str
     state: str
     look: str
@@ -50,13 +54,38 @@ def row(visit: Visit, entry: Listed) -> Row:
     path = f"/mail/{entry.lead_id}/{mail.key}"
     state = states(visit)[mail.state]
     look, said = LOOKS[mail.state], told(visit, mail)
-    return Row(entry, path, address(visit, entry), step(visit, mail), state, look, said, seen(visit, mail))
+    return Row(
+        entry,
+        path,
+        address(visit, entry),
+        subject(visit, mail),
+        step(visit, mail),
+        state,
+        look,
+        said,
+        seen(visit, mail),
+    )
 
 
 def address(visit: Visit, entry: Listed) -> str:
     if entry.email.startswith("erased:"):
         return visit._("An erased lead")
     return entry.mail.address or entry.email
+
+
+def subject(visit: Visit, mail: Mail) -> str:
+    """As the step has it, merge fields and all; empty if the step is not known any more."""
+    key = (visit.account.id, mail.sequence_id, mail.version)
+
+    def subjects() -> dict[str, str]:
+        try:
+            with visit.database.read() as connection:
+                flow = flowstore.read(connection, key)
+        except DecodeError:  # a newer version of Cartwheel wrote it
+            flow = None
+        return {each.box: each.subject for each in flow.steps if isinstance(each, EmailStep)} if flow else {}
+
+    return visit.house.remembered.get(("subjects", *key), visit.now, subjects).get(mail.box, "")
 
 
 def step(visit: Visit, mail: Mail) -> str:

@@ -45,7 +45,7 @@ def _(text: str) -> str:
 
 
 LABELS: Mapping[str, str] = {
-    "delay": _("Wait first"),
+    "delay": _("Wait before this step"),
     "at": _("On a date instead"),
     "window": _("Only at certain times"),
     "active": _("Active"),
@@ -72,7 +72,7 @@ LABELS: Mapping[str, str] = {
     "branches": _("Ways"),
     "weight": _("Weight"),
     "to": _("Go to"),
-    "timeout": _("At most for"),
+    "timeout": _("Wait at most"),
     "on_timeout": _("When it is too late, go to"),
     "unmet": _("Who comes here without it"),
     "from": _("From"),
@@ -394,6 +394,10 @@ def _error(message: str, tree: Tree, translate: Translate) -> dict[str, str]:
     missing = _MISSING.search(text)
     if missing:
         path = ".".join(filter(None, [path, missing[1]]))
+    if not path:
+        needs_time = tree.get("type") == "wait" and "delay" in text
+        told = _("A wait needs a time, a date, or certain times of the day.")
+        return {"delay": translate(told)} if needs_time else {"": text.replace("`", "")}
     value: Any = tree
     for part in path.split("."):
         value = value[int(part)] if isinstance(value, list) and part.isdigit() else (value or {}).get(part, "")

@@ -91,7 +91,12 @@ def choose_step(visit: Visit) -> Answer:
     if tag not in stepwords.KIND_OF:
         return visit.show("step_add.html", sequence=found.sequence, kinds=stepwords.KINDS, after=after or "start")
     box = visit.query.get("box", "") or sequencing.free_box(found.draft.steps, after)
-    return visit.show("step.html", **_form(visit, found, tag, {"type": tag}, box, after=after or "start"))
+    tree = {"type": tag, **_BEGINS.get(tag, {})}
+    return visit.show("step.html", **_form(visit, found, tag, tree, box, after=after or "start"))
+
+
+_BEGINS: Mapping[str, Mapping[str, Any]] = {"wait": {"delay": "1 day"}}
+"""What stands in the form of a new step."""
 
 
 @page(f"{EDIT}/add", menu="sequences", right=Right.SEQUENCES_WRITE, post=True, largest=LARGEST_STEP)
@@ -204,6 +209,8 @@ def _form(
     maker = stepforms.Maker(visit.account, found.draft, visit._)
     inputs = {each.name: each for each in maker.inputs(tag, dict(tree))}
     common = [inputs.pop(name) for name in ("delay", "at", "window", "next", "ends", "active")]
+    if tag == "wait":
+        common[0].label = visit._("Wait for")
     kind = next((name for name in stepforms.BODIES if tree.get(name) is not None), stepforms.BODIES[0])
     return {
         "sequence": found.sequence,

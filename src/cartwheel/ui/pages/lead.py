@@ -18,11 +18,11 @@ from cartwheel.leads.leadparts import PROFILE_FIELDS, SAID_BY_THE_PERSON, Custom
 from cartwheel.people import Right
 from cartwheel.phrases import kept
 from cartwheel.sequences import telling
-from cartwheel.ui import bulkforms
+from cartwheel.ui import bulkforms, mailwords
 from cartwheel.ui.registry import page
 from cartwheel.ui.visits import Answer, NotThere, Redirect, Undo, Visit
 from cartwheel.views import asking, leadcard, why
-from cartwheel.views.leadcard import LeadCard
+from cartwheel.views.leadcard import Entry, LeadCard
 from cartwheel.work.leadwork import EditWork, EraseWork, MergeWork, ProfileWork
 
 HERE = "/leads/{number:int}"
@@ -48,7 +48,8 @@ def _context(visit: Visit, tab: str) -> dict[str, Any]:
         "lead": lead,
         "tab": tab,
         "initials": _initials(card),
-        "feed": card.feed[:most],
+        "feed": [(entry, *_led_to(visit, lead, entry)) for entry in card.feed[:most]],
+        "subject_of": lambda mail: mailwords.subject(visit, mail),
         "longer": most + FEED if len(card.feed) > most and most < asking.MOST_EVENTS else None,
         "writable": visit.may(Right.LEADS_WRITE) and not lead.erased,
         "profile_fields": PROFILE_FIELDS,
@@ -59,6 +60,20 @@ def _context(visit: Visit, tab: str) -> dict[str, Any]:
     if tab == "why":
         context["facts"] = _facts(visit, lead)
     return context
+
+
+def _led_to(visit: Visit, lead: Lead, entry: Entry) -> tuple[str, str]:
+    """Where more stands of what happened, and what the link says: its mail, or its sequence; empty for neither."""
+    number = entry.details.get("sequence_id")
+    sequence = visit.account.sequence_by_id.get(number) if isinstance(number, int) else None
+    if sequence is None:
+        return "", ""
+    box = entry.details.get("step")
+    mails = [mail for mail in lead.mails.values() if (mail.sequence_id, mail.box) == (sequence.id, box)]
+    if entry.kind.startswith("mail_") and mails:
+        mail = max(mails, key=lambda mail: (mail.queued_at <= entry.at, mail.key))
+        return f"/mail/{lead.id}/{mail.key}", mailwords.subject(visit, mail) or visit._("The mail")
+    return f"/communication/sequences/{sequence.id}", sequence.name
 
 
 def _feed_length(visit: Visit) -> int:

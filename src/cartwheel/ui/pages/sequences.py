@@ -18,7 +18,7 @@ from cartwheel.people import Right
 from cartwheel.sequences.flows import Flow
 from cartwheel.sequences.steps import AnyStep, EmailStep
 from cartwheel.times import to_micros
-from cartwheel.ui import flowdrawings, sequencing
+from cartwheel.ui import flowdrawings, leadquestions, sequencing
 from cartwheel.ui.registry import page
 from cartwheel.ui.sequencing import HERE, path_of, sequence_of
 from cartwheel.ui.visits import Answer, Download, Undo, Visit
@@ -205,6 +205,7 @@ def _one(visit: Visit) -> dict[str, Any]:
         "counts": counts,
         "statuses": RunStatus,
         "parked": parked,
+        "among": leadquestions.choices(visit) if visit.may(Right.LEADS_WRITE) else [],
         "most_entry": MOST_EARLIER,
     }
 

@@ -46,7 +46,8 @@ LONGEST_LOOK = timedelta(days=3660)
 def preview_mail(visit: Visit) -> Answer:
     """Showed a mail as it is being written: in its frame the mail itself, to htmx what stands around it."""
     sequence_of(visit)
-    step, filled, told = _written(visit)
+    begun = visit.text("body", 10)
+    step, filled, told = _written(visit) if begun else (None, None, visit._("The mail stands here as you write it."))
     if visit.htmx:
         sender = (step.sender if step else "") or visit.account.mail.sender
         return visit.show(
@@ -55,6 +56,7 @@ def preview_mail(visit: Visit) -> Answer:
             preview=step.preview if step else "",
             sender=sender,
             told=told,
+            alarming=bool(begun),
             doubts=_doubts(visit.account, step) if step and filled else [],
         )
     if filled is None:

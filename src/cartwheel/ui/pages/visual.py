@@ -76,5 +76,6 @@ def _texts(visit: Visit) -> Mapping[str, Any]:
         "blocks": blocks,
         "merge": [*known, *((name, "") for name in others)],
         "insert": visit._("Insert a merge field"),
+        "raw": visit._("Raw HTML: it is kept as it is, and drawn in the preview only."),
         "canvas": visit._("The mail as it is being drawn"),
     }
