@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 from cast import Cast, Person
+from drafting import HERE, add, mail, make, sent_of
 from selectolax.lexbor import LexborHTMLParser
 
 from cartwheel.data import draftstore, flowstore, mailbox
@@ -12,32 +13,6 @@ from cartwheel.people import Role
 from cartwheel.sequences.steps import STEP_TYPES
 from cartwheel.ui import forgery
 from harness import Api
-
-HERE = "/communication/sequences"
-
-
-def make(boss: Person, name: str = "Onboarding", template: str = "empty") -> str:
-    """A new sequence; its page's path."""
-    answer = boss.post(HERE, name=name, public_name="", template=template, entry="1", again="on", most="0", days="30")
-    assert answer.status_code == 303, answer.text
-    return answer.headers["location"].removesuffix("/edit")
-
-
-def add(boss: Person, at: str, step: str, /, **fields: Any) -> Any:
-    """A step at the end of the draft, with the label that the form proposes unless one is given."""
-    page = boss.get(f"{at}/edit/add?type={step}").text
-    proposed = re.search(r'name="box" value="(\w+)"', page)
-    after = re.search(r'name="after" value="(\w+)"', page)
-    assert proposed
-    assert after
-    sent = {"type": step, "after": after[1], "box": proposed[1], "active": "on", **fields}
-    return boss.post(f"{at}/edit/add", **sent)
-
-
-def mail(boss: Person, at: str, **fields: Any) -> Any:
-    return add(
-        boss, at, "email", **({"subject": "Hello {first_name}", "kind": "markdown", "body": "Good day."} | fields)
-    )
 
 
 def publish(boss: Person, at: str, **fields: Any) -> Any:
@@ -141,29 +116,6 @@ def test_each_type_of_step_is_written_and_read_again_as_it_was(boss: Person, api
     assert boss.post(f"{at}/edit/step/2", **sent_of(page)).status_code == 303
     with api.server.database.read() as connection:
         assert draftstore.read(connection, api.account_id, number) == before
-
-
-def sent_of(page: str) -> dict[str, Any]:
-    """What a browser sends of the page's form."""
-    form = LexborHTMLParser(page).css_first("form#step")
-    assert form is not None
-    sent: dict[str, Any] = {}
-    for node in form.css("input, select, textarea"):
-        name, value = node.attributes.get("name"), node.attributes.get("value")
-        if not name or name == "csrf":
-            continue
-        if node.tag == "select":
-            chosen = node.css_first("option[selected]") or node.css_first("option")
-            assert chosen is not None
-            sent[name] = chosen.attributes.get("value") or ""
-        elif node.tag == "textarea":
-            sent[name] = node.text()
-        elif node.attributes.get("type") == "checkbox":
-            if "checked" in node.attributes:
-                sent.setdefault(name, []).append(value)
-        else:
-            sent[name] = value or ""
-    return sent
 
 
 def test_waiting_can_be_chosen_in_plain_words(boss: Person) -> None:

@@ -112,7 +112,8 @@ def add_step(visit: Visit) -> Answer:
         return visit.refuse("step.html", errors, **_form(visit, found, tag, tree, box, after=after))
     with sequencing.changing(visit) as change:
         if not (errors := _complaints(visit, change.found, step, "")):
-            at = 0 if after == "start" or not change.steps else change.place(after) + 1
+            last = len(change.steps)  # also when somebody has removed the one before
+            at = 0 if after == "start" else change.place(after) + 1 if change.has(after) else last
             change.steps.insert(at, step)
     if errors:
         return visit.refuse("step.html", errors, **_form(visit, change.found, tag, tree, box, after=after))
@@ -132,7 +133,9 @@ def show_step(visit: Visit) -> Answer:
 def change_step(visit: Visit) -> Answer:
     """Changed a step of a sequence's draft."""
     found = sequencing.edited(visit)
-    old = found.step(visit.path["box"])
+    old = found.draft.by_box.get(visit.path["box"])
+    if old is None:
+        return _written_for_nothing(visit, found)
     tag, box = stepwords.kind_of(old).tag, visit.text("box", 30)
     tree = stepforms.sent_step(visit, tag, box, old)
     step, errors = stepforms.read_step(tree, visit._)
@@ -140,6 +143,8 @@ def change_step(visit: Visit) -> Answer:
         return visit.refuse("step.html", errors, **_form(visit, found, tag, tree, box, step=old))
     seen = visit.text("seen")
     with sequencing.changing(visit) as change:
+        if not change.has(old.box):
+            return _written_for_nothing(visit, change.found)
         at = change.place(old.box)
         if draftstore.digest([change.steps[at]]) != seen:
             seen = draftstore.digest([change.steps[at]])
@@ -155,6 +160,25 @@ def change_step(visit: Visit) -> Answer:
         return visit.redirect(path_of(found.sequence, "edit", "step", step.box), visit._("Saved in the draft."))
     told = visit._("Step %s is changed in the draft.") % step.box
     return visit.redirect(path_of(found.sequence, "edit"), told, sequencing.undo(change))
+
+
+def _written_for_nothing(visit: Visit, found: Edited) -> Answer:
+    """The step is gone that somebody wrote on: what they wrote stands in the form of a new step."""
+    tag, box = visit.text("type"), visit.path["box"]
+    if tag not in stepwords.KIND_OF:
+        return _gone(visit, found.sequence)
+    tree = stepforms.sent_step(visit, tag, visit.text("box", 30), None)
+    told = (
+        visit._("Step %s was removed since you opened it, or has another label. Add what you wrote as a new step.")
+        % box
+    )
+    label = sequencing.free_box(found.draft.steps, "")
+    return visit.refuse("step.html", {"": told}, **_form(visit, found, tag, tree, label, after="", seen=" "))
+
+
+def _gone(visit: Visit, sequence: accounts.Sequence) -> Answer:
+    told = visit._("Step %s is not there any more: somebody else has changed the draft.") % visit.path["box"]
+    return visit.redirect(path_of(sequence, "edit"), told, alarming=True)
 
 
 @page(f"{EDIT}/form", menu="sequences", right=Right.SEQUENCES_WRITE, post=True, largest=LARGEST_STEP, quiet=True)
@@ -175,6 +199,8 @@ def remove_step(visit: Visit) -> Answer:
     """Removed a step from a sequence's draft."""
     box = visit.path["box"]
     with sequencing.changing(visit) as change:
+        if not change.has(box):
+            return _gone(visit, change.found.sequence)
         del change.steps[change.place(box)]
     sequence = change.found.sequence
     told = visit._("Step %s is removed from the draft.") % box
@@ -186,6 +212,8 @@ def move_step(visit: Visit) -> Answer:
     """Moved a step in a sequence's draft."""
     box = visit.path["box"]
     with sequencing.changing(visit) as change:
+        if not change.has(box):
+            return _gone(visit, change.found.sequence)
         at = change.place(box)
         to = max(0, at - 1) if visit.text("way") == "up" else min(len(change.steps) - 1, at + 1)
         change.steps.insert(to, change.steps.pop(at))

@@ -58,7 +58,7 @@ def set_up(visit: Visit) -> Answer:
             timezone=zone,
             mail=MailSettings(sender=accountforms.sender_text(account_name, email)),
         )
-        accountfile.apply(visit.database, AccountFile(account=account), visit.now)
+        accountfile.apply(visit.database, AccountFile(account=account), visit.now, with_key=False)
     hashed = passwords.hash_password(password)
     with visit.database.write() as connection:
         if not userstore.use_link(connection, link):
