@@ -118,9 +118,12 @@ class Site:
     def _endpoint(self, entries: Mapping[str, Page]) -> Callable[[Request], Any]:
         async def endpoint(request: Request) -> Response:
             entry = entries["GET" if request.method == "HEAD" else request.method]
-            form = await _form(request, entry) if entry.post else FormData()
-            catalog = await self._house.batches.refresh()
-            return await anyio.to_thread.run_sync(self._answer, entry, request, form, catalog)
+            try:
+                form = await _form(request, entry) if entry.post else FormData()
+                catalog = await self._house.batches.refresh()
+                return await anyio.to_thread.run_sync(self._answer, entry, request, form, catalog)
+            finally:
+                await request.close()  # and the files that were sent
 
         return endpoint
 

@@ -88,6 +88,14 @@ LABELS: Mapping[str, str] = {
 
 _OWN_LABELS: Mapping[str, str] = {"window.to": _("To"), "window.days": _("Days of the week")}
 
+LABELS_OF: Mapping[tuple[str, str], str] = {
+    ("wait", "delay"): _("Wait for"),
+    ("wait", "at"): _("Wait until a date instead"),
+    ("wait_until", "condition"): _("Until the lead"),
+    ("goal", "condition"): _("When the lead"),
+}
+"""What a field is called in one type of step only."""
+
 _DAYS: Mapping[str, str] = {
     "mon": _("Mon"), "tue": _("Tue"), "wed": _("Wed"), "thu": _("Thu"), "fri": _("Fri"), "sat": _("Sat"), "sun": _("Sun"),
 }  # fmt: skip

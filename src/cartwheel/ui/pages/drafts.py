@@ -18,7 +18,7 @@ from cartwheel.people import Right
 from cartwheel.sequences.flows import Flow
 from cartwheel.sequences.steps import AnyStep, EmailStep, RandomSplitStep, Step
 from cartwheel.times import to_micros
-from cartwheel.ui import flowdrawings, sequencing, stepforms, stepwords
+from cartwheel.ui import attaching, flowdrawings, sequencing, stepforms, stepwords
 from cartwheel.ui.registry import page
 from cartwheel.ui.sequencing import HERE, Edited, path_of, sequence_of
 from cartwheel.ui.visits import Answer, NotThere, Visit
@@ -107,8 +107,8 @@ def add_step(visit: Visit) -> Answer:
     if tag not in stepwords.KIND_OF:
         raise NotThere
     tree = stepforms.sent_step(visit, tag, box, None)
-    step, errors = stepforms.read_step(tree, visit._)
-    if step is None:
+    step, errors = _read(visit, tree, None)
+    if step is None or errors:
         return visit.refuse("step.html", errors, **_form(visit, found, tag, tree, box, after=after))
     with sequencing.changing(visit) as change:
         if not (errors := _complaints(visit, change.found, step, "")):
@@ -138,8 +138,8 @@ def change_step(visit: Visit) -> Answer:
         return _written_for_nothing(visit, found)
     tag, box = stepwords.kind_of(old).tag, visit.text("box", 30)
     tree = stepforms.sent_step(visit, tag, box, old)
-    step, errors = stepforms.read_step(tree, visit._)
-    if step is None:
+    step, errors = _read(visit, tree, old)
+    if step is None or errors:
         return visit.refuse("step.html", errors, **_form(visit, found, tag, tree, box, step=old))
     seen = visit.text("seen")
     with sequencing.changing(visit) as change:
@@ -160,6 +160,13 @@ def change_step(visit: Visit) -> Answer:
         return visit.redirect(path_of(found.sequence, "edit", "step", step.box), visit._("Saved in the draft."))
     told = visit._("Step %s is changed in the draft.") % step.box
     return visit.redirect(path_of(found.sequence, "edit"), told, sequencing.undo(change))
+
+
+def _read(visit: Visit, tree: stepforms.Tree, kept: AnyStep | None) -> tuple[AnyStep | None, dict[str, str]]:
+    """The step that was sent, with its files, and what is wrong with it."""
+    wrong = attaching.put(visit, tree, kept) if tree["type"] == "email" else ""
+    step, errors = stepforms.read_step(tree, visit._)
+    return step, errors | ({"attach": wrong} if wrong else {})
 
 
 def _written_for_nothing(visit: Visit, found: Edited) -> Answer:
@@ -237,8 +244,9 @@ def _form(
     maker = stepforms.Maker(visit.account, found.draft, visit._)
     inputs = {each.name: each for each in maker.inputs(tag, dict(tree))}
     common = [inputs.pop(name) for name in ("delay", "at", "window", "next", "ends", "active")]
-    if tag == "wait":
-        common[0].label = visit._("Wait for")
+    for each in (*common, *inputs.values()):
+        if (tag, each.name) in stepforms.LABELS_OF:
+            each.label = visit._(stepforms.LABELS_OF[tag, each.name])
     kind = next((name for name in stepforms.BODIES if tree.get(name) is not None), stepforms.BODIES[0])
     return {
         "sequence": found.sequence,
@@ -252,7 +260,8 @@ def _form(
         "common": common,
         "body_kind": kind,
         "body": tree.get(kind) or "",
-        "attachments": step.attachments if isinstance(step, EmailStep) else [],
+        "attachments": attaching.listed(visit, step),
+        "most_bytes": attaching.MOST_BYTES // 1_000_000,
         "fields": MERGE_NAMES,
         "custom": sorted(composing.known_names(visit.account) - {entry.name for entry in MERGE_NAMES}),
         "default_sender": visit.account.mail.sender,
