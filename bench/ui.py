@@ -164,7 +164,7 @@ def measure(url: str, cookie: str, rounds: int, folder: Path) -> tuple[Looks, di
     base = f"http://127.0.0.1:{port}"
     with running([sys.executable, "-m", "cartwheel", "serve", "--port", str(port)], log, settings) as pid:
         wait_until_it_answers(f"{base}/health", log)
-        with httpx.Client(base_url=base, cookies={site.COOKIE: cookie}, timeout=60) as http:
+        with httpx.Client(base_url=base, cookies={site.cookie_name(base): cookie}, timeout=60) as http:
             for number in range(rounds + 1):
                 before = cpu_seconds(family(pid))
                 for name, address in pages().items():

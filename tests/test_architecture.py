@@ -32,10 +32,10 @@ edge | accountfiles  | fileparts sequencefile accountkeys accountrows accountfil
 edge | views         | terminal
 edge | reference     | examples openapi tables sequencepages pages
 edge | simulation    | simulator worlds
-edge | views         | leadcard why tables storyviews runviews mailviews
+edge | views         | leadcard why asking tables storyviews runviews mailviews
 edge | public        | texts publicdata pages
 edge | ui            | collecting translations attempts menu dnscheck remembered slots visits registry forgery passwords mailwords mailframes manywork rendering browsers snippets explaining trying
-edge | ui            | stepwords stepforms flowdrawings sequencing trials
+edge | ui            | stepwords stepforms attaching flowdrawings sequencing trials
 edge | ui            | approle secondfactor entering naming mailservers accountforms invitations
 edge | ui            | leadquestions filterforms bulkforms pages site
 edge |               | app worker serving testing

@@ -13,3 +13,9 @@ htmx.config.responseHandling = [
   { code: "422", swap: true },
   { code: "[45]..", swap: false, error: true },
 ];
+
+// One box that checks all others of its form.
+document.addEventListener("change", ({ target }) => {
+  if (!target.matches("[data-check-all]")) return;
+  for (const box of target.form.querySelectorAll("input[type=checkbox][name]")) box.checked = target.checked;
+});

@@ -25,6 +25,16 @@ function harmless(source) {
     );
 }
 
+// Raw HTML may hold anything, styles of the whole canvas included: it is kept beside, and a note stands in its place.
+const RAW = /<mj-raw\b(?:"[^"]*"|'[^']*'|[^<>"'])*>[^]*?<\/mj-raw\s*>/gi;
+const raws = [];
+const setAside = (source) =>
+  source.replace(RAW, (all) => {
+    raws.push(all);
+    return `<mj-raw><div class="kept-raw-${raws.length - 1}" style="font-size: 13px; font-family: sans-serif; color: #777">${texts.raw}</div></mj-raw>`;
+  });
+const putBack = (source) => source.replace(RAW, (all) => raws[/kept-raw-(\d+)/.exec(all)?.[1]] ?? all);
+
 // It reads MJML as HTML, where <mj-image/> does not end, and writes attributes without escaping them.
 function readable(source) {
   return source
@@ -36,7 +46,7 @@ function readable(source) {
 
 function written(editor) {
   const code = editor.runCommand("mjml-code").replace(/^<body[^>]*>|<\/body>$/g, "");
-  return code.replace(/<mjml([^>]*)>/, `<mjml$1>${head}`).replaceAll(/><(mj-(?!raw)|\/mj-|\/mjml)/g, ">\n<$1");
+  return putBack(code.replace(/<mjml([^>]*)>/, `<mjml$1>${head}`).replaceAll(/><(mj-(?!raw)|\/mj-|\/mjml)/g, ">\n<$1"));
 }
 
 const quiet = { telemetry: false, storageManager: false, panels: { defaults: [] }, cssIcons: "", noticeOnUnload: false, showDevices: false };
@@ -66,7 +76,7 @@ const editor = grapesjs.init({
   container: "#visual",
   height: "100%",
   width: "auto",
-  components: harmless(readable(area.value)),
+  components: harmless(readable(setAside(area.value))),
   plugins: [plugin],
   blockManager: { appendTo: "#visual-blocks" },
   styleManager: { appendTo: "#visual-styles" },

@@ -41,7 +41,7 @@ from cartwheel.network import Client, find_client, within
 from cartwheel.process import collector, observe, orphans
 from cartwheel.public.pages import Public
 from cartwheel.reference import openapi
-from cartwheel.ui.site import HEADERS, Site
+from cartwheel.ui.site import HEADERS, Site, for_https
 from cartwheel.work.batches import Batches
 from cartwheel.work.callcounts import CallCounts
 from cartwheel.work.housekeeping import Housekeeping
@@ -222,7 +222,7 @@ class Application:
     async def _astray(self, request: PageRequest, trouble: Exception) -> Response:
         """Whoever mistypes the address or the method is told where calls go; programs are told as the API tells it."""
         assert isinstance(trouble, HTTPException)
-        headers = {**HEADERS, **(trouble.headers or {})}
+        headers = {**HEADERS, **for_https(self.settings), **(trouble.headers or {})}
         of_api = request.url.path.lower().startswith("/api")
         if of_api and "Allow" in headers:
             headers["Allow"] += ", POST"
@@ -233,7 +233,7 @@ class Application:
     async def _failed(self, _request: PageRequest, _trouble: Exception) -> Response:
         """What went wrong stands in the log, and nowhere else."""
         told = "Something went wrong on the server. Please try again; if it stays so, its log says more.\n"
-        return PlainTextResponse(told, 500, HEADERS)
+        return PlainTextResponse(told, 500, {**HEADERS, **for_https(self.settings)})
 
     async def _health(self, _request: PageRequest) -> Response:
         """200 as long as the database answers."""

@@ -242,7 +242,7 @@ class _Teller(threading.Thread):
 
     def _tell(self) -> None:
         _say(f"\n[bold]Cartwheel {version('cartwheel')}[/bold] runs on [bold]{self._url}[/bold] with a demo account.\n")
-        _say("[bold]Open the account in a browser[/bold] with this link, and press the button. It works once:\n")
+        _say("[bold]Open the account in a browser[/bold] with this link, and press the button:\n")
         _show(self._door)
         _say("Meanwhile, here is what programs see of it.\n")
         for number, call in enumerate(STORY, 1):
@@ -325,9 +325,9 @@ class _Teller(threading.Thread):
             ("A server that stays", "docs/reference/cli.md"),
         ):
             _say(f"  {what:36}[bold]{where}[/bold]")
-        _say(
-            f"\nCartwheel keeps serving on [bold]{self._url}[/bold]. Ctrl-C ends the demo and throws its database away."
-        )
+        _say("\n[bold]The account in a browser[/bold], as long as the demo runs:\n")
+        _show(self._door)
+        _say(f"Cartwheel keeps serving on [bold]{self._url}[/bold]. Ctrl-C ends the demo and throws its database away.")
 
 
 def curl(url: str, sent: Mapping[str, Any], *, as_json: bool = False) -> str:

@@ -31,6 +31,11 @@ def form(text: str) -> str:
     return text
 
 
+def kept(text: str) -> str:
+    """A text that the database gave back: what it is if the code has it as a form, or else a quotation."""
+    return text if isinstance(text, Phrase) or not text else phrase(text)
+
+
 def joined(text: str, texts: Sequence[str]) -> str:
     """One after the other by a form like `{first} and {rest}`."""
     if len(texts) < 2:  # noqa: PLR2004 - to join takes two

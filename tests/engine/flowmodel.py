@@ -436,6 +436,7 @@ WAYS: dict[str, Any] = {
     "wait_until": wait_until,
     "goal": goal,
     "random_split": lambda _world, _sequence, step, _now: sorted({branch["to"] for branch in step["branches"]}),
+    "wait": lambda world, sequence, _step, now: follower(world, sequence, now),
     "go_to": lambda _world, _sequence, step, _now: [step["to"]],
     "complete": lambda world, sequence, _step, now: complete(world, sequence, now),
 }

@@ -35,6 +35,9 @@ class Dice(Random):
             f"{letter}{number}" for letter in "AB"[: self.randint(0, 2)] for number in range(1, self.randint(2, 4))
         ]
         types = [self.choice(TYPES) for _ in boxes]
+        types = [
+            "wait" if kind == "complete" and box.isdigit() else kind for box, kind in zip(boxes, types, strict=True)
+        ]
         mails = [box for box, kind in zip(boxes, types, strict=True) if kind == "email"]
         return [self.step(box, kind, boxes, mails, now) for box, kind in zip(boxes, types, strict=True)]
 
@@ -50,6 +53,8 @@ class Dice(Random):
         elif kind == "random_split" or (self.goes_back(step, boxes) and not self.once_in(10)):
             step.pop("at", None)
             step["delay"] = self.delay()
+        if kind == "wait" and not {"at", "window"} & set(step):
+            step["delay"] = "1 day"
         return step
 
     def own(self, kind: str, boxes: list[str], mails: list[str]) -> Step:

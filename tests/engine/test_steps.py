@@ -34,6 +34,19 @@ def test_a_delay_counts_from_the_arrival_at_the_step() -> None:
     assert walk.go(hours=1).mailed == ["1", "2"]
 
 
+def test_a_wait_only_waits() -> None:
+    walk = Walk(MAIL, {"type": "wait", "delay": "2 days"}, MAIL)
+    assert walk.go(hours=47).mailed == ["1"]
+    assert walk.go(hours=1).mailed == ["1", "3"]
+
+
+def test_a_wait_needs_something_to_wait_for() -> None:
+    with pytest.raises(msgspec.ValidationError, match="a wait needs a `delay`"):
+        flow({"type": "wait"})
+    for waits in ({"at": "2026-05-01 09:00"}, {"window": {"from": "09:00"}}):
+        assert flow({"type": "wait", **waits}).steps[0].timed
+
+
 def test_who_does_not_meet_a_mails_filter_goes_on_without_it() -> None:
     walk = Walk(MAIL | {"only_if": HAS_TAG}, MAIL)
     assert walk.mailed == ["2"]

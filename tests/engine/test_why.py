@@ -1,5 +1,6 @@
 """Why somebody got a mail or did not, in sentences that are true."""
 
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -24,6 +25,7 @@ from cartwheel.leads.lead import Lead
 from cartwheel.leads.leadparts import Consent, Gdpr, SuppressionReason
 from cartwheel.leads.leadparts import Entry as EntryRule
 from cartwheel.leads.mails import Mail, MailState
+from cartwheel.phrases import said
 from cartwheel.sequences.flows import advance
 from cartwheel.views.leadcard import Entry
 from cartwheel.views.why import About, Fact, Known, explain
@@ -33,6 +35,29 @@ from harness import Api
 WELCOME, OTHER = ACCOUNT.sequence_named("Welcome"), ACCOUNT.sequence_named("Other")
 DAY = timedelta(days=1)
 STARTED = "A call starts it, `subscribe_lead_to_sequence_at_step`, or a step of another sequence."
+
+
+QUOTED = {
+    "Demo",
+    "Welcome",
+    "Other",
+    "Hello",
+    "App",
+    "Website",
+    "smtp",
+    "example",
+    "mailbox",
+    "full",
+    "Customer",
+    "News",
+}
+"""Names, and what servers and persons said: they are the same in each language."""
+
+
+def english_left(text: str) -> set[str]:
+    """The words that stay when every form is said in a language without letters."""
+    told = said(text, lambda form: re.sub(r"[^\W\d_]+(?![^{]*})", "-", form))
+    return set(re.findall(r"[A-Za-z]{3,}", re.sub(r"`[^`]*`|\S+@\S+|\([^()]*\)", "", told))) - QUOTED
 
 
 class Case:
@@ -58,7 +83,10 @@ class Case:
 
     def facts(self, now: datetime = NOON, **asked: Any) -> list[Fact]:
         flows = {(1, 1, 1): self.walk.flow}
-        return explain(Known(self.account, self.lead, self.feed, flows), now, **asked)
+        found = explain(Known(self.account, self.lead, self.feed, flows), now, **asked)
+        for fact in found:
+            assert english_left(fact.text) == set(), "what no page can say in another language"
+        return found
 
     def told(self, about: About, now: datetime = NOON, **asked: Any) -> list[str]:
         return [fact.text for fact in self.facts(now, **asked) if fact.about is about]

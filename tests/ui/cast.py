@@ -35,10 +35,10 @@ class Person:
 
     def _keep(self, answer: httpx.Response) -> httpx.Response:
         """The new cookie instead of the old one, if the answer has one."""
-        if cookie := answer.cookies.get(site.COOKIE):
+        if cookie := answer.cookies.get(site.cookie_name(str(self.http.base_url))):
             self.cookie = cookie
             self.http.cookies.clear()
-            self.http.cookies.set(site.COOKIE, cookie)
+            self.http.cookies.set(site.cookie_name(str(self.http.base_url)), cookie)
         return answer
 
 
@@ -68,7 +68,7 @@ class Cast:
             userstore.put_member(connection, api.account_id, user.id, role, now)
             cookie = userstore.open_session(connection, user.id, api.account_id, now, "127.0.0.1", "tests")
         http = self.visitor()
-        http.cookies.set(site.COOKIE, cookie)
+        http.cookies.set(site.cookie_name(self.api.server.url), cookie)
         return Person(email, user.id, cookie, http)
 
     def visitor(self, address: str = "") -> httpx.Client:

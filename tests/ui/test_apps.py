@@ -95,7 +95,11 @@ def test_an_app_may_do_no_more_than_who_makes_it(api: Api, cast: Cast, boss: Per
         refused = integrator.post(f"{PAGE}/new", **sent, permissions=much)
         assert refused.status_code == 422, much
         assert "no more than you may" in refused.text
-    assert 'value="*" checked' not in integrator.get(f"{PAGE}/new").text
+    form = integrator.get(f"{PAGE}/new").text
+    assert "Shown is what your own role may do" in form
+    for kept_back in ("*", "leads:write", "assign_tag"):
+        assert f'value="{kept_back}"' not in form
+    assert 'value="leads:read"' in form
     mine = make(integrator, name="Mine", permissions=["leads:read", "fields:write"])
     assert integrator.post(mine, **sent, permissions="*").status_code == 422
     theirs = make(boss, name="Shop")

@@ -57,7 +57,15 @@ def full(browser: Browser, shown: Server) -> Iterator[Shown]:
 
 
 def enter(context: BrowserContext, person: Person) -> None:
-    context.add_cookies([{"name": site.COOKIE, "value": person.cookie, "url": str(person.http.base_url)}])
+    context.add_cookies(
+        [
+            {
+                "name": site.cookie_name(str(person.http.base_url)),
+                "value": person.cookie,
+                "url": str(person.http.base_url),
+            }
+        ]
+    )
 
 
 def is_page(answer: httpx.Response) -> bool:

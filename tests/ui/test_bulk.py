@@ -51,6 +51,23 @@ def test_checked_leads_are_shown_first_and_then_changed_and_changed_back(
     assert tagged(api, "Customer") == {int(number) for number in people[:2]}
 
 
+def test_leads_are_started_from_the_page_of_their_sequence(boss: Person, api: Api, people: list[str]) -> None:
+    [sequence] = api.rows(schema.sequences, name="Welcome")
+    page = boss.get(f"/communication/sequences/{sequence['id']}").text
+    chosen = f"tag:{number_of(api, 'Customer')}"
+    assert f'<option value="{chosen}">Customer</option>' in page
+    asked = {"act": "start_sequence", "sequence": str(sequence["id"]), "whom": "all", "among": chosen}
+    preview = boss.http.get("/leads/bulk", params=asked).text
+    assert "This is done to 2 leads" in preview
+    assert f'<option value="{sequence["id"]}" selected>' in preview
+    tree = json.dumps({"type": "all", "conditions": [{"type": "tag", "tag": number_of(api, "Customer")}]})
+    boss.post("/leads/bulk", act="start_sequence", sequence=sequence["id"], whom="all", filter=tree)
+    finish(api)
+    assert {row["lead_id"] for row in api.rows(schema.enrolments)} == {int(number) for number in people[:2]}
+    for other in ("tag:999999", "segment:1", "nonsense"):
+        assert boss.http.get("/leads/bulk", params={**asked, "among": other}).status_code == 404
+
+
 def test_all_that_a_filter_finds_are_changed(boss: Person, api: Api, people: list[str]) -> None:
     tag = number_of(api, "Customer")
     tree = json.dumps({"type": "not", "condition": {"type": "tag", "tag": tag}})

@@ -1,15 +1,19 @@
 """The first page."""
 
 import json
+import re
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 from cast import Cast, Person
 from playwright.sync_api import Browser
 from shop import MailShop, opened
 
 from browser import Watched
+from cartwheel.data import schema
+from cartwheel.leads.leadparts import RunStatus
 from cartwheel.people import Role
 from cartwheel.ui import site
 from harness import Server, new_api
@@ -86,6 +90,26 @@ def test_it_names_what_somebody_has_to_see_to(shop: MailShop, owner_of: Person, 
     )
 
 
+def test_who_is_stuck_is_one_click_away(shop: MailShop, owner_of: Person) -> None:
+    shop.start(*EMAILS)
+    table, row = schema.enrolments, shop.row(EMAILS[0])
+    with shop.api.server.database.write() as connection:
+        connection.execute(
+            sa.update(table)
+            .where(table.c.account_id == shop.api.account_id, table.c.lead_id == row["lead_id"])
+            .values(status=RunStatus.PARKED, due_at=None, reason="the sequence has no step 7")
+        )
+    task = re.search(r'<a href="([^"]*)">1 lead is stuck in the sequence Flow</a>', owner_of.get("/").text)
+    assert task is not None
+    path, _, place = task[1].partition("#")
+    page = owner_of.get(path).text
+    [where] = re.findall(rf'<section[^>]*id="{place}".*?</section>', page, re.DOTALL)
+    assert EMAILS[0] in where
+    assert "the sequence has no step 7" in where
+    assert "Mend what stands under" in where
+    assert "arked" not in page
+
+
 @pytest.mark.parametrize("width", [390, 1280])
 def test_a_browser_finds_nothing_wrong(
     shop: MailShop, owner_of: Person, chromium: Browser, pytestconfig: pytest.Config, width: int
@@ -95,7 +119,7 @@ def test_a_browser_finds_nothing_wrong(
     owner_of.post("/mail/suppressed", email="gone@shop.example", reason="hard bounce", details="550 gone")
     server = shop.api.server
     context = chromium.new_context(viewport={"width": width, "height": 900}, bypass_csp=False)
-    context.add_cookies([{"name": site.COOKIE, "value": owner_of.cookie, "url": server.url}])
+    context.add_cookies([{"name": site.cookie_name(server.url), "value": owner_of.cookie, "url": server.url}])
     try:
         watched = Watched(context.new_page(), pytestconfig)
         kept = shop.path(EMAILS[0]).replace("/mail/", "/mail/test/")

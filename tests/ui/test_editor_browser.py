@@ -47,7 +47,7 @@ def stored(api: Api, path: str) -> EmailStep:
 
 def enter(browser: Browser, boss: Person, api: Api, path: str) -> Page:
     context = browser.new_context(viewport={"width": 1440, "height": 1000})
-    context.add_cookies([{"name": site.COOKIE, "value": boss.cookie, "url": api.server.url}])
+    context.add_cookies([{"name": site.cookie_name(api.server.url), "value": boss.cookie, "url": api.server.url}])
     page = context.new_page()
     page.set_default_timeout(10_000)
     page.goto(api.server.url + path)
@@ -96,6 +96,22 @@ def test_what_could_act_on_the_page_is_not_drawn(chromium: Browser, boss: Person
     expect(canvas.get_by_text("Go", exact=True)).to_be_visible()
     for what in ("[data-gjs-type] script", "form", "[onclick]", "[target=_top]"):
         expect(canvas.locator(what)).to_have_count(0)
+    page.context.close()
+
+
+def test_raw_html_is_kept_but_not_drawn(chromium: Browser, boss: Person, api: Api) -> None:
+    raw = '<mj-raw><style>* { display: none }</style><img title=">" src="/x.png" onerror="top.x=1"></mj-raw>'
+    path = a_mail(boss, "mjml", MJML.replace("<mj-divider", f"{raw}<mj-divider"))
+    page = enter(chromium, boss, api, path)
+    page.get_by_role("button", name="Edit visually").click()
+    expect(page.locator("html[data-visual=ready]")).to_be_visible(timeout=30_000)
+    canvas = page.frame_locator("iframe.gjs-frame")
+    expect(canvas.get_by_text("Open the shop")).to_be_visible()
+    expect(canvas.get_by_text("Raw HTML")).to_be_visible()
+    expect(canvas.locator("img[title]")).to_have_count(0)
+    page.get_by_role("button", name="Save in the draft").click()
+    expect(page.locator("body")).to_contain_text("Saved in the draft")
+    assert raw in (stored(api, path).mjml or "")
     page.context.close()
 
 

@@ -16,7 +16,7 @@ NEW = "staple horse battery"
 
 
 def post(http: httpx.Client, path: str, **fields: str) -> httpx.Response:
-    return http.post(path, data={"csrf": forgery.token(http.cookies[site.COOKIE]), **fields})
+    return http.post(path, data={"csrf": forgery.token(http.cookies[site.cookie_name(str(http.base_url))]), **fields})
 
 
 def enter(cast: Cast, person: Person, password: str = PASSWORD) -> tuple[httpx.Client, httpx.Response]:
@@ -87,7 +87,7 @@ def test_other_sessions_end_when_it_changes_how_one_signs_in(cast: Cast, boss: P
     with api.server.database.write() as connection:
         cookie = userstore.open_session(connection, boss.user_id, api.account_id, api.server.clock(), "", "other")
     other = cast.visitor()
-    other.cookies.set(site.COOKIE, cookie)
+    other.cookies.set(site.cookie_name(str(other.base_url)), cookie)
     assert other.get("/profile").status_code == 200
     if change == "password":
         assert boss.post("/profile/password", current=PASSWORD, password=NEW).status_code == 303
@@ -105,7 +105,7 @@ def test_other_sessions_end_when_it_changes_how_one_signs_in(cast: Cast, boss: P
 def test_a_copied_cookie_and_an_older_link_are_void_after_it(cast: Cast, boss: Person, api: Api, change: str) -> None:
     codes = switch_on(boss, api)[1] if change in ("off", "codes") else []
     thief = cast.visitor()
-    thief.cookies.set(site.COOKIE, boss.cookie)
+    thief.cookies.set(site.cookie_name(str(thief.base_url)), boss.cookie)
     assert thief.get("/profile").status_code == 200
     links = {}
     with api.server.database.write() as connection:

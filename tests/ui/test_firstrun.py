@@ -30,7 +30,7 @@ def stored(api: Api) -> str:
 
 
 def post(http: httpx.Client, path: str, **fields: str) -> httpx.Response:
-    return http.post(path, data={"csrf": forgery.token(http.cookies[site.COOKIE]), **fields})
+    return http.post(path, data={"csrf": forgery.token(http.cookies[site.cookie_name(str(http.base_url))]), **fields})
 
 
 def test_three_short_steps_make_owner_account_sender_and_mail_server(
@@ -60,6 +60,7 @@ def test_three_short_steps_make_owner_account_sender_and_mail_server(
             account = next(iter(catalog.newer(connection).accounts.values()))
         assert account.zone.key == "Europe/Madrid"
         assert account.mail.address == "1 Road"
+        assert "No key is good" in http.get("/integrations/api/key").text
         assert http.get("/").status_code == 200
         assert "Set Cartwheel up" in http.get("/settings/audit").text
         assert httpx.get(f"{server.url}/setup/{token}").status_code == 404

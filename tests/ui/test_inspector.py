@@ -274,6 +274,18 @@ def test_a_call_is_repeated_in_test_mode(api: Api, boss: Person) -> None:
     assert [app["name"] for app in api.rows(schema.apps)].count("Inspector") == 1
 
 
+def test_a_question_about_a_lead_is_repeated_although_no_test_lead_was_there(api: Api, boss: Person) -> None:
+    api.create(ADA, first_name="Ada")
+    api.lead(ADA)
+    answer = boss.post(f"{PAGE}/{kept(api)[-1]['request_id']}/repeat")
+    page = boss.get(answer.headers["location"]).text
+    assert "it was made first" in page
+    assert "ada@test.invalid" in page
+    assert "There is no lead" not in page
+    again = boss.post(f"{PAGE}/{kept(api)[-1]['request_id']}/repeat")
+    assert "it was made first" not in boss.get(again.headers["location"]).text
+
+
 def test_an_app_called_inspector_that_is_live_is_left_alone(api: Api, boss: Person) -> None:
     sent = {"name": "Inspector", "mode": "live", "rate_limit": "20", "permissions": "*"}
     boss.post("/integrations/api/developers/new", **sent)

@@ -68,7 +68,11 @@ def test_a_language_chosen_at_the_sign_in_stays(cast: Cast, boss: Person) -> Non
     page = http.get("/signin?lang=es")
     assert '<html lang="es"' in page.text
     assert "Iniciar sesión" in page.text
-    sent = {"csrf": forgery.token(http.cookies[site.COOKIE]), "email": boss.email, "lang": "es"}
+    sent = {
+        "csrf": forgery.token(http.cookies[site.cookie_name(str(http.base_url))]),
+        "email": boss.email,
+        "lang": "es",
+    }
     assert "no son correctas" in http.post("/signin", data=sent | {"password": "wrong password"}).text
     assert http.post("/signin", data=sent | {"password": PASSWORD}).status_code == 303
     assert "Listas" in http.get("/").text

@@ -26,6 +26,14 @@ def ada(api: Api) -> str:
     return number
 
 
+def test_what_a_run_waits_for_can_be_said_in_any_language(boss: Person, api: Api, ada: str) -> None:
+    table = schema.enrolments
+    with api.server.database.write() as connection:
+        here = (table.c.account_id == api.account_id) & (table.c.lead_id == int(ada))
+        connection.execute(sa.update(table).where(here).values(held=True, due_at=None, reason="x"))
+    assert "waits because the sequence is paused" in boss.get(f"/leads/{ada}?tab=sequences").text
+
+
 def number_of(api: Api, table: sa.Table, name: str) -> int:
     [row] = api.rows(table, name=name)
     return int(row["id"])

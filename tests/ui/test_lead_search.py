@@ -1,7 +1,9 @@
 """Looking for leads, and keeping what was asked for."""
 
 import json
+import re
 from collections.abc import Mapping
+from html import unescape
 from typing import Any
 
 import pytest
@@ -37,6 +39,23 @@ def test_leads_are_shown_newest_first_or_by_address_or_score(boss: Person) -> No
     assert shown(boss) == [OZLEM, GRACE, ADA]
     assert shown(boss, order="address") == [ADA, GRACE, OZLEM]
     assert shown(boss, order="score")[0] == ADA
+
+
+@pytest.mark.usefixtures("people")
+def test_a_part_of_a_name_is_looked_for_when_that_is_asked(boss: Person) -> None:
+    page = boss.http.get("/leads", params={"q": "ovelac"}).text
+    assert "by their beginning" in page
+    link = re.search(r'<a href="(/leads[?][^"]*)">Look within them', page)
+    assert link is not None
+    assert ADA in boss.get(unescape(link[1])).text
+
+
+@pytest.mark.usefixtures("people")
+def test_a_filter_can_be_removed_and_kept_without_opening_it(boss: Person) -> None:
+    tree = json.dumps({"type": "score", "at_least": 5})
+    folded = boss.http.get("/leads", params={"filter": tree}).text.partition("</details>")[2]
+    assert "Remove the filter" in folded
+    assert "Save as a segment" in folded
 
 
 @pytest.mark.usefixtures("people")

@@ -41,6 +41,19 @@ def test_the_ledger_says_what_became_of_each_mail(shop: MailShop, owner_of: Pers
     assert page.index(GRACE) < page.index(ADA)
 
 
+def test_mails_are_called_by_their_subjects_and_what_happened_leads_to_them(shop: MailShop, owner_of: Person) -> None:
+    shop.start(ADA)
+    assert "Hello {first_name|you}" in owner_of.get("/mail").text
+    lead = f"/leads/{shop.row(ADA)['lead_id']}"
+    for tab in ("mail", "activity"):
+        assert (
+            f'<a href="{shop.path(ADA)}"><bdi>Hello {{first_name|you}}</bdi></a>'
+            in owner_of.get(f"{lead}?tab={tab}").text
+        )
+    [sequence] = shop.api.rows(schema.sequences, name="Flow")
+    assert f'<a href="/communication/sequences/{sequence["id"]}"><bdi>Flow</bdi></a>' in owner_of.get(lead).text
+
+
 @pytest.mark.parametrize(
     ("asked", "found"),
     [

@@ -19,7 +19,7 @@ from harness import Api, Server, new_api
 
 def post(http: httpx.Client, path: str, **fields: str) -> httpx.Response:
     http.get("/signin")
-    return http.post(path, data={"csrf": forgery.token(http.cookies[site.COOKIE]), **fields})
+    return http.post(path, data={"csrf": forgery.token(http.cookies[site.cookie_name(str(http.base_url))]), **fields})
 
 
 def role_of(api: Api, person: Person) -> Role | None:

@@ -5,38 +5,14 @@ from typing import Any
 
 import pytest
 from cast import Cast, Person
+from drafting import HERE, add, mail, make, sent_of
 from selectolax.lexbor import LexborHTMLParser
 
 from cartwheel.data import draftstore, flowstore, mailbox
 from cartwheel.people import Role
 from cartwheel.sequences.steps import STEP_TYPES
+from cartwheel.ui import forgery
 from harness import Api
-
-HERE = "/communication/sequences"
-
-
-def make(boss: Person, name: str = "Onboarding", template: str = "empty") -> str:
-    """A new sequence; its page's path."""
-    answer = boss.post(HERE, name=name, public_name="", template=template, entry="1", again="on", most="0", days="30")
-    assert answer.status_code == 303, answer.text
-    return answer.headers["location"].removesuffix("/edit")
-
-
-def add(boss: Person, at: str, step: str, /, **fields: Any) -> Any:
-    """A step at the end of the draft, with the label that the form proposes unless one is given."""
-    page = boss.get(f"{at}/edit/add?type={step}").text
-    proposed = re.search(r'name="box" value="(\w+)"', page)
-    after = re.search(r'name="after" value="(\w+)"', page)
-    assert proposed
-    assert after
-    sent = {"type": step, "after": after[1], "box": proposed[1], "active": "on", **fields}
-    return boss.post(f"{at}/edit/add", **sent)
-
-
-def mail(boss: Person, at: str, **fields: Any) -> Any:
-    return add(
-        boss, at, "email", **({"subject": "Hello {first_name}", "kind": "markdown", "body": "Good day."} | fields)
-    )
 
 
 def publish(boss: Person, at: str, **fields: Any) -> Any:
@@ -100,6 +76,7 @@ EXAMPLES: dict[str, dict[str, str]] = {
         "timeout.unit": "weeks",
     },
     "goal": {"condition.type": "not", "condition.condition.type": "on_list", "condition.condition.list": "Newsletter"},
+    "wait": {"delay.amount": "2", "delay.unit": "days"},
     "complete": {},
     "unsubscribe": {},
 }
@@ -141,27 +118,40 @@ def test_each_type_of_step_is_written_and_read_again_as_it_was(boss: Person, api
         assert draftstore.read(connection, api.account_id, number) == before
 
 
-def sent_of(page: str) -> dict[str, Any]:
-    """What a browser sends of the page's form."""
-    form = LexborHTMLParser(page).css_first("form#step")
-    assert form is not None
-    sent: dict[str, Any] = {}
-    for node in form.css("input, select, textarea"):
-        name, value = node.attributes.get("name"), node.attributes.get("value")
-        if not name or name == "csrf":
-            continue
-        if node.tag == "select":
-            chosen = node.css_first("option[selected]") or node.css_first("option")
-            assert chosen is not None
-            sent[name] = chosen.attributes.get("value") or ""
-        elif node.tag == "textarea":
-            sent[name] = node.text()
-        elif node.attributes.get("type") == "checkbox":
-            if "checked" in node.attributes:
-                sent.setdefault(name, []).append(value)
-        else:
-            sent[name] = value or ""
-    return sent
+def test_waiting_can_be_chosen_in_plain_words(boss: Person) -> None:
+    at = make(boss)
+    mail(boss, at)
+    assert "<strong>Wait</strong>" in boss.get(f"{at}/edit/add?after=1").text
+    page = boss.get(f"{at}/edit/add?type=wait&after=1").text
+    assert "Wait for" in page
+    sent = {**sent_of(page), "delay.amount": "0"}
+    assert "A wait needs a time" in boss.post(f"{at}/edit/add", **sent).text
+    assert boss.post(f"{at}/edit/add", **sent_of(page)).status_code == 303
+    assert "after 1 day" in boss.get(f"{at}/edit").text
+
+
+def test_a_mail_that_is_not_begun_yet_is_no_mistake(boss: Person) -> None:
+    at = make(boss)
+    sent = sent_of(boss.get(f"{at}/edit/add?type=email").text)
+    fresh = boss.http.post(
+        f"{at}/preview", data={**sent, "csrf": forgery.token(boss.cookie)}, headers={"HX-Request": "true"}
+    )
+    assert fresh.status_code == 200
+    assert "finding" not in fresh.text
+    assert "as you write it" in boss.post(f"{at}/preview", **sent).text
+
+
+def test_how_often_a_lead_may_start_is_without_limit_if_it_is_empty(boss: Person) -> None:
+    at = make(boss)
+    page = boss.get(at).text
+    most = re.search(r'<input[^>]*name="most"[^>]*>', page)
+    assert most is not None
+    assert 'value=""' in most[0]
+    assert "no limit" in most[0]
+    assert boss.post(at, name="Limited", entry="1", again="on", most="3", days="7").status_code == 303
+    assert 'value="3"' in re.findall(r'<input[^>]*name="most"[^>]*>', boss.get(at).text)[0]
+    assert boss.post(at, name="Limited", entry="1", again="on", most="", days="7").status_code == 303
+    assert 'value=""' in re.findall(r'<input[^>]*name="most"[^>]*>', boss.get(at).text)[0]
 
 
 def test_what_is_wrong_stands_beside_its_field(boss: Person) -> None:

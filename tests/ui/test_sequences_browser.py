@@ -17,7 +17,7 @@ HOSTILE = "<script>alert(1)</script> 🎉 نشرة " + "x" * 160
 
 def enter(browser: Browser, boss: Person, api: Api, *, scripts: bool = True) -> Page:
     context = browser.new_context(viewport={"width": 1280, "height": 900}, java_script_enabled=scripts)
-    context.add_cookies([{"name": site.COOKIE, "value": boss.cookie, "url": api.server.url}])
+    context.add_cookies([{"name": site.cookie_name(api.server.url), "value": boss.cookie, "url": api.server.url}])
     page = context.new_page()
     page.set_default_timeout(10_000)
     page.goto(api.server.url + HERE)

@@ -54,6 +54,13 @@ def test_settings_are_what_the_form_says(boss: Person, api: Api) -> None:
     assert account_of(api).mail == account.mail
 
 
+def test_the_public_address_is_told_where_the_dashboard_leads(boss: Person) -> None:
+    assert "/settings#public-address" in boss.get("/").text
+    place = boss.get("/settings").text.partition('id="public-address"')[2]
+    assert "It is not set" in place
+    assert "CARTWHEEL_PUBLIC_URL=https://" in place
+
+
 @pytest.mark.parametrize(
     ("field", "value"),
     [

@@ -17,7 +17,7 @@ def sign_in(cast: Cast, email: str, password: str, there: str = "/", address: st
     """Status, where to, and the body."""
     http = cast.visitor(address)
     http.get("/signin")
-    token = forgery.token(http.cookies[site.COOKIE])
+    token = forgery.token(http.cookies[site.cookie_name(str(http.base_url))])
     answer = http.post("/signin", data={"csrf": token, "email": email, "password": password, "next": there})
     return answer.status_code, answer.headers.get("location", ""), answer.text
 
@@ -68,7 +68,7 @@ def test_the_way_on_never_leads_to_another_site(cast: Cast, boss: Person) -> Non
 def test_signing_out_ends_the_session(boss: Person) -> None:
     assert boss.get("/").status_code == 200
     assert boss.post("/signout").headers["location"] == "/signin"
-    boss.http.cookies.set(site.COOKIE, boss.cookie)
+    boss.http.cookies.set(site.cookie_name(str(boss.http.base_url)), boss.cookie)
     assert boss.get("/").status_code == 303
 
 
@@ -110,10 +110,13 @@ def test_who_only_looks_at_the_demos_link_does_not_come_in(cast: Cast, boss: Per
     assert http.head(path).status_code == http.get(path).status_code == 200
     assert http.get("/profile").status_code == 303
     assert http.post(path).status_code == 403, "without the form's token"
-    form = {"csrf": forgery.token(http.cookies[site.COOKIE])}
+    form = {"csrf": forgery.token(http.cookies[site.cookie_name(str(http.base_url))])}
     assert http.post(path, data=form).headers["location"] == "/"
     assert http.get("/profile").status_code == 200
-    assert http.post(path, data={"csrf": forgery.token(http.cookies[site.COOKIE])}).status_code == 404
+    assert (
+        http.post(path, data={"csrf": forgery.token(http.cookies[site.cookie_name(str(http.base_url))])}).status_code
+        == 404
+    )
 
 
 def test_the_set_up_link_works_only_while_there_is_nobody(cast: Cast) -> None:

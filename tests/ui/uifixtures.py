@@ -56,7 +56,7 @@ def leader(boss: Person, api: Api) -> Iterator[Person]:
         first = min(catalog.account_numbers(connection))
         userstore.put_member(connection, first, boss.user_id, Role.OWNER, server.clock())
         with_cookie = userstore.open_session(connection, boss.user_id, first, server.clock(), "127.0.0.1", "tests")
-    boss.http.cookies.set(site.COOKIE, with_cookie)
+    boss.http.cookies.set(site.cookie_name(server.url), with_cookie)
     boss.cookie = with_cookie
     yield boss
     with server.database.write() as connection:

@@ -162,9 +162,16 @@ def _check_app(app: AppPart) -> None:
 
 
 def apply(
-    database: Database, wanted: AccountFile, now: datetime, *, tell: Callable[[Sequence[str]], None] | None = None
+    database: Database,
+    wanted: AccountFile,
+    now: datetime,
+    *,
+    tell: Callable[[Sequence[str]], None] | None = None,
+    with_key: bool = True,
 ) -> dict[str, Any]:
     """Make the account what the file says, in one transaction; `tell` is told line by line what was done.
+
+    A new account gets an API key unless nobody is there to be told it.
 
     Returns what a script needs to know: the account's name and id, whether anything changed, each App's `app_id`, and
     `api_key` and `api_password` if they were made just now (they are never told again).
@@ -176,7 +183,7 @@ def apply(
             known = catalog.only(connection, wanted.account.name)
             if password.before == _password_hash(known):
                 changes = _Changes(connection, known, to_micros(now))
-                told = _apply(connection, changes, wanted, password)
+                told = _apply(connection, changes, wanted, password if with_key else None)
                 break
     if tell is not None:
         tell(changes.done)
@@ -184,10 +191,10 @@ def apply(
 
 
 def _apply(
-    connection: sa.Connection, changes: "_Changes", wanted: AccountFile, password: "_Password"
+    connection: sa.Connection, changes: "_Changes", wanted: AccountFile, password: "_Password | None"
 ) -> dict[str, Any]:
     account_id = changes.account(wanted.account)
-    made = changes.key(account_id, wanted.account, password)
+    made = changes.key(account_id, wanted.account, password) if password else {}
     apps = [{"name": app.name, "app_id": changes.app(account_id, app)} for app in wanted.apps]
     for entry in wanted.lists:
         changes.named(schema.lists, account_id, entry, {"name": entry.name, "public_name": entry.public_name})

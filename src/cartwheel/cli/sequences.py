@@ -128,11 +128,11 @@ def why(
     """
     from cartwheel import times
     from cartwheel.cli import context
-    from cartwheel.views import storyviews, why
+    from cartwheel.views import asking, storyviews
 
     with context.open_database() as database:
         known = context.load_catalog(database)
-        told = why.ask(database, known, context.find_account(known, account), email, about, times.now())
+        told = asking.ask(database, known, context.find_account(known, account), email, about, times.now())
     _tell(told.as_data(), storyviews.answer(told), as_json=as_json)
 
 

@@ -14,7 +14,8 @@ MOST = 1000
 class Attention(NamedTuple):
     """How many runs and mails somebody has to see to, up to `MOST`, and what there is at all."""
 
-    parked: int
+    parked: dict[int, int]
+    """How many leads are stuck in each sequence where any is."""
     in_doubt: int
     in_trouble: int
     """Mails that mail servers did not take yet."""
@@ -25,11 +26,12 @@ class Attention(NamedTuple):
 
 def read(connection: sa.Connection, account_id: int) -> Attention:
     runs, mails = schema.enrolments, schema.mails
-    stuck = sa.select(runs.c.lead_id).where(runs.c.account_id == account_id, runs.c.latest, schema.RUNS_PARKED)
-    parked = sa.select(sa.func.count()).select_from(stuck.limit(MOST).subquery())
+    parked = sa.select(runs.c.sequence_id).where(runs.c.account_id == account_id, runs.c.latest, schema.RUNS_PARKED)
+    stuck = parked.limit(MOST).subquery()
+    by_sequence = sa.select(stuck.c.sequence_id, sa.func.count().label("leads")).group_by(stuck.c.sequence_id)
     any_mail = sa.select(mails.c.id).where(mails.c.account_id == account_id).limit(1)
     return Attention(
-        parked=int(connection.execute(parked).scalar_one()),
+        parked={row.sequence_id: row.leads for row in connection.execute(by_sequence)},
         in_doubt=mailledger.counted(connection, account_id, MailState.IN_DOUBT, MOST),
         in_trouble=mailledger.in_trouble(connection, account_id, MOST),
         signs=frozenset(key.signer.domain for key in signingkeys.stored(connection, account_id)),

@@ -17,6 +17,7 @@ from cartwheel.data.lanes import Change, Delete, Insert, Lane, Select, Update, W
 from cartwheel.leads.events import KINDS, MailClicked, MailOpened
 from cartwheel.leads.lead import Lead
 from cartwheel.leads.leadparts import ERASED, ERASURE, Address, Suppression
+from cartwheel.phrases import form
 from cartwheel.times import from_micros, to_micros
 
 _LeadKey = tuple[int, int]
@@ -122,7 +123,7 @@ _SUPPRESSIONS_OF_LEAD = Select(
     schema.suppressions, (*_ABOUT_LEAD, "email", "reason", "at"), by=_ABOUT_LEAD, where="t.lead IS NOT NULL"
 )
 
-DETAILS = "a lead with this address was erased"
+DETAILS = form("a lead with this address was erased")
 
 
 async def load_addresses(lane: Lane, leads: dict[_LeadKey, Lead], keys: list[_LeadKey], _due: int) -> None:

@@ -12,7 +12,7 @@ import msgspec
 from msgspec.structs import replace
 
 from cartwheel.leads.leadparts import ERASED
-from cartwheel.phrases import form, joined, phrase
+from cartwheel.phrases import form, joined, kept, phrase
 
 
 class Names(NamedTuple):
@@ -170,7 +170,7 @@ class ListRefused(Event, frozen=True):
 
     def told(self, names: Names) -> str:
         name = _called(names.lists, self.list_id)
-        return phrase("Was not put on the list {name}: {reason}", name=name, reason=self.reason)
+        return phrase("Was not put on the list {name}: {reason}", name=name, reason=kept(self.reason))
 
 
 class PointsGiven(Event, frozen=True):
@@ -250,7 +250,7 @@ class SequenceRefused(Event, frozen=True):
 
     def told(self, names: Names) -> str:
         name = _called(names.sequences, self.sequence_id)
-        return phrase("Was not started again in the sequence {name}: {reason}", name=name, reason=self.reason)
+        return phrase("Was not started again in the sequence {name}: {reason}", name=name, reason=kept(self.reason))
 
 
 class SequenceParked(Event, frozen=True):
@@ -265,7 +265,7 @@ class SequenceParked(Event, frozen=True):
     def told(self, names: Names) -> str:
         name = _called(names.sequences, self.sequence_id)
         text = form("Is stuck in the sequence {name} at step {step}: {reason}")
-        return phrase(text, name=name, step=self.step, reason=self.reason)
+        return phrase(text, name=name, step=self.step, reason=kept(self.reason))
 
 
 class SequenceUnparked(Event, frozen=True):
@@ -315,7 +315,7 @@ class MailNotSent(Event, frozen=True):
     def told(self, names: Names) -> str:
         name = _called(names.sequences, self.sequence_id)
         text = form("Was not sent the mail of step {step} of {name}: {reason}")
-        return phrase(text, step=self.step, name=name, reason=self.reason)
+        return phrase(text, step=self.step, name=name, reason=kept(self.reason))
 
 
 class MailBounced(Event, frozen=True):
@@ -328,7 +328,7 @@ class MailBounced(Event, frozen=True):
 
     def told(self, _names: Names) -> str:
         text = form("A mail came back for good: {reason}") if self.hard else form("A mail came back: {reason}")
-        return phrase(text, reason=self.reason)
+        return phrase(text, reason=kept(self.reason))
 
 
 class MailOpened(Event, frozen=True):

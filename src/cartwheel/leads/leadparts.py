@@ -171,7 +171,7 @@ class Entry(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fiel
     days: Annotated[int, msgspec.Meta(ge=1, le=3650, description="The days that `most` counts.")] = 30
 
 
-LEFT_BY_LEAD = "it has left it itself, and only a call or an owner brings it back"
+LEFT_BY_LEAD = form("it has left it itself, and only a call or an owner brings it back")
 """Why no step starts a lead in a sequence, or puts it on a list."""
 
 
@@ -216,7 +216,7 @@ class Enrolment(msgspec.Struct, frozen=True):
         if by_step and self.left_by_lead:
             return LEFT_BY_LEAD
         if not entry.again:
-            return "who has left it may not come back (`again` of its entry)"
+            return form("who has left it may not come back (`again` of its entry)")
         recent = [start for start in self.starts if start > now - timedelta(days=entry.days)]
         if entry.most and len(recent) >= entry.most:
             times = "once" if entry.most == 1 else f"{entry.most} times"

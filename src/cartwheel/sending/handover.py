@@ -10,6 +10,7 @@ from cartwheel.leads.lead import Lead
 from cartwheel.leads.leadparts import Part
 from cartwheel.leads.mails import Mail, MailState, WaitsFor
 from cartwheel.mail.smtpurl import Server
+from cartwheel.phrases import form
 from cartwheel.sending.posts import Posts
 from cartwheel.sending.sendlimits import USED, SendLimits, limits_of
 from cartwheel.sending.settling import SEES_TO_IT, Letter, doubt
@@ -28,7 +29,7 @@ PAUSE_LOOK = timedelta(days=1)
 BEHIND = timedelta(minutes=1)
 """So long after the time of an earlier mail one that waits for it is looked at, in case that nobody has woken it."""
 
-VANISHED = "whoever was sending it vanished"
+VANISHED = form("whoever was sending it vanished")
 
 
 def lease(server: Server) -> timedelta:
@@ -122,14 +123,14 @@ class HandOverWork(OneLead):
 def why_not_mailed(lead: Lead, mail: Mail, account: Account) -> str:
     """Why this lead is not to get this mail, in words; empty if it is."""
     if lead.deleted_at is not None:
-        return "the lead was deleted"
+        return form("the lead was deleted")
     if lead.suppression.reason:
         return f"{lead.suppression.reason}: {lead.suppression.details}".removesuffix(": ")
     if lead.consent.declined:
-        return "the lead has declined commercial mail"
+        return form("the lead has declined commercial mail")
     if account.gdpr and not lead.consent.communications:
-        return "the lead has not agreed to commercial mail"
+        return form("the lead has not agreed to commercial mail")
     run = lead.runs.get(mail.sequence_id)
     if run is None or run.mails_are_stopped(mail.run_key):
-        return "the lead has left the sequence"
+        return form("the lead has left the sequence")
     return ""

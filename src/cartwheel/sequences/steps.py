@@ -360,6 +360,18 @@ class GoToStep(Step, tag="go_to", frozen=True, kw_only=True):
         yield self.to
 
 
+class WaitStep(Step, tag="wait", frozen=True, kw_only=True):
+    """Wait, and then go on: as long as the `delay` says, until the date in `at`, or until the `window` opens."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.timed:
+            raise ValueError("a wait needs a `delay`, a date in `at`, or a `window`")
+
+    def decide(self, _situation: Situation) -> Outcome:
+        return GoOn()
+
+
 class WaitUntilStep(Step, tag="wait_until", frozen=True, kw_only=True):
     """Wait until a condition is true, or becomes true by an event such as a tag, a click or points.
 
@@ -455,6 +467,7 @@ AnyStep = (
     | SplitStep
     | RandomSplitStep
     | GoToStep
+    | WaitStep
     | WaitUntilStep
     | GoalStep
     | CompleteStep

@@ -11,7 +11,7 @@ from cartwheel.accounts import Account
 from cartwheel.leads.lead import Lead
 from cartwheel.leads.leadparts import Enrolment
 from cartwheel.leads.mails import Mail, WaitsFor
-from cartwheel.phrases import form, joined, phrase
+from cartwheel.phrases import form, joined, kept, phrase
 from cartwheel.sequences import schedule
 from cartwheel.sequences.stepparts import WindowPart
 from cartwheel.sequences.steps import (
@@ -40,12 +40,19 @@ def lead_zone(lead: Lead) -> ZoneInfo | None:
 def clock(at: datetime, account: ZoneInfo, lead: ZoneInfo | None = None) -> str:
     """The account's time, and the lead's where it is another."""
     here = at.astimezone(account)
-    told = f"{here:%a %Y-%m-%d %H:%M}"
+    told = _moment(here, f"{here:%Y-%m-%d %H:%M}")
     if lead is None or here.utcoffset() == at.astimezone(lead).utcoffset():
         return told
     there = at.astimezone(lead)
-    shape = "%H:%M" if there.date() == here.date() else "%a %H:%M"
-    return phrase("{here} ({there} for the lead)", here=told, there=there.strftime(shape))
+    its = f"{there:%H:%M}" if there.date() == here.date() else _moment(there, f"{there:%H:%M}")
+    return phrase("{here} ({there} for the lead)", here=told, there=its)
+
+
+def _moment(at: datetime, told: str) -> str:
+    return phrase("{day} {moment}", day=phrase(_WEEKDAYS[at.weekday()]), moment=told)
+
+
+_WEEKDAYS = (form("Mon"), form("Tue"), form("Wed"), form("Thu"), form("Fri"), form("Sat"), form("Sun"))
 
 
 def command(*words: str) -> str:
@@ -124,10 +131,15 @@ def waits_for(run: Enrolment, step: Step | None, lead: Lead, account: Account) -
     return phrase("until {moment}: {parts}", moment=due, parts=parts)
 
 
+def bare(text: str) -> str:
+    """What was stored as a sentence, to stand within another."""
+    return kept(text.removesuffix(".")) if type(text) is str else text
+
+
 def mail_waits(mail: Mail, account: Account) -> str:
     """Why a mail that is queued was not sent yet."""
     if mail.waits_for is WaitsFor.OWNER:
-        return phrase("an owner has to see to it: {reply}", reply=mail.reply)
+        return phrase("an owner has to see to it: {reply}", reply=bare(mail.reply))
     if mail.waits_for is WaitsFor.PAUSE:
         return phrase("the sequence is paused") if account.active else phrase("the account is not active")
     if mail.waits_for is WaitsFor.EARLIER_MAIL:
@@ -135,8 +147,8 @@ def mail_waits(mail: Mail, account: Account) -> str:
     if mail.waits_for is WaitsFor.WINDOW and mail.next_at is not None:
         return phrase("its window is shut until {moment}", moment=clock(mail.next_at, account.zone))
     if mail.waits_for is WaitsFor.QUOTA:
-        return phrase("its mail server takes no more for now: {reply}", reply=mail.reply)
-    return mail.reply
+        return phrase("its mail server takes no more for now: {reply}", reply=bare(mail.reply))
+    return kept(mail.reply)
 
 
 def _offset(at: datetime, account: Account) -> timedelta | None:

@@ -14,7 +14,7 @@ from cartwheel.sequences.steps import GoalStep, Step
 from cartwheel.ui import stepwords
 from cartwheel.ui.stepwords import Kind, Translate, Way
 
-WIDTH, HEIGHT = 264, 104
+WIDTH, HEIGHT = 264, 120
 GAP, COLUMN_GAP, LEFT, TOP = 56, 96, 44, 8
 LANE = 14
 """How far apart lines run that pass by boxes."""

@@ -2,11 +2,15 @@
 
 from typing import NamedTuple
 
-from cartwheel.data import mailbox
+from msgspec import DecodeError
+
+from cartwheel.data import flowstore, mailbox
 from cartwheel.data.mailstore import Listed
 from cartwheel.leads.leadparts import SuppressionReason
 from cartwheel.leads.mails import Mail, MailState, WaitsFor
+from cartwheel.phrases import kept
 from cartwheel.sequences import telling
+from cartwheel.sequences.steps import EmailStep
 from cartwheel.ui.visits import Visit
 
 
@@ -16,6 +20,7 @@ class Row(NamedTuple):
     entry: Listed
     path: str
     to: str
+    subject: str
     what: str
     state: str
     look: str
@@ -49,13 +54,38 @@ def row(visit: Visit, entry: Listed) -> Row:
     path = f"/mail/{entry.lead_id}/{mail.key}"
     state = states(visit)[mail.state]
     look, said = LOOKS[mail.state], told(visit, mail)
-    return Row(entry, path, address(visit, entry), step(visit, mail), state, look, said, seen(visit, mail))
+    return Row(
+        entry,
+        path,
+        address(visit, entry),
+        subject(visit, mail),
+        step(visit, mail),
+        state,
+        look,
+        said,
+        seen(visit, mail),
+    )
 
 
 def address(visit: Visit, entry: Listed) -> str:
     if entry.email.startswith("erased:"):
         return visit._("An erased lead")
     return entry.mail.address or entry.email
+
+
+def subject(visit: Visit, mail: Mail) -> str:
+    """As the step has it, merge fields and all; empty if the step is not known any more."""
+    key = (visit.account.id, mail.sequence_id, mail.version)
+
+    def subjects() -> dict[str, str]:
+        try:
+            with visit.database.read() as connection:
+                flow = flowstore.read(connection, key)
+        except DecodeError:  # a newer version of Cartwheel wrote it
+            flow = None
+        return {each.box: each.subject for each in flow.steps if isinstance(each, EmailStep)} if flow else {}
+
+    return visit.house.remembered.get(("subjects", *key), visit.now, subjects).get(mail.box, "")
 
 
 def step(visit: Visit, mail: Mail) -> str:
@@ -74,9 +104,9 @@ def told(visit: Visit, mail: Mail) -> str:
     if mail.state is MailState.IN_DOUBT:
         return visit._("Nobody can tell whether %(server)s took it: %(reply)s") % {
             "server": server(visit, mail),
-            "reply": mail.reply,
+            "reply": visit.say(kept(mail.reply)),
         }
-    return mail.reply
+    return visit.say(kept(mail.reply))
 
 
 def server(visit: Visit, mail: Mail) -> str:
@@ -85,7 +115,7 @@ def server(visit: Visit, mail: Mail) -> str:
 
 def _waits(visit: Visit, mail: Mail) -> str:
     if mail.waits_for is WaitsFor.OWNER:
-        return visit._("Somebody has to see to it: %s") % mail.reply
+        return visit._("Somebody has to see to it: %s") % visit.say(kept(mail.reply))
     if mail.waits_for is WaitsFor.PAUSE:
         return visit._("The sequence is paused") if visit.account.active else visit._("The account is not active")
     if mail.waits_for is WaitsFor.EARLIER_MAIL:
@@ -94,8 +124,11 @@ def _waits(visit: Visit, mail: Mail) -> str:
         told = visit.say(telling.mail_waits(mail, visit.account))
         return told[:1].upper() + told[1:]
     if mail.attempts:
-        return visit._("Tried %(number)d times: %(reply)s") % {"number": mail.attempts, "reply": mail.reply}
-    return mail.reply or visit._("Goes out next")
+        return visit._("Tried %(number)d times: %(reply)s") % {
+            "number": mail.attempts,
+            "reply": visit.say(kept(mail.reply)),
+        }
+    return visit.say(kept(mail.reply)) or visit._("Goes out next")
 
 
 def seen(visit: Visit, mail: Mail) -> str:

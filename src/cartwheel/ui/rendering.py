@@ -18,6 +18,7 @@ from markupsafe import Markup, escape
 from starlette.responses import PlainTextResponse, Response
 
 from cartwheel.errors import CannotServe
+from cartwheel.phrases import kept
 from cartwheel.ui.visits import Visit
 
 STATIC = "/static/"
@@ -83,6 +84,7 @@ def environment() -> Environment:
         "share": share,
         "pair": pair,
         "said": said,
+        "kept": stored,
         "coded": coded,
     }
     return made
@@ -130,6 +132,12 @@ def _ngettext(context: Context, one: str, many: str, count: int) -> str:
 def said(context: Context, text: str) -> str:
     """What another part of Cartwheel says, if it is a phrase."""
     return _visit(context).language.say(text)
+
+
+@pass_context
+def stored(context: Context, text: str) -> str:
+    """What was said then and kept, if it is one of the sentences that the code has."""
+    return _visit(context).language.say(kept(text))
 
 
 def _visit(context: Context) -> Visit:

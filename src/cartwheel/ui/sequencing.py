@@ -76,6 +76,9 @@ class Change:
         self.found = found
         self.steps = list(found.draft.steps)
 
+    def has(self, box: str) -> bool:
+        return any(step.box == box for step in self.steps)
+
     def place(self, box: str) -> int:
         """Raises `NotThere` if there is no such box."""
         for number, step in enumerate(self.steps):

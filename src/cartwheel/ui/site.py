@@ -7,7 +7,7 @@ import logging
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from datetime import datetime
 from typing import Any, TypeVar
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 import anyio.to_thread
 from starlette.datastructures import FormData, QueryParams
@@ -39,7 +39,7 @@ T = TypeVar("T")
 
 log = logging.getLogger(__name__)
 
-COOKIE = "cartwheel"
+_COOKIE = "cartwheel"
 
 MOST_FIELDS = 2000
 
@@ -60,11 +60,34 @@ HEADERS = {
     "X-Frame-Options": "DENY",
 }
 
+
+def for_https(settings: Settings) -> dict[str, str]:
+    """Where all come by https, browsers need not try anything else."""
+    known = settings.public_url.startswith("https://")
+    return {"Strict-Transport-Security": f"max-age={365 * 24 * 3600}"} if known else {}
+
+
 LOOSE_LOOK = {
     **HEADERS,
     "Content-Security-Policy": _POLICY.format(look="style-src 'self' 'unsafe-inline'; img-src 'self' data:"),
 }
 """Of pages with an editor from a library that cannot draw without styles of its own."""
+
+
+def cookie_name(url: str, *, secure: bool | None = None) -> str:
+    """What the session's cookie is called on the pages of this address.
+
+    Over https no other host of the domain can set it. Over http the port is in it: browsers send the cookies of one port
+    to all others of a machine.
+    """
+    try:
+        parts = urlsplit(url)
+        scheme, port = parts.scheme, parts.port
+    except ValueError:  # what somebody sends for a host
+        scheme, port = "", None
+    if scheme == "https" if secure is None else secure:
+        return f"__Host-{_COOKIE}"
+    return f"{_COOKIE}-{port}" if port else _COOKIE
 
 
 class Site:
@@ -95,16 +118,19 @@ class Site:
     def _endpoint(self, entries: Mapping[str, Page]) -> Callable[[Request], Any]:
         async def endpoint(request: Request) -> Response:
             entry = entries["GET" if request.method == "HEAD" else request.method]
-            form = await _form(request, entry) if entry.post else FormData()
-            catalog = await self._house.batches.refresh()
-            return await anyio.to_thread.run_sync(self._answer, entry, request, form, catalog)
+            try:
+                form = await _form(request, entry) if entry.post else FormData()
+                catalog = await self._house.batches.refresh()
+                return await anyio.to_thread.run_sync(self._answer, entry, request, form, catalog)
+            finally:
+                await request.close()  # and the files that were sent
 
         return endpoint
 
     # -- one visit, on a thread --
 
     def _answer(self, entry: Page, request: Request, form: FormData, catalog: Catalog) -> Response:
-        cookie = request.cookies.get(COOKIE, "")
+        cookie = request.cookies.get(self._cookie_name(request), "")
         signed_in = self._signed_in(cookie, catalog) if cookie else None
         visit = Visit(
             house=self._house,
@@ -123,6 +149,9 @@ class Site:
         )
         answer = self._do(entry, request, visit, cookie)
         return self._respond(entry, request, visit, answer, cookie)
+
+    def _cookie_name(self, request: Request) -> str:
+        return cookie_name(str(request.base_url), secure=self._client(request).secure)
 
     def _signed_in(self, cookie: str, catalog: Catalog) -> SignedIn | None:
         now = self._clock()
@@ -192,15 +221,14 @@ class Site:
             response = self._page(request, visit, answer, keep)
             if entry.loose_look and answer.status == 200:  # noqa: PLR2004 - the page itself, and not what stands in its way
                 response.headers.update(LOOSE_LOOK)
-        if self._settings.public_url.startswith("https://"):
-            response.headers["Strict-Transport-Security"] = f"max-age={365 * 24 * 3600}"
+        response.headers.update(for_https(self._settings))
         if visit.cookie is not None:
-            secure = self._client(request).secure
+            name, secure = self._cookie_name(request), self._client(request).secure
             if keep:
                 most = int(SESSION.total_seconds())
-                response.set_cookie(COOKIE, keep, max_age=most, secure=secure, httponly=True, samesite="lax")
+                response.set_cookie(name, keep, max_age=most, secure=secure, httponly=True, samesite="lax")
             else:
-                response.delete_cookie(COOKIE, secure=secure, httponly=True, samesite="lax")
+                response.delete_cookie(name, secure=secure, httponly=True, samesite="lax")
         return response
 
     def _leave_notice(self, visit: Visit, redirect: Redirect) -> None:

@@ -44,7 +44,7 @@ def _(text: str) -> str:
 
 
 LABELS: Mapping[str, str] = {
-    "delay": _("Wait first"),
+    "delay": _("Wait before this step"),
     "at": _("On a date instead"),
     "window": _("Only at certain times"),
     "active": _("Active"),
@@ -71,7 +71,7 @@ LABELS: Mapping[str, str] = {
     "branches": _("Ways"),
     "weight": _("Weight"),
     "to": _("Go to"),
-    "timeout": _("At most for"),
+    "timeout": _("Wait at most"),
     "on_timeout": _("When it is too late, go to"),
     "unmet": _("Who comes here without it"),
     "from": _("From"),
@@ -86,6 +86,14 @@ LABELS: Mapping[str, str] = {
 }
 
 _OWN_LABELS: Mapping[str, str] = {"window.to": _("To"), "window.days": _("Days of the week")}
+
+LABELS_OF: Mapping[tuple[str, str], str] = {
+    ("wait", "delay"): _("Wait for"),
+    ("wait", "at"): _("Wait until a date instead"),
+    ("wait_until", "condition"): _("Until the lead"),
+    ("goal", "condition"): _("When the lead"),
+}
+"""What a field is called in one type of step only."""
 
 _DAYS: Mapping[str, str] = {
     "mon": _("Mon"), "tue": _("Tue"), "wed": _("Wed"), "thu": _("Thu"), "fri": _("Fri"), "sat": _("Sat"), "sun": _("Sun"),
@@ -393,6 +401,10 @@ def _error(message: str, tree: Tree, translate: Translate) -> dict[str, str]:
     missing = _MISSING.search(text)
     if missing:
         path = ".".join(filter(None, [path, missing[1]]))
+    if not path:
+        needs_time = tree.get("type") == "wait" and "delay" in text
+        told = _("A wait needs a time, a date, or certain times of the day.")
+        return {"delay": translate(told)} if needs_time else {"": text.replace("`", "")}
     value: Any = tree
     for part in path.split("."):
         value = value[int(part)] if isinstance(value, list) and part.isdigit() else (value or {}).get(part, "")

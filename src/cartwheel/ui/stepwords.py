@@ -39,7 +39,8 @@ class Kind:
 
 KINDS = (
     Kind("email", _("E-mail"), _("Send a mail."), icon="mail"),
-    Kind("wait_until", _("Wait until"), _("Wait for a tag, a click, points and the like."), icon="hourglass"),
+    Kind("wait", _("Wait"), _("Wait some days or hours, until a date, or for a time of the day. Then go on."), icon="clock"),
+    Kind("wait_until", _("Wait until"), _("Wait until something is true of the lead: it has a tag, has clicked, has so many points."), icon="hourglass"),
     Kind("split", _("Split by a condition"), _("One way if something is true of the lead, another if not."), icon="git-branch"),
     Kind("random_split", _("Split by chance"), _("Divide leads by weights, to try things out."), icon="arrows-split-2"),
     Kind("goal", _("Goal"), _("Who meets it jumps here from any step before."), icon="flag"),

@@ -7,7 +7,8 @@ from rich.text import Text
 from cartwheel.sequences import telling
 from cartwheel.simulation.stories import Ended, Happening, Story, StoryMail, Tally, What
 from cartwheel.views import terminal
-from cartwheel.views.why import About, Answer
+from cartwheel.views.asking import Answer
+from cartwheel.views.why import About
 
 _STYLES = {
     What.MAIL: "bold green",

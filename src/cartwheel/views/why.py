@@ -1,22 +1,14 @@
 """Why a lead got a mail or did not: what is known of it, in plain words, and the reading of that."""
 
-import asyncio
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from cartwheel import accounts
 from cartwheel.accounts import Account
-from cartwheel.data import erasures, flowstore
-from cartwheel.data.catalog import Catalog
-from cartwheel.data.db import Database
 from cartwheel.data.flowstore import FlowKey
-from cartwheel.data.leadstore import LeadKey
-from cartwheel.data.signingkeys import link_signer
-from cartwheel.emails import read_email
-from cartwheel.errors import LeadNotFound, NoSuchName
 from cartwheel.leads.events import (
     LeadDeleted,
     LeadErased,
@@ -28,17 +20,16 @@ from cartwheel.leads.events import (
     SequenceRefused,
 )
 from cartwheel.leads.lead import Lead
-from cartwheel.leads.leadparts import SAID_BY_THE_PERSON, Enrolment, Part, RunStatus
+from cartwheel.leads.leadparts import SAID_BY_THE_PERSON, Enrolment, RunStatus
 from cartwheel.leads.mails import Mail, MailState, WaitsFor
 from cartwheel.mail import composing
-from cartwheel.readers import digits
+from cartwheel.phrases import form, joined, kept, phrase
 from cartwheel.sequences import telling
 from cartwheel.sequences.flows import Flow
 from cartwheel.sequences.steps import EmailStep, Step
-from cartwheel.views import leadcard
 from cartwheel.views.leadcard import Entry
 
-_SERVER = "`cartwheel serve` or `cartwheel worker`"
+_SERVER = form("`cartwheel serve` or `cartwheel worker`")
 
 MOST_EVENTS = 2000
 """How far back in the feed is looked for who did something."""
@@ -75,7 +66,9 @@ class Known:
         return self.flows.get((self.account.id, sequence_id, version))
 
     def clock(self, at: datetime | None) -> str:
-        return telling.clock(at, self.account.zone, telling.lead_zone(self.lead)) if at else "an unknown time"
+        if at is None:
+            return phrase("an unknown time")
+        return telling.clock(at, self.account.zone, telling.lead_zone(self.lead))
 
     def subject(self, step: Step | None) -> str:
         """` (…)` as the lead reads it, of a step that has a mail."""
@@ -93,9 +86,17 @@ class Known:
         sent = [mail for mail in self.lead.mails.values() if mail.sent_at is not None and mail.sent_at <= at]
         return max(sent, key=lambda mail: (mail.sent_at, mail.key), default=None)
 
-    def done(self, entry: Entry | None) -> str:
-        """` on …, by …` of an event that is known."""
-        return f" on {self.clock(entry.at)}, {entry.by}" if entry else ""
+    def done(self, entry: Entry | None, at: datetime | None = None) -> str:
+        """` on …, by …` of an event that is known, or else ` on …` if the moment is."""
+        if entry:
+            return phrase(" on {moment}, {by}", moment=self.clock(entry.at), by=entry.by)
+        return self.on(at)
+
+    def on(self, at: datetime | None) -> str:
+        return phrase(" on {moment}", moment=self.clock(at)) if at else ""
+
+    def since(self, at: datetime | None) -> str:
+        return phrase(" since {moment}", moment=self.clock(at)) if at else ""
 
 
 def explain(
@@ -113,12 +114,12 @@ def explain(
         asked = [entry for number, entry in account.sequence_by_id.items() if number in ran]
     facts = [*_of_lead(known), *(fact for entry in asked for fact in _of_sequence(known, entry, now))]
     if not asked:
-        text = f"It has never been in a sequence, so no mail was ever due. {_STARTED}"
+        text = phrase("It has never been in a sequence, so no mail was ever due. {started}", started=phrase(_STARTED))
         facts.append(Fact(About.SEQUENCE, text, stops=True))
     return facts
 
 
-_STARTED = "A call starts it, `subscribe_lead_to_sequence_at_step`, or a step of another sequence."
+_STARTED = form("A call starts it, `subscribe_lead_to_sequence_at_step`, or a step of another sequence.")
 
 
 # -- the lead --
@@ -126,55 +127,81 @@ _STARTED = "A call starts it, `subscribe_lead_to_sequence_at_step`, or a step of
 
 def _of_lead(known: Known) -> Iterator[Fact]:
     lead, account = known.lead, known.account
-    yield Fact(About.LEAD, f"{lead.email} is a lead of {account.name} since {known.clock(lead.created_at)}.")
+    created = known.clock(lead.created_at)
+    yield Fact(
+        About.LEAD,
+        phrase(
+            "{email} is a lead of {account} since {moment}.", email=lead.email, account=account.name, moment=created
+        ),
+    )
     if lead.erased:
         done = known.done(known.last(LeadErased.kind))
-        yield Fact(About.LEAD, f"It was erased{done}: nothing is left of it but numbers.", stops=True)
+        text = phrase("It was erased{done}: nothing is left of it but numbers.", done=done)
+        yield Fact(About.LEAD, text, stops=True)
     elif lead.deleted_at is not None:
-        done = known.done(known.last(LeadDeleted.kind)) or f" on {known.clock(lead.deleted_at)}"
-        yield Fact(About.LEAD, f"It was deleted{done}: nothing is sent to it.", stops=True)
-        yield Fact(About.LEAD, f"{telling.command('lead', 'restore', lead.email)} brings it back.")
-    told = lead.suppression
-    if told.reason:
-        details = f" ({told.details})" if told.details else ""
-        since = f" since {known.clock(told.at)}" if told.at else ""
-        yield Fact(About.LEAD, f"Its address is not mailed{since}: {told.reason}{details}.", stops=True)
-        allow = telling.command("lead", "allow", lead.email)
-        when = (
-            "only if it asks for mails again" if told.reason in SAID_BY_THE_PERSON else "once the address works again"
-        )
-        yield Fact(About.LEAD, f"{allow} has it mailed again: {when}.")
-    elif told.soft_bounces:
-        most = account.mail.soft_bounces
-        last = f", the last time on {known.clock(told.at)}" if told.at else ""
-        text = f"Its address failed for the time being, {told.soft_bounces} of {most} times in a row{last}: {told.details}."
-        yield Fact(About.LEAD, text)
+        done = known.done(known.last(LeadDeleted.kind), lead.deleted_at)
+        yield Fact(About.LEAD, phrase("It was deleted{done}: nothing is sent to it.", done=done), stops=True)
+        restore = telling.command("lead", "restore", lead.email)
+        yield Fact(About.LEAD, phrase("{restore} brings it back.", restore=restore))
+    yield from _of_address(known)
     yield from _of_consent(known)
     if lead.test:
-        text = "An App in test mode made it: its mails go to the test mailbox, and to nobody."
+        text = phrase("An App in test mode made it: its mails go to the test mailbox, and to nobody.")
         yield Fact(About.LEAD, text, stops=True)
-        yield Fact(About.LEAD, f"{telling.command('mailbox', 'list')} shows them.")
+        yield Fact(About.LEAD, phrase("{mailbox} shows them.", mailbox=telling.command("mailbox", "list")))
     for number, place in lead.lists.items():
         refused = known.last(ListRefused.kind, list_id=number)
         if place.left_at is not None and refused is not None and refused.at >= place.left_at:
-            name = account.list_names.get(number, f"no. {number}")
-            yield Fact(
-                About.LEAD, f"It was not put on the list {name}{known.done(refused)}: {refused.details['reason']}."
+            text = phrase(
+                "It was not put on the list {name}{done}: {reason}.",
+                name=account.list_names.get(number) or phrase("no. {number}", number=number),
+                done=known.done(refused),
+                reason=kept(refused.details["reason"]),
             )
+            yield Fact(About.LEAD, text)
+
+
+def _of_address(known: Known) -> Iterator[Fact]:
+    lead, told = known.lead, known.lead.suppression
+    if told.reason:
+        text = phrase(
+            "Its address is not mailed{since}: {reason}{details}.",
+            since=known.since(told.at),
+            reason=phrase(told.reason),
+            details=f" ({told.details})" if told.details else "",
+        )
+        yield Fact(About.LEAD, text, stops=True)
+        allow = telling.command("lead", "allow", lead.email)
+        if told.reason in SAID_BY_THE_PERSON:
+            helps = form("{allow} has it mailed again: only if it asks for mails again.")
+        else:
+            helps = form("{allow} has it mailed again: once the address works again.")
+        yield Fact(About.LEAD, phrase(helps, allow=allow))
+    elif told.soft_bounces:
+        text = phrase(
+            "Its address failed for the time being, {times} of {most} times in a row{last}: {details}.",
+            times=told.soft_bounces,
+            most=known.account.mail.soft_bounces,
+            last=phrase(", the last time on {moment}", moment=known.clock(told.at)) if told.at else "",
+            details=told.details,
+        )
+        yield Fact(About.LEAD, text)
 
 
 def _of_consent(known: Known) -> Iterator[Fact]:
     consent = known.lead.consent
     if consent.declined:
-        text = f"It has declined commercial mail on {known.clock(consent.at)}."
+        text = phrase("It has declined commercial mail on {moment}.", moment=known.clock(consent.at))
     elif known.account.gdpr and not consent.communications:
-        status = consent.status.name.lower().replace("_", " ")
-        text = f"It has not agreed to commercial mail (consent: {status}), and the account is under the GDPR."
+        text = phrase(
+            "It has not agreed to commercial mail (consent: {status}), and the account is under the GDPR.",
+            status=consent.status.name.lower().replace("_", " "),
+        )
     else:
         return
     yield Fact(About.LEAD, text, stops=True)
     agree = telling.command("lead", "agree", known.lead.email)
-    yield Fact(About.LEAD, f"If it agrees, and you can prove it: {agree}.")
+    yield Fact(About.LEAD, phrase("If it agrees, and you can prove it: {agree}.", agree=agree))
 
 
 # -- a sequence --
@@ -188,15 +215,23 @@ def _of_sequence(known: Known, sequence: accounts.Sequence, now: datetime) -> It
         return Fact(About.SEQUENCE, text, stops=stops, sequence=sequence.name, box=box)
 
     if run is None:
-        yield fact(f"It was never started in the sequence {sequence.name}. {_STARTED}", stops=True)
+        text = form("It was never started in the sequence {name}. {started}")
+        yield fact(phrase(text, name=sequence.name, started=phrase(_STARTED)), stops=True)
     else:
         times = len(run.earlier)
-        earlier = f", after {times} earlier {'time' if times == 1 else 'times'}" if times else ""
-        yield fact(f"It started the sequence {sequence.name} on {known.clock(run.started_at)}{earlier}.")
+        earlier = ""
+        if times:
+            earlier = (
+                phrase(", after 1 earlier time") if times == 1 else phrase(", after {times} earlier times", times=times)
+            )
+        text = form("It started the sequence {name} on {moment}{earlier}.")
+        yield fact(phrase(text, name=sequence.name, moment=known.clock(run.started_at), earlier=earlier))
         yield fact(_standing(known, sequence, run, now), stops=run.status is not RunStatus.COMPLETED and not run.runs)
         refused = known.last(SequenceRefused.kind, sequence_id=sequence.id)
         if run.ended_by_leaving and refused is not None and run.ended_at is not None and refused.at >= run.ended_at:
-            yield fact(f"It was not let in again{known.done(refused)}: {refused.details['reason']}.", stops=True)
+            text = form("It was not let in again{done}: {reason}.")
+            reason = kept(refused.details["reason"])
+            yield fact(phrase(text, done=known.done(refused), reason=reason), stops=True)
         yield from map(fact, _helps(known, sequence, run))
     mails = [mail for mail in known.lead.mails.values() if mail.sequence_id == sequence.id]
     for mail in mails:
@@ -206,27 +241,35 @@ def _of_sequence(known: Known, sequence: accounts.Sequence, now: datetime) -> It
 
 
 def _standing(known: Known, sequence: accounts.Sequence, run: Enrolment, now: datetime) -> str:
+    box = run.step
     if run.status is RunStatus.UNSUBSCRIBED:
-        left = known.last(SequenceLeft.kind, sequence_id=sequence.id)
-        done = known.done(left) or f" on {known.clock(run.ended_at)}"
+        done = known.done(known.last(SequenceLeft.kind, sequence_id=sequence.id), run.ended_at)
         if not run.mails_are_stopped(run.key):
-            return f"Step {run.step} of it took it out{done}: no step follows, and what the steps before sent still goes out."
-        return f"It left it at step {run.step}{done}: from then on nothing of it is sent."
+            text = form(
+                "Step {box} of it took it out{done}: no step follows, and what the steps before sent still goes out."
+            )
+        else:
+            text = form("It left it at step {box}{done}: from then on nothing of it is sent.")
+        return phrase(text, box=box, done=done)
     if run.status is RunStatus.COMPLETED:
-        return f"It completed it on {known.clock(run.ended_at)}, after step {run.step}."
+        return phrase("It completed it on {moment}, after step {box}.", moment=known.clock(run.ended_at), box=box)
     if run.status is RunStatus.PARKED:
         parked = known.last(SequenceParked.kind, sequence_id=sequence.id)
-        since = f" since {known.clock(parked.at)}" if parked else ""
-        return f"It is stuck at step {run.step}{since}, and an owner has to see to it: {run.reason.removesuffix('.')}."
+        text = form("It is stuck at step {box}{since}, and an owner has to see to it: {reason}.")
+        since = known.since(parked.at if parked else None)
+        return phrase(text, box=box, since=since, reason=telling.bare(run.reason))
     if sequence.paused:
-        return f"It waits at step {run.step} because the sequence is paused; what it waits for there begins anew then."
+        text = form("It waits at step {box} because the sequence is paused; what it waits for there begins anew then.")
+        return phrase(text, box=box)
     if run.due_at is not None and run.due_at <= now:
-        return f"It is at step {run.step} and due since {known.clock(run.due_at)}: it goes on when {_SERVER} runs."
+        text = form("It is at step {box} and due since {moment}: it goes on when {server} runs.")
+        return phrase(text, box=box, moment=known.clock(run.due_at), server=phrase(_SERVER))
     flow = known.flow(sequence.id, run.version)
-    step = flow.by_box.get(run.step) if flow else None
-    since = f" since {known.clock(run.arrived_at)}" if run.arrived_at else ""
+    step = flow.by_box.get(box) if flow else None
     waits = telling.waits_for(run, step, known.lead, known.account)
-    return f"It is at step {run.step}{since} and waits {waits}."
+    return phrase(
+        "It is at step {box}{since} and waits {waits}.", box=box, since=known.since(run.arrived_at), waits=waits
+    )
 
 
 def _helps(known: Known, sequence: accounts.Sequence, run: Enrolment) -> Iterator[str]:
@@ -234,27 +277,31 @@ def _helps(known: Known, sequence: accounts.Sequence, run: Enrolment) -> Iterato
     name = sequence.name
     if run.status is RunStatus.PARKED:
         unpark = telling.command("sequence", "unpark", name, known.lead.email)
-        yield f"When the cause is mended, {unpark} has it try again where it stands."
+        yield phrase("When the cause is mended, {unpark} has it try again where it stands.", unpark=unpark)
     elif run.runs and sequence.paused:
-        yield f"{telling.command('sequence', 'resume', name)} lets everybody in it go on."
+        resume = telling.command("sequence", "resume", name)
+        yield phrase("{resume} lets everybody in it go on.", resume=resume)
     elif run.status is RunStatus.COMPLETED:
-        yield "Who has completed a sequence is not started in it again."
+        yield phrase("Who has completed a sequence is not started in it again.")
     elif run.status is RunStatus.UNSUBSCRIBED:
         entry = sequence.entry
         if not entry.again:
-            yield "It cannot be started again: the sequence takes each lead once (`again = false` in its entry)."
+            yield phrase(
+                "It cannot be started again: the sequence takes each lead once (`again = false` in its entry)."
+            )
         elif run.left_by_lead:
-            yield "It left by itself: a call can start it again, a step of a sequence does not."
+            yield phrase("It left by itself: a call can start it again, a step of a sequence does not.")
         elif entry.most:
-            yield f"It can be started again, {entry.most} times in {entry.days} days at the most."
+            text = form("It can be started again, {most} times in {days} days at the most.")
+            yield phrase(text, most=entry.most, days=entry.days)
         else:
-            yield "It can be started again."
+            yield phrase("It can be started again.")
     if run.status in {RunStatus.ACTIVE, RunStatus.PARKED} and run.version != sequence.version:
-        move = telling.command("sequence", "move", name, "--from", str(run.version))
-        yield (
-            f"It keeps to version {run.version} of the steps; the newest is {sequence.version}. "
-            f"{move} shows where it would go there."
+        text = form(
+            "It keeps to version {version} of the steps; the newest is {newest}. {move} shows where it would go there."
         )
+        move = telling.command("sequence", "move", name, "--from", str(run.version))
+        yield phrase(text, version=run.version, newest=sequence.version, move=move)
 
 
 def _unmailed(known: Known, sequence: accounts.Sequence, run: Enrolment, mailed: set[str]) -> Iterator[Fact]:
@@ -266,159 +313,97 @@ def _unmailed(known: Known, sequence: accounts.Sequence, run: Enrolment, mailed:
     here = boxes.index(run.step) if run.step in boxes else len(boxes)
     for number, step in enumerate(flow.steps):
         if isinstance(step, EmailStep) and step.box not in mailed:
-            text = f"No mail of step {step.box}{known.subject(step)}: {_missing(step, number - here, run)}."
+            why = _missing(step, number - here, run)
+            text = phrase("No mail of step {box}{subject}: {why}.", box=step.box, subject=known.subject(step), why=why)
             yield Fact(About.STEP, text, sequence=sequence.name, box=step.box)
 
 
 def _missing(step: EmailStep, ahead: int, run: Enrolment) -> str:
     if not step.active:
-        return "the step is not active (`active = false`), so everybody is led past it"
+        return phrase("the step is not active (`active = false`), so everybody is led past it")
     if ahead >= 0 and run.runs:
-        return "it has not been there yet" if ahead else "it is there now"
+        return phrase("it has not been there yet") if ahead else phrase("it is there now")
     if ahead > 0 or (ahead == 0 and run.status is not RunStatus.COMPLETED):
-        return "it did not come so far"
-    only = f", or it was not so that {step.only_if.told()}" if step.only_if else ""
-    return f"its way did not lead there (a split, a jump or a goal went past it, or it began further on){only}"
+        return phrase("it did not come so far")
+    only = phrase(", or it was not so that {condition}", condition=step.only_if.told()) if step.only_if else ""
+    text = form("its way did not lead there (a split, a jump or a goal went past it, or it began further on){only}")
+    return phrase(text, only=only)
 
 
 # -- a mail --
 
 
 def _of_mail(known: Known, mail: Mail, now: datetime) -> Iterator[Fact]:
-    name = known.account.sequence_names.get(mail.sequence_id, f"no. {mail.sequence_id}")
+    name = known.account.sequence_names.get(mail.sequence_id) or phrase("no. {number}", number=mail.sequence_id)
     flow = known.flow(mail.sequence_id, mail.version)
     step: Step | None = flow.by_box.get(mail.box) if flow else None
-    text = f"The mail of step {mail.box} of {name}{known.subject(step)} {_fate(known, mail, now)}."
-    yield Fact(About.MAIL, text, mail.state is not MailState.ACCEPTED, name, mail.box, mail.key)
+
+    def fact(text: str, *, stops: bool = False) -> Fact:
+        return Fact(About.MAIL, text, stops, name, mail.box, mail.key)
+
+    text = form("The mail of step {box} of {name}{subject} {fate}.")
+    told = phrase(text, box=mail.box, name=name, subject=known.subject(step), fate=_fate(known, mail, now))
+    yield fact(told, stops=mail.state is not MailState.ACCEPTED)
     if mail.state is MailState.IN_DOUBT:
         resend, drop = (telling.command("mail", verb, str(mail.key)) for verb in ("resend", "drop"))
-        yield Fact(About.MAIL, f"{resend} sends it again, {drop} leaves it at that.", False, name, mail.box, mail.key)
+        yield fact(phrase("{resend} sends it again, {drop} leaves it at that.", resend=resend, drop=drop))
     elif mail.never_taken and not known.lead.suppression.reason and not known.lead.erased:
         resend = telling.command("mail", "resend", str(mail.key))
-        text = f"{resend} sends it again, once what kept it from leaving is mended."
-        yield Fact(About.MAIL, text, False, name, mail.box, mail.key)
-    seen = [f"{told} on {known.clock(at)}" for told, at in _seen(mail) if at is not None]
+        yield fact(phrase("{resend} sends it again, once what kept it from leaving is mended.", resend=resend))
+    seen = [phrase(how, moment=known.clock(at)) for how, at in _seen(mail) if at is not None]
     if seen:
-        yield Fact(About.MAIL, f"It was {', and '.join(seen)}.", False, name, mail.box, mail.key)
+        yield fact(phrase("It was {seen}.", seen=joined("{first}, and {rest}", seen)))
     bounce = known.last(MailBounced.kind)
     if bounce is not None and mail is known.last_mail_before(bounce.at) and mail.state is MailState.ACCEPTED:
-        text = f"After that, on {known.clock(bounce.at)}, a mail to it came back: {bounce.details['reason']}."
-        yield Fact(About.MAIL, text, False, name, mail.box, mail.key)
+        text = form("After that, on {moment}, a mail to it came back: {reason}.")
+        yield fact(phrase(text, moment=known.clock(bounce.at), reason=kept(bounce.details["reason"])))
 
 
 def _fate(known: Known, mail: Mail, now: datetime) -> str:
     said = telling.mail_waits(mail, known.account) if mail.state is MailState.QUEUED else mail.reply
-    why = f": {said.removesuffix('.')}" if said else ""
-    server = mail.server or "a mail server"
-    to = f" for {mail.address}" if mail.address else ""
+    why = phrase(": {reason}", reason=telling.bare(said)) if said else ""
+    server = mail.server or phrase("a mail server")
     if mail.state is MailState.ACCEPTED:
-        return f"was taken by {server}{to} on {known.clock(mail.sent_at)}{why}"
+        return _taken(known, mail, form("was taken by {server}{to} on {moment}{why}"), server, why)
     if mail.state is MailState.HANDED_OVER:
-        until = known.clock(mail.next_at)
-        return f"is on its way to {server} (try {mail.attempts}); if nothing is heard by {until}, it is in doubt"
+        text = form("is on its way to {server} (try {number}); if nothing is heard by {until}, it is in doubt")
+        return phrase(text, server=server, number=mail.attempts, until=known.clock(mail.next_at))
     if mail.state is MailState.IN_DOUBT:
-        return f"may have been sent by {server} or not, nobody can tell{why}"
+        return phrase("may have been sent by {server} or not, nobody can tell{why}", server=server, why=why)
     if mail.state is MailState.QUEUED:
-        tried = f" after {mail.attempts} {'try' if mail.attempts == 1 else 'tries'}" if mail.attempts else ""
-        if mail.waits_for is WaitsFor.WINDOW:
-            return f"waits{tried} for its window until {known.clock(mail.next_at)}"
-        if mail.waits_for:
-            return f"waits{tried}{why}"
-        if mail.next_at is not None and mail.next_at > now:
-            return f"waits{tried} until {known.clock(mail.next_at)}{why}"
-        return f"is queued since {known.clock(mail.queued_at)}{tried} and goes out when {_SERVER} runs{why}"
+        return _queued(known, mail, why, now)
     if mail.state is MailState.FAILED and mail.sent_at is not None:
-        return f"was taken by {server}{to} on {known.clock(mail.sent_at)}, and came back{why}"
+        return _taken(known, mail, form("was taken by {server}{to} on {moment}, and came back{why}"), server, why)
     event = known.last(MailNotSent.kind, sequence_id=mail.sequence_id, step=mail.box)
-    at = f" on {known.clock(event.at)}" if event else ""
-    how = "failed for good" if mail.state is MailState.FAILED else "was not sent, and will not be"
-    return f"{how}{at}{why}"
+    failed = mail.state is MailState.FAILED
+    text = form("failed for good{at}{why}") if failed else form("was not sent, and will not be{at}{why}")
+    return phrase(text, at=known.on(event.at if event else None), why=why)
+
+
+def _taken(known: Known, mail: Mail, text: str, server: str, why: str) -> str:
+    to = phrase(" for {address}", address=mail.address) if mail.address else ""
+    return phrase(text, server=server, to=to, moment=known.clock(mail.sent_at), why=why)
+
+
+def _queued(known: Known, mail: Mail, why: str, now: datetime) -> str:
+    tried = ""
+    if mail.attempts:
+        tried = phrase(" after 1 try") if mail.attempts == 1 else phrase(" after {tries} tries", tries=mail.attempts)
+    until = known.clock(mail.next_at)
+    if mail.waits_for is WaitsFor.WINDOW:
+        return phrase("waits{tried} for its window until {moment}", tried=tried, moment=until)
+    if mail.waits_for:
+        return phrase("waits{tried}{why}", tried=tried, why=why)
+    if mail.next_at is not None and mail.next_at > now:
+        return phrase("waits{tried} until {moment}{why}", tried=tried, moment=until, why=why)
+    text = form("is queued since {moment}{tried} and goes out when {server} runs{why}")
+    return phrase(text, moment=known.clock(mail.queued_at), tried=tried, server=phrase(_SERVER), why=why)
 
 
 def _seen(mail: Mail) -> Iterator[tuple[str, datetime | None]]:
-    yield "opened", mail.opened_at
-    yield "clicked", mail.clicked_at
+    yield form("opened on {moment}"), mail.opened_at
+    yield form("clicked on {moment}"), mail.clicked_at
     if mail.opened_at is None:
-        yield "opened by a machine", mail.machine_opened_at
+        yield form("opened by a machine on {moment}"), mail.machine_opened_at
     if mail.clicked_at is None:
-        yield "clicked by a machine", mail.machine_clicked_at
-
-
-# -- reading --
-
-
-@dataclass(frozen=True)
-class Answer:
-    account: Account
-    email: str
-    facts: Sequence[Fact]
-
-    def as_data(self) -> dict[str, Any]:
-        return {
-            "account": self.account.name,
-            "email": self.email,
-            "facts": [fact._asdict() for fact in self.facts],
-        }
-
-
-async def read(database: Database, catalog: Catalog, key: LeadKey) -> Known:
-    """Raises `LeadNotFound`."""
-    card = await leadcard.read_card(database, catalog, key, most_events=MOST_EVENTS, parts=Part.WHOLE)
-    lead = card.lead
-    keys = {(key[0], run.sequence_id, run.version) for run in lead.runs.values()}
-    keys |= {(key[0], mail.sequence_id, mail.version) for mail in lead.mails.values()}
-    return Known(card.account, lead, card.feed, await asyncio.to_thread(_flows, database, keys))
-
-
-def _of_erased(database: Database, account: Account, email: str) -> Fact | None:
-    """Of an address that no lead has any more."""
-    with database.read() as connection:
-        erased_at = erasures.erased_at(connection, account.id, read_email(email))
-    if erased_at is None:
-        return None
-    on = telling.clock(erased_at, account.zone, None)
-    allow = telling.command("lead", "allow", email)
-    text = (
-        f"{account.name} has no lead {email} any more. The address is not to be mailed since {on}: {erasures.DETAILS}, "
-        f"and a hash of it was kept. If it comes back, {allow} has it mailed."
-    )
-    return Fact(About.LEAD, text, stops=True)
-
-
-def _flows(database: Database, keys: set[FlowKey]) -> dict[FlowKey, Flow]:
-    with database.read() as connection:
-        found = {key: flowstore.read(connection, key) for key in keys}
-    return {key: flow for key, flow in found.items() if flow is not None}
-
-
-def _mail_named(database: Database, text: str, key: LeadKey | None) -> int | None:
-    """The number of a mail that is called by it, or by its Message-ID; that may be another lead's."""
-    if (number := digits(text)) is not None:
-        return number
-    named = link_signer(database).read_message_id(text)
-    return named.mail_id if named and (named.account_id, named.lead_id) == key else None
-
-
-def ask(database: Database, catalog: Catalog, account: Account, who: str, about: str | None, now: datetime) -> Answer:
-    """`who` is an address or a lead's id; `about` a sequence's name, or a mail's number or Message-ID.
-
-    Raises `NoSuchName` for any of them.
-    """
-    key = leadcard.find(database, account, who)
-    try:
-        known = asyncio.run(read(database, catalog, key)) if key else None
-    except LeadNotFound:
-        known = None
-    if known is None:
-        gone = _of_erased(database, account, who) if key is None else None
-        if gone is None:
-            raise NoSuchName(f"{account.name} has no lead {who}: it was never added, or has another address now")
-        return Answer(account, who, [gone])
-    sequence = account.sequences.get(accounts.name_key(about)) if about else None
-    mail = _mail_named(database, about, key) if about and sequence is None else None
-    if about and sequence is None and mail not in known.lead.mails:
-        there = ", ".join(account.sequence_names.values()) or "none"
-        raise NoSuchName(
-            f"{account.name} has no sequence {about}, and {known.lead.email} no mail {about}; there are: {there}"
-        )
-    return Answer(account, known.lead.email, explain(known, now, sequence=sequence, mail=mail))
+        yield form("clicked by a machine on {moment}"), mail.machine_clicked_at

@@ -95,12 +95,16 @@ def _app(visit: Visit) -> App:
 
 
 def _choices(visit: Visit, permitted: frozenset[str] | set[str]) -> dict[str, Any]:
-    """The permissions, by scope; `sent_permissions` is what stands in the boxes."""
+    """The permissions that the visitor may give, by scope; `permitted` are those whose boxes are checked."""
     groups: dict[Scope, list[Command]] = {}
+    mine = approle.scopes_of(visit.role)
     for command in COMMANDS.values():
         groups.setdefault(command.scope, []).append(command)
     return {
-        "scopes": [(scope, _scope_label(visit, scope), groups[scope]) for scope in Scope if scope in groups],
+        "scopes": [
+            (scope, _scope_label(visit, scope), groups[scope]) for scope in Scope if scope in groups and scope in mine
+        ],
+        "may_all": approle.may_grant(visit.role, None),
         "permitted": permitted,
         "every": EVERY_COMMAND,
         "usual_rate": USUAL_RATE,

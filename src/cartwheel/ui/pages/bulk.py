@@ -23,9 +23,16 @@ def preview_bulk(visit: Visit) -> Answer:
     kind = visit.query.get("act", "")
     if kind not in bulkforms.LABELS:
         return visit.redirect("/leads")
-    sought = Who(filter=visit.query.get("filter", ""), q=visit.query.get("q", "")[:200])
+    try:
+        chosen = leadquestions.among(visit, visit.query.get("among", ""))
+    except BadFilter:
+        raise NotThere from None
+    sought = Who(filter=chosen or visit.query.get("filter", ""), q=visit.query.get("q", "")[:200])
     who = _who(visit.query.get("whom", ""), visit.query.getlist("lead"), sought)
-    return _nobody(visit, sought) if who is None else visit.show("bulk.html", **_context(visit, kind, who))
+    if who is None:
+        return _nobody(visit, sought)
+    begun = {name: visit.query[name] for name in ("tag", "list", "sequence") if name in visit.query}
+    return visit.show("bulk.html", **_context(visit, kind, who), sent=begun)
 
 
 def _who(whom: str, checked: list[str], sought: Who) -> Who | None:

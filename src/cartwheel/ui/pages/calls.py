@@ -7,6 +7,7 @@ from typing import Any
 
 from babel.dates import format_datetime
 
+from cartwheel.api import wire
 from cartwheel.api.commands import COMMANDS
 from cartwheel.data import callstore
 from cartwheel.data.callstore import Call, Filter
@@ -133,7 +134,22 @@ def repeat_call(visit: Visit) -> Answer:
     tree = loaded(call.tree)
     if not isinstance(tree, dict):
         return visit.redirect(f"{HERE}/{call.request_id}", visit._("The call was not kept whole."), alarming=True)
-    request_id = try_call(visit, without_credentials(plain(tree)))
+    again = without_credentials(plain(tree))
+    request_id = try_call(visit, again)
     visit.about(call.request_id)
     told = visit._("Repeated in test mode: this is what came of it. No real lead was touched.")
+    if call.email and _was_unknown(visit, request_id):
+        try_call(visit, {"lead": {"email": call.email}, "actions": [{"cmd": "create_lead"}]})
+        request_id = try_call(visit, again)
+        told += " " + visit._("There was no test lead of this address yet: it was made first.")
     return visit.redirect(f"{HERE}/{request_id}", told)
+
+
+def _was_unknown(visit: Visit, request_id: str) -> bool:
+    """Whether the call was refused because there is no such lead."""
+    with visit.database.read() as connection:
+        call = callstore.one(connection, visit.account.id, request_id)
+    return call is not None and any(reply.message in call.refused + call.answer for reply in _UNKNOWN)
+
+
+_UNKNOWN = (wire.LEAD_UNKNOWN, wire.LEAD_UNKNOWN_ON_GET)

@@ -16,6 +16,8 @@ from cartwheel.ui.visits import Answer, Visit
 SPANS = (7, 30, 90)
 WHATS = (LEADS, SENT, OPENED, CLICKED, BOUNCED, CALLS, CALLS_FAILED)
 _EPOCH = date(1970, 1, 1)
+_MOST_STUCK = 5
+"""Sequences in which leads are stuck that are named; the others are counted."""
 
 Numbers = Mapping[str, Counter[date]]
 
@@ -142,9 +144,7 @@ def _tasks(visit: Visit, seen: Attention) -> Iterator[Task]:
             seen.in_trouble,
         )
         yield Task(_number(text, seen.in_trouble), "/mail?state=queued" if leads else "", "server", urgent=True)
-    if seen.parked:
-        text = ngettext("%d lead is stuck in a sequence", "%d leads are stuck in a sequence", seen.parked)
-        yield Task(_number(text, seen.parked), "/communication/sequences", "route", urgent=True)
+    yield from _stuck(visit, seen)
     for sequence in visit.account.sequences.values():
         if sequence.paused and sequence.archived_at is None:
             yield Task(
@@ -172,10 +172,28 @@ def _tasks(visit: Visit, seen: Attention) -> Iterator[Task]:
         )
     if not house.public_url:
         yield Task(
-            _("No public address is set: links in mails lead nowhere (CARTWHEEL_PUBLIC_URL)"),
-            "/settings" if settings else "",
+            _("No public address is set: links in mails lead nowhere"),
+            "/settings#public-address" if settings else "",
             "link",
         )
+
+
+def _stuck(visit: Visit, seen: Attention) -> Iterator[Task]:
+    """The leads that are stuck, sequence by sequence: each leads to where they are named."""
+    names, ngettext = visit.account.sequence_names, visit.language.ngettext
+    for sequence_id, leads in sorted(seen.parked.items(), key=lambda entry: -entry[1])[:_MOST_STUCK]:
+        text = ngettext(
+            "%(number)s lead is stuck in the sequence %(name)s",
+            "%(number)s leads are stuck in the sequence %(name)s",
+            leads,
+        )
+        number = f"{attention.MOST}+" if leads >= attention.MOST else leads
+        told = text % {"number": number, "name": names.get(sequence_id, sequence_id)}
+        yield Task(told, f"/communication/sequences/{sequence_id}#stuck", "route", urgent=True)
+    others = len(seen.parked) - _MOST_STUCK
+    if others > 0:
+        text = ngettext("Leads are stuck in %d more sequence", "Leads are stuck in %d more sequences", others)
+        yield Task(text % others, "/communication/sequences", "route", urgent=True)
 
 
 def _number(text: str, number: int) -> str:

@@ -18,7 +18,7 @@ from cartwheel.people import Right
 from cartwheel.sequences.flows import Flow
 from cartwheel.sequences.steps import AnyStep, EmailStep, RandomSplitStep, Step
 from cartwheel.times import to_micros
-from cartwheel.ui import flowdrawings, sequencing, stepforms, stepwords
+from cartwheel.ui import attaching, flowdrawings, sequencing, stepforms, stepwords
 from cartwheel.ui.registry import page
 from cartwheel.ui.sequencing import HERE, Edited, path_of, sequence_of
 from cartwheel.ui.visits import Answer, NotThere, Visit
@@ -91,7 +91,12 @@ def choose_step(visit: Visit) -> Answer:
     if tag not in stepwords.KIND_OF:
         return visit.show("step_add.html", sequence=found.sequence, kinds=stepwords.KINDS, after=after or "start")
     box = visit.query.get("box", "") or sequencing.free_box(found.draft.steps, after)
-    return visit.show("step.html", **_form(visit, found, tag, {"type": tag}, box, after=after or "start"))
+    tree = {"type": tag, **_BEGINS.get(tag, {})}
+    return visit.show("step.html", **_form(visit, found, tag, tree, box, after=after or "start"))
+
+
+_BEGINS: Mapping[str, Mapping[str, Any]] = {"wait": {"delay": "1 day"}}
+"""What stands in the form of a new step."""
 
 
 @page(f"{EDIT}/add", menu="sequences", right=Right.SEQUENCES_WRITE, post=True, largest=LARGEST_STEP)
@@ -102,12 +107,13 @@ def add_step(visit: Visit) -> Answer:
     if tag not in stepwords.KIND_OF:
         raise NotThere
     tree = stepforms.sent_step(visit, tag, box, None)
-    step, errors = stepforms.read_step(tree, visit._)
-    if step is None:
+    step, errors = _read(visit, tree, None)
+    if step is None or errors:
         return visit.refuse("step.html", errors, **_form(visit, found, tag, tree, box, after=after))
     with sequencing.changing(visit) as change:
         if not (errors := _complaints(visit, change.found, step, "")):
-            at = 0 if after == "start" or not change.steps else change.place(after) + 1
+            last = len(change.steps)  # also when somebody has removed the one before
+            at = 0 if after == "start" else change.place(after) + 1 if change.has(after) else last
             change.steps.insert(at, step)
     if errors:
         return visit.refuse("step.html", errors, **_form(visit, change.found, tag, tree, box, after=after))
@@ -127,14 +133,18 @@ def show_step(visit: Visit) -> Answer:
 def change_step(visit: Visit) -> Answer:
     """Changed a step of a sequence's draft."""
     found = sequencing.edited(visit)
-    old = found.step(visit.path["box"])
+    old = found.draft.by_box.get(visit.path["box"])
+    if old is None:
+        return _written_for_nothing(visit, found)
     tag, box = stepwords.kind_of(old).tag, visit.text("box", 30)
     tree = stepforms.sent_step(visit, tag, box, old)
-    step, errors = stepforms.read_step(tree, visit._)
-    if step is None:
+    step, errors = _read(visit, tree, old)
+    if step is None or errors:
         return visit.refuse("step.html", errors, **_form(visit, found, tag, tree, box, step=old))
     seen = visit.text("seen")
     with sequencing.changing(visit) as change:
+        if not change.has(old.box):
+            return _written_for_nothing(visit, change.found)
         at = change.place(old.box)
         if draftstore.digest([change.steps[at]]) != seen:
             seen = draftstore.digest([change.steps[at]])
@@ -150,6 +160,32 @@ def change_step(visit: Visit) -> Answer:
         return visit.redirect(path_of(found.sequence, "edit", "step", step.box), visit._("Saved in the draft."))
     told = visit._("Step %s is changed in the draft.") % step.box
     return visit.redirect(path_of(found.sequence, "edit"), told, sequencing.undo(change))
+
+
+def _read(visit: Visit, tree: stepforms.Tree, kept: AnyStep | None) -> tuple[AnyStep | None, dict[str, str]]:
+    """The step that was sent, with its files, and what is wrong with it."""
+    wrong = attaching.put(visit, tree, kept) if tree["type"] == "email" else ""
+    step, errors = stepforms.read_step(tree, visit._)
+    return step, errors | ({"attach": wrong} if wrong else {})
+
+
+def _written_for_nothing(visit: Visit, found: Edited) -> Answer:
+    """The step is gone that somebody wrote on: what they wrote stands in the form of a new step."""
+    tag, box = visit.text("type"), visit.path["box"]
+    if tag not in stepwords.KIND_OF:
+        return _gone(visit, found.sequence)
+    tree = stepforms.sent_step(visit, tag, visit.text("box", 30), None)
+    told = (
+        visit._("Step %s was removed since you opened it, or has another label. Add what you wrote as a new step.")
+        % box
+    )
+    label = sequencing.free_box(found.draft.steps, "")
+    return visit.refuse("step.html", {"": told}, **_form(visit, found, tag, tree, label, after="", seen=" "))
+
+
+def _gone(visit: Visit, sequence: accounts.Sequence) -> Answer:
+    told = visit._("Step %s is not there any more: somebody else has changed the draft.") % visit.path["box"]
+    return visit.redirect(path_of(sequence, "edit"), told, alarming=True)
 
 
 @page(f"{EDIT}/form", menu="sequences", right=Right.SEQUENCES_WRITE, post=True, largest=LARGEST_STEP, quiet=True)
@@ -170,6 +206,8 @@ def remove_step(visit: Visit) -> Answer:
     """Removed a step from a sequence's draft."""
     box = visit.path["box"]
     with sequencing.changing(visit) as change:
+        if not change.has(box):
+            return _gone(visit, change.found.sequence)
         del change.steps[change.place(box)]
     sequence = change.found.sequence
     told = visit._("Step %s is removed from the draft.") % box
@@ -181,6 +219,8 @@ def move_step(visit: Visit) -> Answer:
     """Moved a step in a sequence's draft."""
     box = visit.path["box"]
     with sequencing.changing(visit) as change:
+        if not change.has(box):
+            return _gone(visit, change.found.sequence)
         at = change.place(box)
         to = max(0, at - 1) if visit.text("way") == "up" else min(len(change.steps) - 1, at + 1)
         change.steps.insert(to, change.steps.pop(at))
@@ -204,6 +244,9 @@ def _form(
     maker = stepforms.Maker(visit.account, found.draft, visit._)
     inputs = {each.name: each for each in maker.inputs(tag, dict(tree))}
     common = [inputs.pop(name) for name in ("delay", "at", "window", "next", "ends", "active")]
+    for each in (*common, *inputs.values()):
+        if (tag, each.name) in stepforms.LABELS_OF:
+            each.label = visit._(stepforms.LABELS_OF[tag, each.name])
     kind = next((name for name in stepforms.BODIES if tree.get(name) is not None), stepforms.BODIES[0])
     return {
         "sequence": found.sequence,
@@ -216,7 +259,8 @@ def _form(
         "common": common,
         "body_kind": kind,
         "body": tree.get(kind) or "",
-        "attachments": step.attachments if isinstance(step, EmailStep) else [],
+        "attachments": attaching.listed(visit, step),
+        "most_bytes": attaching.MOST_BYTES // 1_000_000,
         "fields": MERGE_NAMES,
         "custom": sorted(composing.known_names(visit.account) - {entry.name for entry in MERGE_NAMES}),
         "default_sender": visit.account.mail.sender,

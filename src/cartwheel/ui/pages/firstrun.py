@@ -11,6 +11,7 @@ from cartwheel.data import catalog, catalogchanges, userstore
 from cartwheel.emails import EmailNotValid, read_email
 from cartwheel.mail.smtpurl import Route
 from cartwheel.people import LinkKind, OneTimeLink, Right, Role
+from cartwheel.phrases import form
 from cartwheel.ui import accountforms, entering, mailservers, passwords
 from cartwheel.ui.registry import page
 from cartwheel.ui.visits import Answer, NotThere, Visit
@@ -57,7 +58,7 @@ def set_up(visit: Visit) -> Answer:
             timezone=zone,
             mail=MailSettings(sender=accountforms.sender_text(account_name, email)),
         )
-        accountfile.apply(visit.database, AccountFile(account=account), visit.now)
+        accountfile.apply(visit.database, AccountFile(account=account), visit.now, with_key=False)
     hashed = passwords.hash_password(password)
     with visit.database.write() as connection:
         if not userstore.use_link(connection, link):
@@ -66,7 +67,7 @@ def set_up(visit: Visit) -> Answer:
         numbers = catalog.account_numbers(connection)
         for number in numbers:
             userstore.put_member(connection, number, user.id, Role.OWNER, visit.now)
-        entering.note(connection, visit, user, "Set Cartwheel up")
+        entering.note(connection, visit, user, form("Set Cartwheel up"))
     return entering.begin(visit, user, numbers[0], SENDER)
 
 

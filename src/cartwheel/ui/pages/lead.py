@@ -7,6 +7,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 from cartwheel.accounts import Account, CustomField
+from cartwheel.data import flowstore
 from cartwheel.data.leadstore import LeadKey
 from cartwheel.emails import EmailNotValid, read_email
 from cartwheel.errors import LeadExists, LeadIsDeleted, LeadNotFound, NoSuchName, StepNotFound
@@ -15,12 +16,14 @@ from cartwheel.leads.acts import Act
 from cartwheel.leads.lead import Lead
 from cartwheel.leads.leadparts import PROFILE_FIELDS, SAID_BY_THE_PERSON, CustomValue, Part, RunStatus, Suppression
 from cartwheel.people import Right
+from cartwheel.phrases import kept
 from cartwheel.readers import digits
-from cartwheel.ui import bulkforms
+from cartwheel.sequences import telling
+from cartwheel.ui import bulkforms, mailwords
 from cartwheel.ui.registry import page
 from cartwheel.ui.visits import Answer, NotThere, Redirect, Undo, Visit
-from cartwheel.views import leadcard, why
-from cartwheel.views.leadcard import LeadCard
+from cartwheel.views import asking, leadcard, why
+from cartwheel.views.leadcard import Entry, LeadCard
 from cartwheel.work.leadwork import EditWork, EraseWork, MergeWork, ProfileWork
 
 HERE = "/leads/{number:int}"
@@ -46,20 +49,37 @@ def _context(visit: Visit, tab: str) -> dict[str, Any]:
         "lead": lead,
         "tab": tab,
         "initials": _initials(card),
-        "feed": card.feed[:most],
-        "longer": most + FEED if len(card.feed) > most and most < why.MOST_EVENTS else None,
+        "feed": [(entry, *_led_to(visit, lead, entry)) for entry in card.feed[:most]],
+        "subject_of": lambda mail: mailwords.subject(visit, mail),
+        "longer": most + FEED if len(card.feed) > most and most < asking.MOST_EVENTS else None,
         "writable": visit.may(Right.LEADS_WRITE) and not lead.erased,
         "profile_fields": PROFILE_FIELDS,
         "by_person": SAID_BY_THE_PERSON,
     }
+    if tab == "sequences":
+        context["waits"] = _waits(visit, lead)
     if tab == "why":
         context["facts"] = _facts(visit, lead)
     return context
 
 
+def _led_to(visit: Visit, lead: Lead, entry: Entry) -> tuple[str, str]:
+    """Where more stands of what happened, and what the link says: its mail, or its sequence; empty for neither."""
+    number = entry.details.get("sequence_id")
+    sequence = visit.account.sequence_by_id.get(number) if isinstance(number, int) else None
+    if sequence is None:
+        return "", ""
+    box = entry.details.get("step")
+    mails = [mail for mail in lead.mails.values() if (mail.sequence_id, mail.box) == (sequence.id, box)]
+    if entry.kind.startswith("mail_") and mails:
+        mail = max(mails, key=lambda mail: (mail.queued_at <= entry.at, mail.key))
+        return f"/mail/{lead.id}/{mail.key}", mailwords.subject(visit, mail) or visit._("The mail")
+    return f"/communication/sequences/{sequence.id}", sequence.name
+
+
 def _feed_length(visit: Visit) -> int:
     asked = digits(visit.query.get("most", ""))
-    return FEED if asked is None else min(asked, why.MOST_EVENTS)
+    return FEED if asked is None else min(asked, asking.MOST_EVENTS)
 
 
 def _key(visit: Visit) -> LeadKey:
@@ -88,8 +108,23 @@ def _facts(visit: Visit, lead: Lead) -> list[why.Fact]:
     sequence = visit.account.sequence_by_id.get(digits(visit.query.get("sequence", "")) or 0)
     mail = digits(visit.query.get("mail", ""))
     about = sequence.name if sequence else str(mail) if mail in lead.mails else None
-    answer = why.ask(visit.database, visit.catalog, visit.account, str(lead.id), about, visit.now)
+    answer = asking.ask(visit.database, visit.catalog, visit.account, str(lead.id), about, visit.now)
     return list(answer.facts)
+
+
+def _waits(visit: Visit, lead: Lead) -> dict[int, str]:
+    """What each run waits for, or why it is stuck, by its sequence."""
+    told: dict[int, str] = {}
+    with visit.database.read() as connection:
+        for number, run in lead.runs.items():
+            if run.status is RunStatus.PARKED:
+                told[number] = visit.say(kept(run.reason))
+            elif run.runs and (run.reason or run.held):
+                flow = flowstore.read(connection, (visit.account.id, number, run.version))
+                step = flow.by_box.get(run.step) if flow else None
+                waits = visit.say(telling.waits_for(run, step, lead, visit.account))
+                told[number] = visit._("waits %s") % waits
+    return told
 
 
 # -- acts --

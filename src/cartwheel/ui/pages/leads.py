@@ -41,6 +41,7 @@ def show_leads(visit: Visit) -> Answer:
         count=count,
         wrong=wrong,
         q=visit.query.get("q", ""),
+        within=_within(visit.query.get("q", "")),
         filter=written,
         told=visit.say(filterforms.told(question.tree, visit.account)) if written else "",
         order=question.order.value,
@@ -51,6 +52,13 @@ def show_leads(visit: Visit) -> Answer:
         acts=bulkforms.choices(visit),
         **(_editor(visit, question.tree) if not visit.htmx else {}),
     )
+
+
+def _within(q: str) -> str:
+    """The filter that looks for a text anywhere in addresses and names."""
+    text = q.strip()[:200]
+    named = (filters.Field(name, "contains", text) for name in ("email", "first_name", "last_name"))
+    return filters.written(filters.AnyOf(tuple(named))) if text else ""
 
 
 def _editor(visit: Visit, tree: filters.Group) -> dict[str, Any]:

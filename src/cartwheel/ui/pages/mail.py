@@ -14,12 +14,13 @@ from cartwheel.leads.mails import Mail, MailState
 from cartwheel.mail.composing import Composer
 from cartwheel.mail.links import Signer
 from cartwheel.people import Right
+from cartwheel.phrases import kept
 from cartwheel.readers import digits
 from cartwheel.sequences.steps import EmailStep
 from cartwheel.ui import mailframes, mailservers, mailwords, manywork
 from cartwheel.ui.registry import page
 from cartwheel.ui.visits import Answer, NotThere, Visit
-from cartwheel.views import why
+from cartwheel.views import asking, why
 from cartwheel.views.why import About, Known
 from cartwheel.work.batches import Work
 from cartwheel.work.leadwork import DoubtWork
@@ -220,7 +221,7 @@ def _known(visit: Visit) -> tuple[Known, Mail]:
     """Raises `NotThere`."""
     key = (visit.account.id, visit.path["lead"])
     try:
-        known = asyncio.run(why.read(visit.database, visit.catalog, key))
+        known = asyncio.run(asking.read(visit.database, visit.catalog, key))
     except LeadNotFound:
         raise NotThere from None
     mail = known.lead.mails.get(visit.path["number"])
@@ -231,9 +232,9 @@ def _known(visit: Visit) -> tuple[Known, Mail]:
 
 def _story(visit: Visit) -> dict[str, Any]:
     known, mail = _known(visit)
-    trouble, letter, kept = "", None, False
+    trouble, letter, whole = "", None, False
     try:
-        raw, kept = _message(visit, known, mail)
+        raw, whole = _message(visit, known, mail)
         letter = mailbox.read(raw)
     except CartwheelError as refusal:
         trouble = str(refusal)
@@ -246,7 +247,7 @@ def _story(visit: Visit) -> dict[str, Any]:
         "mail": mail,
         "row": mailwords.row(visit, Listed(known.lead.id, known.lead.email, mail)),
         "letter": letter,
-        "kept": kept,
+        "kept": whole,
         "trouble": trouble,
         "story": _moments(visit, known, mail),
         "facts": [fact for fact in facts if fact.about in {About.LEAD, About.MAIL}],
@@ -263,7 +264,7 @@ def _moments(visit: Visit, known: Known, mail: Mail) -> list[tuple[datetime, str
         (
             mail.sent_at,
             _("Taken by %s") % mailwords.server(visit, mail),
-            mail.reply if mail.state is MailState.ACCEPTED else "",
+            visit.say(kept(mail.reply)) if mail.state is MailState.ACCEPTED else "",
         ),
         (mail.opened_at, _("Opened"), ""),
         (mail.clicked_at, _("Clicked"), ""),
@@ -274,9 +275,11 @@ def _moments(visit: Visit, known: Known, mail: Mail) -> list[tuple[datetime, str
     for entry in known.feed:
         here = place.items() <= dict(entry.details).items()
         if entry.kind == "mail_not_sent" and here and entry.at >= mail.queued_at:
-            found.append((entry.at, _("Not sent"), str(entry.details["reason"])))
+            found.append((entry.at, _("Not sent"), visit.say(kept(str(entry.details["reason"])))))
         elif entry.kind == "mail_bounced" and mail.sent_at is not None and entry.at >= mail.sent_at:
-            found.append((entry.at, _("A mail to this address came back"), str(entry.details["reason"])))
+            found.append(
+                (entry.at, _("A mail to this address came back"), visit.say(kept(str(entry.details["reason"]))))
+            )
     return sorted((at, what, details) for at, what, details in found if at is not None)
 
 

@@ -6,6 +6,7 @@ from cartwheel.data import userstore
 from cartwheel.data.userstore import Member
 from cartwheel.emails import EmailNotValid, read_email
 from cartwheel.people import LinkKind, OneTimeLink, Right, Role, User
+from cartwheel.phrases import form
 from cartwheel.ui import entering, invitations, passwords
 from cartwheel.ui.registry import page
 from cartwheel.ui.visits import Answer, NotThere, Undo, Visit
@@ -160,7 +161,9 @@ def accept_invitation(visit: Visit) -> Answer:
             user = userstore.add(connection, link.email, name, hashed, visit.now)
         if userstore.role_in(connection, link.account_id, user.id) is None:
             userstore.put_member(connection, link.account_id, user.id, link.role, visit.now)
-            userstore.audit(connection, link.account_id, visit.now, user, "Accepted an invitation", link.role.value)
+            userstore.audit(
+                connection, link.account_id, visit.now, user, form("Accepted an invitation"), link.role.value
+            )
     return entering.proceed(visit, user, link.account_id, "/")
 
 

@@ -18,7 +18,7 @@ from cartwheel.people import Right
 from cartwheel.sequences.flows import Flow
 from cartwheel.sequences.steps import AnyStep, EmailStep
 from cartwheel.times import to_micros
-from cartwheel.ui import flowdrawings, sequencing
+from cartwheel.ui import flowdrawings, leadquestions, sequencing
 from cartwheel.ui.registry import page
 from cartwheel.ui.sequencing import HERE, path_of, sequence_of
 from cartwheel.ui.visits import Answer, Download, Undo, Visit
@@ -205,6 +205,7 @@ def _one(visit: Visit) -> dict[str, Any]:
         "counts": counts,
         "statuses": RunStatus,
         "parked": parked,
+        "among": leadquestions.choices(visit) if visit.may(Right.LEADS_WRITE) else [],
         "most_entry": MOST_EARLIER,
     }
 
@@ -312,7 +313,7 @@ def delete_sequence(visit: Visit) -> Answer:
 
 @page(f"{HERE}/{{number:int}}/unpark", menu="sequences", right=Right.SEQUENCES_WRITE, post=True)
 def unpark(visit: Visit) -> Answer:
-    """Let parked leads of a sequence try again."""
+    """Let stuck leads of a sequence try again."""
     sequence = sequence_of(visit)
     visit.about(sequence.name)
     lead_id = visit.number("lead")
@@ -322,7 +323,7 @@ def unpark(visit: Visit) -> Answer:
 
     if lead_id is not None:
         again = visit.submit(work((visit.account.id, lead_id)))
-        told = visit._("The lead tries again.") if again else visit._("The lead was not parked any more.")
+        told = visit._("The lead tries again.") if again else visit._("The lead was not stuck any more.")
         return visit.redirect(path_of(sequence), told)
     done = visit.go_through(
         runwork.through(visit.house.batches, visit.database, (visit.account.id, sequence.id), [RunStatus.PARKED], work)

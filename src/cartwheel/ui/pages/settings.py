@@ -24,6 +24,7 @@ def show_settings(visit: Visit) -> Answer:
 def _context(visit: Visit) -> dict[str, Any]:
     mail = visit.account.mail
     return {
+        "public_url": visit.house.settings.public_url,
         "zones": accountforms.zones(),
         "sender": accountforms.sender_parts(mail.sender),
         "reply": accountforms.sender_parts(mail.reply_to),

@@ -2,6 +2,7 @@
 
 from cartwheel.data import userstore
 from cartwheel.people import LinkKind, User
+from cartwheel.phrases import form
 from cartwheel.ui import entering, passwords, secondfactor
 from cartwheel.ui.registry import page
 from cartwheel.ui.translations import languages
@@ -60,7 +61,7 @@ def check_code(visit: Visit) -> Answer:
         if found is None or not userstore.use_link(connection, found):
             raise NotThere
         if secondfactor.step_of(user.totp_secret, visit.text("code", 50), visit.now) is None:
-            entering.note(connection, visit, user, "Signed in with a recovery code")
+            entering.note(connection, visit, user, form("Signed in with a recovery code"))
     return entering.begin(visit, user, account_id, there)
 
 
@@ -95,7 +96,7 @@ def set_new_password(visit: Visit) -> Answer:
             raise NotThere
         userstore.change(connection, user.id, password_hash=hashed)
         userstore.sign_out(connection, user)
-        entering.note(connection, visit, user, "Set a new password by a link")
+        entering.note(connection, visit, user, form("Set a new password by a link"))
     accounts = entering.accounts_of(visit, user)
     return entering.proceed(visit, user, accounts[0], "/") if accounts else visit.redirect("/signin")
 

@@ -6,7 +6,7 @@ from typing import Any
 from msgspec.structs import replace
 
 from cartwheel.accounts import Account
-from cartwheel.data import leadstore
+from cartwheel.data import leadstore, mailbox
 from cartwheel.emails import EmailNotValid, read_email
 from cartwheel.errors import CartwheelError
 from cartwheel.mail import composing
@@ -29,6 +29,9 @@ LARGEST_STEP = 16 << 20
 
 FRAME = {"Content-Security-Policy": trials.POLICY, "X-Frame-Options": "SAMEORIGIN"}
 
+MOST_ASKED = 20
+"""Mails of which the form asks what becomes of them; of others a line of text can say it."""
+
 LONGEST_LOOK = timedelta(days=3660)
 
 
@@ -46,7 +49,8 @@ LONGEST_LOOK = timedelta(days=3660)
 def preview_mail(visit: Visit) -> Answer:
     """Showed a mail as it is being written: in its frame the mail itself, to htmx what stands around it."""
     sequence_of(visit)
-    step, filled, told = _written(visit)
+    begun = visit.text("body", 10)
+    step, filled, told = _written(visit) if begun else (None, None, visit._("The mail stands here as you write it."))
     if visit.htmx:
         sender = (step.sender if step else "") or visit.account.mail.sender
         return visit.show(
@@ -55,6 +59,7 @@ def preview_mail(visit: Visit) -> Answer:
             preview=step.preview if step else "",
             sender=sender,
             told=told,
+            alarming=bool(begun),
             doubts=_doubts(visit.account, step) if step and filled else [],
         )
     if filled is None:
@@ -143,12 +148,23 @@ def send_test(visit: Visit) -> Answer:
         return _tested(visit, step, visit._("The server was too slow."), alarming=True)
     except (Unsendable, BadContent) as error:
         return _tested(visit, step, visit._("It cannot be sent: %s") % error, alarming=True)
-    if outcome.fate is Fate.ACCEPTED:
+    told = _became(visit, sent=outcome.fate is Fate.ACCEPTED, server=server, answer=outcome.text)
+    return _tested(visit, step, told, alarming=outcome.fate is not Fate.ACCEPTED)
+
+
+def _became(visit: Visit, *, sent: bool, server: str, answer: str) -> str:
+    """What became of a test. Which servers there are, and what they say, is for those who look after them."""
+    if server == mailbox.MAILBOX:
+        told = visit._("Sent to %(address)s: it is kept in the test mailbox, because no mail leaves this machine.")
+    elif not mailservers.may_see(visit):
+        told = (
+            visit._("Sent to %(address)s.") if sent else visit._("Not sent to %(address)s: the mail server refused it.")
+        )
+    elif sent:
         told = visit._("Sent to %(address)s. %(server)s says: %(answer)s")
     else:
         told = visit._("Not sent to %(address)s. %(server)s says: %(answer)s")
-    values = {"address": visit.user.email, "server": server, "answer": outcome.text}
-    return _tested(visit, step, told % values, alarming=outcome.fate is not Fate.ACCEPTED)
+    return told % {"address": visit.user.email, "server": server, "answer": answer}
 
 
 def _tested(visit: Visit, step: EmailStep, told: str, *, alarming: bool) -> Answer:
@@ -172,6 +188,7 @@ def simulate(visit: Visit) -> Answer:
             context["told"] = str(error)
     elif not found.draft.steps:
         context["told"] = visit._("There is no step yet.")
+    context["mails"] = [step for step in found.draft.steps if isinstance(step, EmailStep)][:MOST_ASKED]
     context["boxes"] = [step.box for step in found.draft.steps]
     return visit.show("sequence_simulate.html", block="story" if visit.htmx else "", **context)
 
@@ -188,7 +205,10 @@ def _story(visit: Visit, found: sequencing.Edited) -> stories.Story:
     if query.get("from"):
         begun = worlds.moment(query["from"], account)
     until = min(schedule.length(query["length"] or "60 days"), LONGEST_LOOK)
-    events = [whatifs.read(line) for line in query.get("what_if", "").splitlines() if line.strip()]
+    lines = [line for line in query.get("what_if", "").splitlines() if line.strip()]
+    done = {box: query.get(f"mail.{box}", "") for box in flow.by_box}
+    lines += [f"{does}:{box}" for box, does in done.items() if does in {"opened", "clicked"}]
+    events = [whatifs.read(line) for line in lines]
     email = query.get("email", "")
     lead = None
     if email:

@@ -15,7 +15,7 @@ from cartwheel.ui.visits import Answer, Visit
 
 LARGEST_STEP = 16 << 20
 
-_DRAWN_ANEW = {"csrf", "body", "kind", "view", "as_lead", "stay"}
+_DRAWN_ANEW = {"csrf", "body", "kind", "view", "as_lead", "stay", "attach"}
 """What the page says itself, or what concerns the form's page only."""
 
 
@@ -51,7 +51,11 @@ def edit_visually(visit: Visit) -> Answer:
         old=old if there else "",
         body=drawn,
         converted=was is not Kind.MJML and bool(body),
-        fields=[(name, value) for name, value in visit.form.multi_items() if name not in _DRAWN_ANEW],
+        fields=[
+            (name, value)
+            for name, value in visit.form.multi_items()
+            if name not in _DRAWN_ANEW and isinstance(value, str)
+        ],
         action=path_of(found.sequence, "edit", *(("step", old) if there else ("add",))),
         back=path_of(found.sequence, "edit", "form"),
         texts=_texts(visit),
@@ -76,5 +80,6 @@ def _texts(visit: Visit) -> Mapping[str, Any]:
         "blocks": blocks,
         "merge": [*known, *((name, "") for name in others)],
         "insert": visit._("Insert a merge field"),
+        "raw": visit._("Raw HTML: it is kept as it is, and drawn in the preview only."),
         "canvas": visit._("The mail as it is being drawn"),
     }
