@@ -20,7 +20,7 @@ pure | bounces       | reports mailparts reading proofs providers boxurl
 pure | mail          | replies outgoing plaintext merge inert splice nesting mailhtml designs mime render smtpurl links dkim composing
 pure | simulation    | stories whatifs madeup
 edge |               | config
-data | data          | columns catalogtables peopletables schema arrays lanes postgreslane checkpoints db catalog erasures dailycounts mailstore leadstore leadfeed due
+data | data          | columns catalogtables peopletables schema arrays lanes postgreslane checkpoints db bulkrows backups catalog erasures dailycounts mailstore leadstore leadfeed due
 data | data          | flowstore draftstore runstore signingkeys mailbox ratelimits doctor catalogchanges fieldoptions bygones membercounts installation userstore factors callstore
 data | data          | leadconditions leadsearch segments bulkstore mailledger suppressionstore attention
 edge | process       | observe orphans collector loops
@@ -41,7 +41,7 @@ edge | ui            | leadquestions filterforms bulkforms pages site
 edge |               | app worker serving testing
 edge | cli           | shared context
 edge |               | demopeople demoreaders demopast demo
-edge | cli           | accounts leads sequences runs mail people main
+edge | cli           | accounts backups leads sequences runs mail people main
 edge |               | __main__
 """
 """A module may import those before it. Within `commands`, modules do not import each other."""

@@ -13,7 +13,7 @@ from typer.core import TyperGroup
 from typer.exceptions import TyperException
 
 from cartwheel import config
-from cartwheel.cli import accounts, mail, sequences
+from cartwheel.cli import accounts, backups, mail, sequences
 from cartwheel.cli.accounts import app_cli, key_cli
 from cartwheel.cli.leads import lead_cli
 from cartwheel.cli.mail import domain_cli, mail_cli, mailbox_cli
@@ -214,6 +214,10 @@ def run_doctor(*, as_json: AsJson = False) -> None:
         terminal.show(*tables.report(found))
     if not found.healthy:
         raise typer.Exit(TROUBLE)
+
+
+cli.command("backup", rich_help_panel=CARE)(backups.backup)
+cli.command("restore", rich_help_panel=CARE)(backups.restore)
 
 
 @cli.command("reference", rich_help_panel=CARE)
