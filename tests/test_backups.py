@@ -92,7 +92,8 @@ def test_it_is_of_one_moment_while_others_write(
     own_server: Server, engine: str, new: Callable[[str], str], tmp_path: Path
 ) -> None:
     api = live(own_server)
-    stopped, made = threading.Event(), []
+    stopped = threading.Event()
+    made: list[str] = []
 
     def work() -> None:
         while not stopped.is_set():

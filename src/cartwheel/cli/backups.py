@@ -1,17 +1,14 @@
 """Backups: made while everything is at work, and restored into an empty database."""
 
-from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from cartwheel.cli.exports import written
 from cartwheel.cli.shared import AsJson
-from cartwheel.errors import BadSetting
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from cartwheel.data.backups import Manifest
 
 
@@ -37,32 +34,9 @@ def backup(
     from cartwheel.data import backups
 
     settings = sorted(found.source for found in config.find() if found.source != "default")
-    with context.open_database() as database, _written(file, replace=replace) as out:
+    with context.open_database() as database, written(file, replace=replace) as out:
         manifest = backups.write(database, out, times.now(), version=version("cartwheel"), settings=settings)
     _tell(manifest, f"{manifest.rows:,} rows are in {file}.", as_json=as_json, err=str(file) == "-")
-
-
-@contextmanager
-def _written(file: Path, *, replace: bool) -> "Iterator[IO[bytes]]":
-    """The file gets its name when it is whole."""
-    import sys
-
-    if str(file) == "-":
-        yield sys.stdout.buffer
-        return
-    if file.exists() and not replace:
-        raise BadSetting(f"there is a file {file} already (--replace takes its place)")
-    unfinished = file.with_name(f"{file.name}.unfinished")
-    try:
-        unfinished.unlink(missing_ok=True)
-        unfinished.touch(mode=0o600)
-        with unfinished.open("wb") as out:
-            yield out
-        unfinished.replace(file)
-    except OSError as error:
-        raise BadSetting(f"{file} cannot be written: {error.strerror}") from error
-    finally:
-        unfinished.unlink(missing_ok=True)
 
 
 def restore(

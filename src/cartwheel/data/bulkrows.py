@@ -17,7 +17,7 @@ class DoesNotFit(CartwheelError):
     """The table does not take a row."""
 
 
-def read(connection: sa.Connection, query: sa.Select[Any]) -> Iterator[Row]:
+def read(connection: sa.Connection, query: sa.Select[Any]) -> Iterator[Any]:
     """The rows of a query that may have millions, few at a time in memory."""
     result = connection.execute(query, execution_options={"stream_results": True, "yield_per": AT_ONCE})
     yield from result
@@ -29,7 +29,7 @@ def put(connection: sa.Connection, table: str, columns: Sequence[str], rows: Ite
     driver = connection.dialect.loaded_dbapi
     try:
         write(connection.connection.cursor(), table, columns, rows)
-    except (driver.Error, OverflowError) as error:  # type: ignore[misc]
+    except (driver.Error, OverflowError) as error:
         raise DoesNotFit(f"{table}: {str(error).splitlines()[0]}") from error
 
 

@@ -76,7 +76,11 @@ class Database:
             if self.name == "postgresql":
                 connection = connection.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
                 take_as_long_as_it_takes(connection)
-            yield connection
+            try:
+                yield connection
+            except BaseException:  # a query that was not read to its end would keep the old state in the pool
+                connection.invalidate()
+                raise
 
     def lane(self) -> Lane:
         """A connection for batches; the caller closes it. The schema has to be there."""
