@@ -73,6 +73,10 @@ def export_leads(
     account: AccountName = None,
     *,
     raw: Raw = False,
+    whole: Annotated[
+        bool,
+        typer.Option("--whole", help="Everything of all leads, for `cartwheel import-whole` elsewhere: JSON lines."),
+    ] = False,
 ) -> None:
     r"""Write leads: their fields, score, consent, tags and lists.
 
@@ -83,6 +87,11 @@ def export_leads(
     """
     from cartwheel.exports import streams
 
+    if whole:
+        if wanted or raw:
+            raise BadSetting("--whole is everything of all leads: neither --filter nor --raw goes with it")
+        _write(account, output, streams.whole)
+        return
     _write(
         account,
         output,
@@ -188,3 +197,26 @@ def _asked(wanted: str, known: set[str]) -> dict[str, Any]:
     for name in asked.keys() - known - {"after", "editing"}:
         raise BadSetting(f"--filter: there is no {name}; there are: {', '.join(sorted(known))}")
     return asked
+
+
+def import_whole(
+    file: Annotated[Path, typer.Argument(help="A file that `export leads --whole` wrote.", show_default=False)],
+    account: AccountName = None,
+) -> None:
+    """Take in everything of all leads of an account, into one that `apply` has made from its file and that has no leads yet.
+
+    It is all there at the end, or nothing is. What is due there is due here, too: let only one of the two go on.
+
+    cartwheel apply shop.toml && cartwheel import-whole leads.jsonl
+    """
+    from cartwheel.cli import context
+    from cartwheel.data import wholeimport
+
+    with context.opened(account) as (database, owner):
+        head = wholeimport.take_in(database, owner, file)
+    typer.echo(f"The leads of {head.account} are in {owner.name}.")
+    if head.erased_addresses:
+        typer.echo(
+            f"{head.erased_addresses:,} addresses of erased leads are not known here: only `backup` takes them along.",
+            err=True,
+        )

@@ -13,7 +13,7 @@ from typer.core import TyperGroup
 from typer.exceptions import TyperException
 
 from cartwheel import config
-from cartwheel.cli import accounts, backups, mail, sequences
+from cartwheel.cli import accounts, backups, exports, mail, sequences
 from cartwheel.cli.accounts import app_cli, key_cli
 from cartwheel.cli.exports import export_cli
 from cartwheel.cli.leads import lead_cli
@@ -153,6 +153,7 @@ cli.add_typer(key_cli, name="key", rich_help_panel=ACCOUNTS)
 cli.add_typer(user_cli, name="user", rich_help_panel=ACCOUNTS)
 cli.add_typer(lead_cli, name="lead", rich_help_panel=LEADS)
 cli.add_typer(export_cli, name="export", rich_help_panel=LEADS)
+cli.command("import-whole", rich_help_panel=LEADS)(exports.import_whole)
 cli.add_typer(sequence_cli, name="sequence", rich_help_panel=LEADS)
 cli.command("why", rich_help_panel=LEADS)(sequences.why)
 cli.command("simulate", rich_help_panel=LEADS)(sequences.simulate)

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator
 
 from cartwheel.accounts import Account
-from cartwheel.data import exportstore
+from cartwheel.data import exportstore, wholeleads
 from cartwheel.data.db import Database
 from cartwheel.data.leadconditions import Question
 from cartwheel.data.mailledger import Wish
@@ -32,3 +32,9 @@ def messages(database: Database, account: Account, wish: Wish, form: Format, *, 
             records.of_mail(mail, account) for mail in exportstore.mails(connection, account.id, wish)
         )
         yield from writers.written(found, records.MAIL, form, raw=raw)
+
+
+def whole(database: Database, account: Account) -> Iterator[bytes]:
+    """Everything of all leads, for another installation."""
+    with database.snapshot() as connection:
+        yield from wholeleads.lines(connection, account)
