@@ -21,7 +21,7 @@ pure | mail          | replies outgoing plaintext merge inert splice nesting mai
 pure | simulation    | stories whatifs madeup
 edge |               | config
 data | data          | columns catalogtables peopletables schema arrays lanes postgreslane checkpoints db bulkrows backups catalog erasures dailycounts mailstore leadstore leadfeed due
-data | data          | flowstore draftstore runstore signingkeys mailbox ratelimits doctor catalogchanges fieldoptions bygones membercounts installation userstore factors callstore
+data | data          | flowstore draftstore runstore signingkeys mailbox ratelimits doctor catalogchanges fieldoptions bygones membercounts installation userstore factors callstore retention
 data | data          | leadconditions leadsearch segments bulkstore mailledger suppressionstore attention exportstore wholeleads renumbering wholeimport
 edge | process       | observe orphans collector loops
 edge | work          | batches callcounts changes leadwork mailwork bulkwork moveplans runwork engine housekeeping

@@ -148,6 +148,7 @@ def run_demo(
 
 cli.command("apply", rich_help_panel=ACCOUNTS)(accounts.apply)
 cli.command("export-account", rich_help_panel=ACCOUNTS)(accounts.export_account)
+cli.command("retention", rich_help_panel=ACCOUNTS)(accounts.show_retention)
 cli.add_typer(app_cli, name="app", rich_help_panel=ACCOUNTS)
 cli.add_typer(key_cli, name="key", rich_help_panel=ACCOUNTS)
 cli.add_typer(user_cli, name="user", rich_help_panel=ACCOUNTS)
