@@ -132,6 +132,8 @@ def test_deleted_leads_are_erased(lived: Api) -> None:
     assert len(lived.rows_of_leads()) == 24
     proof = [row["origin"] for row in lived.rows(schema.events) if row["kind"] == "lead_erased"]
     assert sorted(proof) == ["retention", "tests"]
+    [noted] = lived.rows(schema.audit_log)
+    assert (noted["who"], noted["action"]) == ("retention", "Erased a lead")
     assert healthy(lived)
 
 

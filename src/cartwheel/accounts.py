@@ -141,7 +141,9 @@ class MailSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit
 
 AS_USUAL = MailSettings()
 
-_Days = Annotated[int, msgspec.Meta(ge=0, le=36_500)]
+LONGEST_KEPT = 36_500
+
+_Days = Annotated[int, msgspec.Meta(ge=0, le=LONGEST_KEPT)]
 
 
 class Retention(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):

@@ -6,12 +6,12 @@ submits them as work like any other. The lead decides under its lock, so that a 
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 
 import sqlalchemy as sa
 
-from cartwheel.data import callstore, flowstore, mailbox, membercounts, retention, schema
+from cartwheel.data import callstore, flowstore, mailbox, membercounts, retention, schema, userstore
 from cartwheel.data.bygones import Wiping
 from cartwheel.data.db import Database
 from cartwheel.data.leadstore import LeadKey, leads_with_points_due
@@ -79,9 +79,17 @@ class Housekeeping:
         works = [self._batches.submit(EraseWork(key, RETENTION)) for key in due]
         results = await asyncio.gather(*works, return_exceptions=True)
         failures = [each for each in results if isinstance(each, BaseException) and not isinstance(each, LeadNotFound)]
+        done = [key for key, result in zip(due, results, strict=True) if result is None]
+        if done:
+            await asyncio.to_thread(self._note_erasures, done, now)
         if failures:
             raise failures[0]
         return len(due) == retention.MOST_ERASED
+
+    def _note_erasures(self, keys: Sequence[LeadKey], now: datetime) -> None:
+        with self._database.write() as connection:
+            for account_id, lead_id in keys:
+                userstore.audit_erasure(connection, account_id, now, RETENTION, lead_id)
 
     def _to_erase(self, now: datetime) -> list[LeadKey]:
         with self._database.read() as connection:
