@@ -20,9 +20,9 @@ pure | bounces       | reports mailparts reading proofs providers boxurl
 pure | mail          | replies outgoing plaintext merge inert splice nesting mailhtml designs mime render smtpurl links dkim composing
 pure | simulation    | stories whatifs madeup
 edge |               | config
-data | data          | columns catalogtables peopletables schema arrays lanes postgreslane checkpoints db catalog erasures dailycounts mailstore leadstore leadfeed due
-data | data          | flowstore draftstore runstore signingkeys mailbox ratelimits doctor catalogchanges fieldoptions bygones membercounts installation userstore factors callstore
-data | data          | leadconditions leadsearch segments bulkstore mailledger suppressionstore attention
+data | data          | columns catalogtables peopletables schema arrays lanes postgreslane checkpoints db bulkrows backups catalog erasures dailycounts mailstore leadstore leadfeed due
+data | data          | flowstore draftstore runstore signingkeys mailbox ratelimits doctor catalogchanges fieldoptions bygones membercounts installation userstore factors callstore retention
+data | data          | leadconditions leadsearch segments bulkstore mailledger suppressionstore attention exportstore wholeleads renumbering wholeimport
 edge | process       | observe orphans collector loops
 edge | work          | batches callcounts changes leadwork mailwork bulkwork moveplans runwork engine housekeeping
 edge | bounces       | bouncebox
@@ -34,14 +34,15 @@ edge | reference     | examples openapi tables sequencepages pages
 edge | simulation    | simulator worlds
 edge | views         | leadcard why asking tables storyviews runviews mailviews
 edge | public        | texts publicdata pages
-edge | ui            | collecting translations attempts menu dnscheck remembered slots visits registry forgery passwords mailwords mailframes manywork rendering browsers snippets explaining trying
+edge | exports       | formats records writers streams
+edge | ui            | collecting translations attempts menu dnscheck remembered slots streaming visits registry forgery passwords mailwords mailframes manywork rendering browsers snippets explaining trying
 edge | ui            | stepwords stepforms attaching flowdrawings sequencing trials
 edge | ui            | approle secondfactor entering naming mailservers accountforms invitations
-edge | ui            | leadquestions filterforms bulkforms pages site
+edge | ui            | leadquestions mailquestions filterforms bulkforms pages site
 edge |               | app worker serving testing
 edge | cli           | shared context
 edge |               | demopeople demoreaders demopast demo
-edge | cli           | accounts leads sequences runs mail people main
+edge | cli           | accounts exports backups leads sequences runs mail people main
 edge |               | __main__
 """
 """A module may import those before it. Within `commands`, modules do not import each other."""

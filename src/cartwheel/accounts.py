@@ -141,6 +141,25 @@ class MailSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit
 
 AS_USUAL = MailSettings()
 
+LONGEST_KEPT = 36_500
+
+_Days = Annotated[int, msgspec.Meta(ge=0, le=LONGEST_KEPT)]
+
+
+class Retention(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """For how many days an account keeps what happened; 0: for ever."""
+
+    opens_and_clicks: Annotated[_Days, msgspec.Meta(description="What leads have opened and clicked.")] = 0
+    events: Annotated[
+        _Days,
+        msgspec.Meta(description="What else happened to leads; that they came, and their consent, stays."),
+    ] = 0
+    mails: Annotated[_Days, msgspec.Meta(description="The ledger of mails that are settled, with their events.")] = 0
+    deleted_leads: Annotated[_Days, msgspec.Meta(description="Deleted leads; then they are erased for good.")] = 0
+
+
+FOR_EVER = Retention()
+
 
 @dataclass(frozen=True, slots=True)
 class MailingList:
@@ -235,6 +254,7 @@ class Account:
     sequences: Mapping[str, Sequence] = field(default_factory=dict)
     fields: Mapping[str, CustomField] = field(default_factory=dict)
     mail: MailSettings = AS_USUAL
+    retention: Retention = FOR_EVER
     deleted: Deleted = NOTHING_DELETED
 
     def list_named(self, name: str) -> MailingList:

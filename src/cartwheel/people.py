@@ -33,6 +33,8 @@ class Right(StrEnum):
     POINTS_WRITE = "points:write"
     SEQUENCES_WRITE = "sequences:write"
     MAIL_WRITE = "mail:write"
+    EXPORT = "export"
+    """To take away many leads at once, or all of one."""
     INTEGRATIONS = "integrations"
     """Keys, Apps, and the calls that they made."""
     SETTINGS = "settings"

@@ -12,7 +12,7 @@ from cast import Cast, Person
 from nameserver import NameServer
 from sink import Sink
 
-from cartwheel.accounts import Account
+from cartwheel.accounts import Account, Retention
 from cartwheel.data import catalog, installation, signingkeys
 from cartwheel.mail.smtpurl import Route, Tls, parse_routes, write_routes
 from cartwheel.people import Role
@@ -35,6 +35,33 @@ ALL: dict[str, Any] = {
 def account_of(api: Api) -> Account:
     with api.server.database.read() as connection:
         return catalog.of(connection, api.account_id).accounts[api.account_id]
+
+
+# -- for how long data is kept --
+
+
+def test_what_would_go_is_told_before_it_does(boss: Person, api: Api) -> None:
+    api.create("ada@shop.example")
+    api.delete("ada@shop.example")
+    api.server.clock.forward(days=20)
+    none = {"opens_and_clicks": "0", "events": "0", "mails": "0", "deleted_leads": "0"}
+    assert boss.post("/settings/retention", **none | {"mails": "30"}).status_code == 303, "nothing goes"
+    asked = boss.post("/settings/retention", **none | {"deleted_leads": "10"})
+    assert asked.status_code == 422
+    assert "Nothing is changed yet" in asked.text
+    assert account_of(api).retention == Retention(mails=30)
+    [seen] = re.findall(r'name="seen" value="([^"]*)"', asked.text)
+    other = boss.post("/settings/retention", **none | {"deleted_leads": "5"}, seen=seen)
+    assert other.status_code == 422, "that is not what was shown"
+    assert boss.post("/settings/retention", **none | {"deleted_leads": "10"}, seen=seen).status_code == 303
+    assert account_of(api).retention == Retention(deleted_leads=10)
+
+
+@pytest.mark.parametrize("value", ["", "-1", "1.5", "many", "36501", "9" * 30])
+def test_a_period_that_is_no_number_of_days_changes_nothing(boss: Person, api: Api, value: str) -> None:
+    none = {"opens_and_clicks": "0", "events": "0", "mails": "0", "deleted_leads": "0"}
+    assert boss.post("/settings/retention", **none | {"events": value}).status_code == 422
+    assert account_of(api).retention == Retention()
 
 
 # -- the account --

@@ -23,7 +23,14 @@ from cartwheel.accounts import Account, App
 def write(account: Account, apps: Sequence[App], sequences: Iterable[SequencePart]) -> str:
     """The account as a file; key and password are not in it, because nobody knows them any more."""
     file = AccountFile(
-        account=AccountPart(account.name, account.zone.key, account.gdpr, account.active, mail=account.mail),
+        account=AccountPart(
+            account.name,
+            account.zone.key,
+            account.gdpr,
+            account.active,
+            mail=account.mail,
+            retention=account.retention,
+        ),
         apps=[app_part(app) for app in apps],
         lists=[ListPart(entry.name, entry.public_name) for entry in account.lists.values()],
         tags=[TagPart(tag.name) for tag in account.tags.values()],

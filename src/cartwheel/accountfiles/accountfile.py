@@ -299,12 +299,15 @@ class _Changes:
     def account(self, wanted: AccountPart) -> int:
         known = next(iter(self._known.accounts.values()), None)
         mail = laid_over(known.mail, wanted.mail, wanted.said.get("mail", {})) if known else wanted.mail
+        said = wanted.said.get("retention", {})
+        kept = laid_over(known.retention, wanted.retention, said) if known else wanted.retention
         row = {
             "name": wanted.name,
             "timezone": wanted.timezone,
             "gdpr": wanted.gdpr,
             "active": wanted.active,
             "mail": msgspec.json.encode(mail).decode(),
+            "retention": msgspec.json.encode(kept).decode(),
         }
         values = {"name_key": name_key(wanted.name), **_said_of(row, wanted)}
         return self._rows.put_account(known.id if known else None, values, row)

@@ -3,7 +3,7 @@
 What the file does not mention is left alone. `apply` never deletes a list, a tag or a field that leads may have, and a key
 that is absent keeps what is there; only in what is new it stands for its default. So a short file changes what it names.
 A list, like `commands`, is replaced as a whole, and so are the steps of a sequence, because their order is part of what
-the file says; `steps = []` takes them away. The tables `[account.mail]` and `entry` are changed key by key.
+the file says; `steps = []` takes them away. The tables `[account.mail]`, `[account.retention]` and `entry` are changed key by key.
 
 `export-account` writes every key, be it the default, so that whatever is in its file becomes the same in any account; only
 the steps leave out their defaults.
@@ -19,11 +19,13 @@ from cartwheel.accounts import (
     AS_USUAL,
     EVERY_COMMAND,
     FIELD_IDENTIFIER,
+    FOR_EVER,
     LONGEST_NAME,
     MOST_ADDRESSES,
     App,
     FieldType,
     MailSettings,
+    Retention,
 )
 from cartwheel.leads.leadparts import ANY_TIME, Entry
 from cartwheel.sequences.steps import AnyStep, Step
@@ -70,6 +72,7 @@ class AccountPart(Part):
     api_key: Annotated[Secret | None, _says("Given, or made when the account is new.")] = None
     api_password: Annotated[Secret | None, _says("Given, or made when the account is new.")] = None
     mail: Annotated[MailSettings, _says("How its mail is sent.")] = AS_USUAL
+    retention: Annotated[Retention, _says("For how many days it keeps what happened; 0 for ever.")] = FOR_EVER
 
 
 class AppPart(Part):

@@ -188,3 +188,45 @@ def _tell(told: dict[str, Any], *, as_json: bool) -> None:
 
 def _word(value: object) -> object:
     return ("yes" if value else "no") if isinstance(value, bool) else value
+
+
+_Days = Annotated[int | None, typer.Option(min=0, max=36_500, help="As if it were so many days.", show_default=False)]
+
+
+def show_retention(
+    opens_and_clicks: _Days = None,
+    events: _Days = None,
+    mails: _Days = None,
+    deleted_leads: _Days = None,
+    account: AccountName = None,
+    *,
+    as_json: AsJson = False,
+) -> None:
+    """Show for how many days an account keeps what happened, and how much would go now. Nothing is changed.
+
+    The periods are set on the page *Account*, or as `[account.retention]` in the account's file.
+
+    cartwheel retention --events 365
+    """
+    import msgspec
+
+    from cartwheel import times
+    from cartwheel.cli import context
+    from cartwheel.data import retention
+    from cartwheel.views import terminal
+
+    given = {"opens_and_clicks": opens_and_clicks, "events": events, "mails": mails, "deleted_leads": deleted_leads}
+    tried = {name: days for name, days in given.items() if days is not None}
+    with context.opened(account) as (database, owner), database.snapshot() as connection:
+        kept = msgspec.structs.replace(owner.retention, **tried)
+        going = retention.going(connection, owner.id, kept, times.now())
+    periods = {name: (getattr(kept, name), getattr(going, name)) for name in given}
+    if as_json:
+        terminal.show_json({name: {"days": days, "would_go": count} for name, (days, count) in periods.items()})
+        return
+    terminal.show(
+        *terminal.pairs(
+            (name.replace("_", " "), f"{days} days; {count:,} would go now" if days else "kept for ever")
+            for name, (days, count) in periods.items()
+        )
+    )

@@ -78,7 +78,9 @@ def erase_lead(
 
     Only numbers stay, and a keyed hash of the address: whoever comes with it again is not mailed, unless `allow` says so.
     """
+    from cartwheel import times
     from cartwheel.cli import context
+    from cartwheel.data import userstore
     from cartwheel.work.leadwork import EraseWork
 
     with context.opened(account) as (database, owner):
@@ -86,6 +88,8 @@ def erase_lead(
         if not yes:
             _ask(f"Erase everything about {email} in {owner.name}, for good?")
         context.submit(database, EraseWork(key, ORIGIN))
+        with database.write() as connection:
+            userstore.audit_erasure(connection, owner.id, times.now(), "command line", key[1])
     typer.echo(f"{email} is erased. Backups and logs may still tell of it.")
 
 

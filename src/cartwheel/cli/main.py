@@ -13,8 +13,9 @@ from typer.core import TyperGroup
 from typer.exceptions import TyperException
 
 from cartwheel import config
-from cartwheel.cli import accounts, mail, sequences
+from cartwheel.cli import accounts, backups, exports, mail, sequences
 from cartwheel.cli.accounts import app_cli, key_cli
+from cartwheel.cli.exports import export_cli
 from cartwheel.cli.leads import lead_cli
 from cartwheel.cli.mail import domain_cli, mail_cli, mailbox_cli
 from cartwheel.cli.people import user_cli
@@ -147,10 +148,13 @@ def run_demo(
 
 cli.command("apply", rich_help_panel=ACCOUNTS)(accounts.apply)
 cli.command("export-account", rich_help_panel=ACCOUNTS)(accounts.export_account)
+cli.command("retention", rich_help_panel=ACCOUNTS)(accounts.show_retention)
 cli.add_typer(app_cli, name="app", rich_help_panel=ACCOUNTS)
 cli.add_typer(key_cli, name="key", rich_help_panel=ACCOUNTS)
 cli.add_typer(user_cli, name="user", rich_help_panel=ACCOUNTS)
 cli.add_typer(lead_cli, name="lead", rich_help_panel=LEADS)
+cli.add_typer(export_cli, name="export", rich_help_panel=LEADS)
+cli.command("import-whole", rich_help_panel=LEADS)(exports.import_whole)
 cli.add_typer(sequence_cli, name="sequence", rich_help_panel=LEADS)
 cli.command("why", rich_help_panel=LEADS)(sequences.why)
 cli.command("simulate", rich_help_panel=LEADS)(sequences.simulate)
@@ -214,6 +218,10 @@ def run_doctor(*, as_json: AsJson = False) -> None:
         terminal.show(*tables.report(found))
     if not found.healthy:
         raise typer.Exit(TROUBLE)
+
+
+cli.command("backup", rich_help_panel=CARE)(backups.backup)
+cli.command("restore", rich_help_panel=CARE)(backups.restore)
 
 
 @cli.command("reference", rich_help_panel=CARE)

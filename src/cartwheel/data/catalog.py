@@ -17,6 +17,7 @@ import sqlalchemy as sa
 from cartwheel.accounts import (
     AS_USUAL,
     EVERY_COMMAND,
+    FOR_EVER,
     Account,
     ApiKey,
     App,
@@ -27,6 +28,7 @@ from cartwheel.accounts import (
     MailSettings,
     Mode,
     Option,
+    Retention,
     Sequence,
     Tag,
     name_key,
@@ -142,6 +144,7 @@ def _read(connection: sa.Connection, accounts: sa.Select[Any]) -> Catalog:
                 sequences=sequences.get(row.id, {}),
                 fields=fields.get(row.id, {}),
                 mail=AS_USUAL if row.mail == "{}" else msgspec.json.decode(row.mail, type=MailSettings),
+                retention=FOR_EVER if row.retention == "{}" else msgspec.json.decode(row.retention, type=Retention),
                 deleted=Deleted(
                     deleted_lists.get(row.id, {}), deleted_tags.get(row.id, {}), deleted_fields.get(row.id, {})
                 ),

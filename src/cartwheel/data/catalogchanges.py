@@ -9,7 +9,7 @@ import msgspec
 import sqlalchemy as sa
 
 from cartwheel import accounts
-from cartwheel.accounts import Account, MailSettings, name_key
+from cartwheel.accounts import Account, MailSettings, Retention, name_key
 from cartwheel.data import catalog, schema
 from cartwheel.data.db import Database
 from cartwheel.errors import NameTaken
@@ -74,6 +74,12 @@ def change_account(
     values = {"name": name, "name_key": name_key(name), "timezone": zone, "gdpr": gdpr}
     values["mail"] = msgspec.json.encode(mail).decode()
     connection.execute(sa.update(table).where(table.c.id == account.id).values(values))
+
+
+def change_retention(connection: sa.Connection, account_id: int, kept: Retention) -> None:
+    """For how many days the account keeps what happened."""
+    table, text = schema.accounts, msgspec.json.encode(kept).decode()
+    connection.execute(sa.update(table).where(table.c.id == account_id).values(retention=text))
 
 
 # -- keys --

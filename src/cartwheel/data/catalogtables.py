@@ -21,6 +21,7 @@ accounts = table(
     number("version"),
     number("created_at"),
     words("mail"),
+    words("retention"),
     Index("accounts_name", "name_key", unique=True),
     key=("id",),
 )

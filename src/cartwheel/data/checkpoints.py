@@ -16,7 +16,8 @@ log = logging.getLogger(__name__)
 EVERY_S = 0.5
 
 RESTART_BYTES = 16 << 20
-"""From this size of the log on, writers wait for the few milliseconds that a RESTART takes."""
+"""From this size of the log on, writers wait for the few milliseconds that a RESTART takes; but not in vain, while a
+backup or an export keeps much of the log from being moved."""
 
 
 class Checkpointer:
@@ -47,8 +48,9 @@ class Checkpointer:
                 return
             connection = self._file.connect(timeout_s=0.25)
             try:
-                connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
-                if size > RESTART_BYTES:
+                [(_, frames, moved)] = connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
+                [(page_size,)] = connection.execute("PRAGMA page_size").fetchall()
+                if size > RESTART_BYTES > 2 * (frames - moved) * page_size:
                     connection.execute("PRAGMA wal_checkpoint(RESTART)").fetchall()
             finally:
                 connection.close()

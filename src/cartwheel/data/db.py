@@ -7,7 +7,7 @@ import importlib
 import os
 import pkgutil
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Literal
@@ -68,6 +68,20 @@ class Database:
             with connection.begin():
                 yield connection
 
+    @contextmanager
+    def snapshot(self) -> Iterator[sa.Connection]:
+        """A transaction that reads everything as it was at its first look, for as long as that takes."""
+        self._check()
+        with _trouble_told(), self.engine.connect() as connection:
+            if self.name == "postgresql":
+                connection = connection.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
+                take_as_long_as_it_takes(connection)
+            try:
+                yield connection
+            except BaseException:  # a query that was not read to its end would keep the old state in the pool
+                connection.invalidate()
+                raise
+
     def lane(self) -> Lane:
         """A connection for batches; the caller closes it. The schema has to be there."""
         if self.file is not None:
@@ -104,14 +118,19 @@ class Database:
         if ran_before and self.file is not None:
             _copy(self.file, f".before-{waiting[0]}")
         with self.write() as connection:
-            if self.name == "postgresql":
-                _migrate_alone(connection)
-            applied = _applied(connection)
-            ran = [name for name in migration_names() if name not in applied]
-            for name in ran:
-                importlib.import_module(f"{migrations.__name__}.{name}").up(connection)
-                connection.execute(sa.text("INSERT INTO migrations VALUES (:name)"), {"name": name})
-            return ran
+            return run_migrations(connection, migration_names())
+
+
+def run_migrations(connection: sa.Connection, names: Sequence[str]) -> list[str]:
+    """Run those of these that have not run yet, while no other process migrates; returns their names."""
+    if connection.dialect.name == "postgresql":
+        _migrate_alone(connection)
+    applied = _applied(connection)
+    ran = [name for name in names if name not in applied]
+    for name in ran:
+        importlib.import_module(f"{migrations.__name__}.{name}").up(connection)
+        connection.execute(sa.text("INSERT INTO migrations VALUES (:name)"), {"name": name})
+    return ran
 
 
 def _migrate_alone(connection: sa.Connection) -> None:
@@ -123,6 +142,16 @@ def _migrate_alone(connection: sa.Connection) -> None:
         f"SET LOCAL lock_timeout = {COLD_LOCK_WAIT_S * 1000}",
     ):
         connection.execute(sa.text(sql))
+
+
+LONGEST_PAUSE_S = 600
+"""So long whoever takes what is read from a snapshot may let it wait."""
+
+
+def take_as_long_as_it_takes(connection: sa.Connection) -> None:
+    """Nothing ends this transaction of PostgreSQL's, but that nobody goes on with it."""
+    for name, seconds in {"statement_timeout": 0, "idle_in_transaction_session_timeout": LONGEST_PAUSE_S}.items():
+        connection.execute(sa.text(f"SET LOCAL {name} = {seconds * 1000}"))
 
 
 def _copy(file: SqliteFile, suffix: str) -> None:

@@ -49,7 +49,12 @@ def feed(connection: sa.Connection, key: LeadKey, most: int | None) -> list[Happ
     columns = (table.c.at, table.c.kind, table.c.details, table.c.origin)
     query = sa.select(*columns).where(table.c.account_id == key[0], table.c.lead_id == key[1])
     rows = connection.execute(query.order_by(table.c.id.desc()).limit(most))
-    return [Happened(from_micros(row.at), row.kind, row.details, _event(row), row.origin) for row in rows]
+    return [happened(row) for row in rows]
+
+
+def happened(row: Any) -> Happened:
+    """A row of the table, read."""
+    return Happened(from_micros(row.at), row.kind, row.details, _event(row), row.origin)
 
 
 def _event(row: Any) -> Event | None:

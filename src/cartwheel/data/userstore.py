@@ -356,6 +356,17 @@ class Audited:
 
 
 def audit(connection: sa.Connection, account_id: int, now: datetime, person: User, action: str, subject: str) -> None:
+    _note(connection, account_id, now, (person.id, person.email), action, subject)
+
+
+def audit_erasure(connection: sa.Connection, account_id: int, now: datetime, who: str, lead_id: int) -> None:
+    """A lead was erased elsewhere than on the pages."""
+    _note(connection, account_id, now, (0, who), "Erased a lead", f"no. {lead_id}")
+
+
+def _note(
+    connection: sa.Connection, account_id: int, now: datetime, who: tuple[int, str], action: str, subject: str
+) -> None:
     table = schema.audit_log
     catalog.lock_account(connection, account_id)
     last = sa.select(sa.func.coalesce(sa.func.max(table.c.id), 0) + 1).where(table.c.account_id == account_id)
@@ -363,8 +374,8 @@ def audit(connection: sa.Connection, account_id: int, now: datetime, person: Use
         "account_id": account_id,
         "id": last.scalar_subquery(),
         "at": to_micros(now),
-        "user_id": person.id,
-        "who": person.email,
+        "user_id": who[0],
+        "who": who[1],
         "action": action,
         "subject": subject,
     }

@@ -286,10 +286,10 @@ class Public:
 
     async def _erase(self, mail: MailId, _form: Form) -> Response:
         await self._batches.submit(EraseWork(mail[:2], BY_LEAD))
+        await asyncio.to_thread(publicdata.note_erasure, self._database, mail[:2], self._clock())
         account = self._account(mail)
-        return self._message(
-            "erased", told=_TEXTS["erased"]["told"].format(account=isolated(account.name)), account=account
-        )
+        told = _TEXTS["erased"]["told"].format(account=isolated(account.name))
+        return self._message("erased", told=told, account=account)
 
     async def _download(self, mail: MailId, _form: Form) -> Response:
         lead = await self._batches.submit(LookWork(mail[:2], Part.ALL | Part.SUPPRESSION))

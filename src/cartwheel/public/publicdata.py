@@ -6,9 +6,10 @@ from datetime import datetime
 from typing import Any
 
 from cartwheel.accounts import Account, MailingList, Sequence
-from cartwheel.data import leadfeed, mailstore
+from cartwheel.data import leadfeed, mailstore, userstore
 from cartwheel.data.db import Database
 from cartwheel.data.leadfeed import Happened
+from cartwheel.data.leadstore import LeadKey
 from cartwheel.leads.events import Names
 from cartwheel.leads.lead import Lead
 from cartwheel.leads.leadparts import Grant
@@ -19,6 +20,12 @@ from cartwheel.views.leadcard import LeadCard
 def public_name(entry: MailingList | Sequence) -> str:
     """What its subscribers call it."""
     return entry.public_name or entry.name
+
+
+def note_erasure(database: Database, key: LeadKey, now: datetime) -> None:
+    """In the account's audit log: a lead has erased itself."""
+    with database.write() as connection:
+        userstore.audit_erasure(connection, key[0], now, "the lead itself", key[1])
 
 
 def as_json(database: Database, lead: Lead, account: Account) -> bytes:

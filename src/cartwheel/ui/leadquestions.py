@@ -11,12 +11,12 @@ from cartwheel.ui.visits import Visit
 
 def read(visit: Visit) -> tuple[Question, bool]:
     """The question of this visit's address; true if its filter cannot be read, so that nobody is filtered out."""
-    try:
-        tree, wrong = filters.read(visit.query.get("filter", "")), False
-    except BadFilter:
-        tree, wrong = EVERYBODY, True
     asked = visit.query.get("order", "")
-    return question(visit, tree, visit.query.get("q", ""), Order(asked) if asked in set(Order) else Order.NEWEST), wrong
+    order = Order(asked) if asked in set(Order) else Order.NEWEST
+    try:
+        return question(visit, filters.read(visit.query.get("filter", "")), visit.query.get("q", ""), order), False
+    except BadFilter:
+        return question(visit, EVERYBODY, visit.query.get("q", ""), order), True
 
 
 def question(visit: Visit, tree: filters.Group, q: str, order: Order = Order.NEWEST) -> Question:

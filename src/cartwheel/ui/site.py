@@ -31,8 +31,9 @@ from cartwheel.times import to_micros
 from cartwheel.ui import forgery, pages, rendering
 from cartwheel.ui.menu import MENU, Entry
 from cartwheel.ui.registry import Page
+from cartwheel.ui.streaming import Stream
 from cartwheel.ui.translations import choose, languages
-from cartwheel.ui.visits import Answer, Download, House, NotThere, Redirect, Shown, Visit, notice_of
+from cartwheel.ui.visits import Answer, Download, House, NotThere, Redirect, Shown, Streamed, Visit, notice_of
 from cartwheel.work.batches import Batches
 
 T = TypeVar("T")
@@ -215,6 +216,8 @@ class Site:
             response = _redirected(visit, answer.path)
         elif isinstance(answer, Download):
             response = Response(answer.body, answer.status, {**HEADERS, **answer.headers}, answer.media_type)
+        elif isinstance(answer, Streamed):
+            response = Stream(answer.parts, answer.media_type, {**HEADERS, **answer.headers})
         else:
             if not keep:  # also who is not signed in needs one, for the forms
                 keep = visit.cookie = userstore.new_token()

@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, TypeVar
@@ -72,7 +72,17 @@ class Download:
     status: int = 200
 
 
-Answer = Shown | Redirect | Download
+@dataclass(frozen=True, slots=True)
+class Streamed:
+    """A download of any length, made while it is sent; who does not send it closes its parts."""
+
+    parts: Iterator[bytes]
+    media_type: str
+    headers: Mapping[str, str]
+    status: int = 200
+
+
+Answer = Shown | Redirect | Download | Streamed
 
 
 class NotThere(Exception):
@@ -94,6 +104,8 @@ class House:
     dns: Dns = field(default_factory=Dns)
     remembered: Remembered = field(default_factory=Remembered)
     slots: Slots = field(default_factory=Slots)
+    exports: Slots = field(default_factory=Slots)
+    """Exports that are under way: each reads from a connection of its own."""
 
 
 @dataclass

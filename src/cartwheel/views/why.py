@@ -31,9 +31,6 @@ from cartwheel.views.leadcard import Entry
 
 _SERVER = form("`cartwheel serve` or `cartwheel worker`")
 
-MOST_EVENTS = 2000
-"""How far back in the feed is looked for who did something."""
-
 
 class About(StrEnum):
     LEAD = "lead"

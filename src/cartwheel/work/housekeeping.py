@@ -6,21 +6,23 @@ submits them as work like any other. The lead decides under its lock, so that a 
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 
 import sqlalchemy as sa
 
-from cartwheel.data import callstore, flowstore, mailbox, membercounts, schema
+from cartwheel.data import callstore, flowstore, mailbox, membercounts, retention, schema, userstore
 from cartwheel.data.bygones import Wiping
 from cartwheel.data.db import Database
-from cartwheel.data.leadstore import leads_with_points_due
+from cartwheel.data.leadstore import LeadKey, leads_with_points_due
 from cartwheel.data.mailstore import leads_with_clicks_due
+from cartwheel.data.retention import Wearing
+from cartwheel.errors import LeadNotFound
 from cartwheel.process.loops import Loop
 from cartwheel.times import to_micros
 from cartwheel.work.batches import MOST_IN_BATCH, Batches, Work
 from cartwheel.work.bulkwork import BulkRunner
-from cartwheel.work.leadwork import ClicksWork, ExpiryWork
+from cartwheel.work.leadwork import ClicksWork, EraseWork, ExpiryWork
 
 ROUND_S = 1.0
 """Time between two looks at what is due."""
@@ -33,6 +35,9 @@ MOST_FORGOTTEN = 1000
 IDEMPOTENCY_KEPT = timedelta(hours=24)
 """How long a call can be repeated under its Idempotency-Key."""
 
+
+RETENTION = "retention"
+"""Who erases a lead that was deleted long ago, in its events."""
 
 LOOK_AT_FLOWS = timedelta(days=1)
 """Time between two looks for versions of sequences that nobody uses."""
@@ -49,6 +54,7 @@ class Housekeeping:
         self._bulk = BulkRunner(database, batches, clock=clock)
         self._loop = Loop("housekeeping", self.round, ROUND_S)
         self._wiping = Wiping(database)
+        self._wearing = Wearing(database)
         self._slow_loop = Loop("tidying", self.tidy, ROUND_S)
 
     def start(self) -> None:
@@ -60,10 +66,34 @@ class Housekeeping:
         await self._slow_loop.stop()
 
     async def tidy(self) -> bool:
-        """Count what somebody wants to see, and wipe a slice of what was deleted; true if there may be more."""
+        """Count what somebody wants to see, and wipe a slice of what was deleted, or is kept no longer; true if there may be more."""
         now = self._clock()
         counted = await asyncio.to_thread(membercounts.count_wanted, self._database, now)
-        return await asyncio.to_thread(self._wiping.round, now) or counted
+        wiped = await asyncio.to_thread(self._wiping.round, now)
+        worn = await asyncio.to_thread(self._wearing.round, now)
+        return await self._erase(now) or worn or wiped or counted
+
+    async def _erase(self, now: datetime) -> bool:
+        """Some leads that were deleted for longer than their account keeps them; true if there may be more."""
+        due = await asyncio.to_thread(self._to_erase, now)
+        works = [self._batches.submit(EraseWork(key, RETENTION)) for key in due]
+        results = await asyncio.gather(*works, return_exceptions=True)
+        failures = [each for each in results if isinstance(each, BaseException) and not isinstance(each, LeadNotFound)]
+        done = [key for key, result in zip(due, results, strict=True) if result is None]
+        if done:
+            await asyncio.to_thread(self._note_erasures, done, now)
+        if failures:
+            raise failures[0]
+        return len(due) == retention.MOST_ERASED
+
+    def _note_erasures(self, keys: Sequence[LeadKey], now: datetime) -> None:
+        with self._database.write() as connection:
+            for account_id, lead_id in keys:
+                userstore.audit_erasure(connection, account_id, now, RETENTION, lead_id)
+
+    def _to_erase(self, now: datetime) -> list[LeadKey]:
+        with self._database.read() as connection:
+            return retention.leads_to_erase(connection, now)
 
     async def round(self) -> bool:
         """Do what is due now; true if there may be more. Raises the first of what went wrong, after the rest is done."""

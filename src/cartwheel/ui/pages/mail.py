@@ -3,11 +3,11 @@
 import asyncio
 import secrets
 from collections.abc import Sequence
-from datetime import date, datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 from cartwheel.data import mailbox, mailledger
-from cartwheel.data.mailledger import Place, Wish
+from cartwheel.data.mailledger import Place
 from cartwheel.data.mailstore import Listed
 from cartwheel.errors import CartwheelError, LeadNotFound, NotInDoubt
 from cartwheel.leads.mails import Mail, MailState
@@ -17,7 +17,7 @@ from cartwheel.people import Right
 from cartwheel.phrases import kept
 from cartwheel.readers import digits
 from cartwheel.sequences.steps import EmailStep
-from cartwheel.ui import mailframes, mailservers, mailwords, manywork
+from cartwheel.ui import mailframes, mailquestions, mailservers, mailwords, manywork
 from cartwheel.ui.registry import page
 from cartwheel.ui.visits import Answer, NotThere, Visit
 from cartwheel.views import asking, why
@@ -31,9 +31,6 @@ MOST = 50
 MOST_COUNTED = 1000
 LONGEST_REASON = 200
 
-_ASKED = ("state", "sequence", "step", "server", "address", "since", "until", "seen")
-_SEEN = ("opened", "clicked", "unopened")
-
 
 # -- the list --
 
@@ -44,7 +41,7 @@ def show_mails(visit: Visit) -> Answer:
 
 
 def _list(visit: Visit, asked: Any) -> dict[str, Any]:
-    wish = _wish(visit, asked)
+    wish = mailquestions.wish(visit.account, asked)
     with visit.database.read() as connection:
         found = mailledger.page(connection, visit.account.id, wish, after=_place(asked.get("after", "")), most=MOST)
         waiting = {
@@ -57,8 +54,8 @@ def _list(visit: Visit, asked: Any) -> dict[str, Any]:
         "after": "-".join(map(str, found.after)) if found.after else "",
         "scanned": found.more,
         "wish": wish,
-        "asked": {name: str(asked.get(name, "")) for name in _ASKED},
-        "filtered": any(asked.get(name) for name in _ASKED) or bool(asked.get("after")),
+        "asked": {name: str(asked.get(name, "")) for name in mailquestions.ASKED},
+        "filtered": any(asked.get(name) for name in mailquestions.ASKED) or bool(asked.get("after")),
         "states": mailwords.states(visit),
         "seen": _seen(visit),
         "sequences": sorted(
@@ -84,31 +81,6 @@ def _servers(visit: Visit) -> list[tuple[str, str]]:
     routes = mailservers.in_force(visit) if mailservers.may_see(visit) else ()
     names = dict.fromkeys(route.server.name for route in routes)
     return [*zip(names, names, strict=True), (mailbox.SERVER.name, visit._("the test mailbox"))]
-
-
-def _wish(visit: Visit, asked: Any) -> Wish:
-    """What was asked for; what cannot be read is not asked for."""
-    state, sequence, seen = (str(asked.get(name, "")) for name in ("state", "sequence", "seen"))
-    until = _day(visit, asked.get("until", ""))
-    return Wish(
-        state=MailState(state) if state in set(MailState) else None,
-        sequence_id=digits(sequence),
-        box=str(asked.get("step", ""))[:100],
-        server=str(asked.get("server", ""))[:300],
-        address=str(asked.get("address", "")).strip().lower()[:300],
-        since=_day(visit, asked.get("since", "")),
-        until=until + timedelta(days=1) if until else None,
-        seen=seen if seen in _SEEN else "",
-    )
-
-
-def _day(visit: Visit, text: Any) -> datetime | None:
-    """The beginning of a day of the account."""
-    try:
-        day = date.fromisoformat(str(text))
-    except ValueError:
-        return None
-    return datetime(day.year, day.month, day.day, tzinfo=visit.account.zone) if 1970 < day.year < 3000 else None  # noqa: PLR2004
 
 
 def _place(text: str) -> Place | None:
@@ -141,7 +113,7 @@ def decide_doubts(visit: Visit) -> Answer:
 @page(f"{HERE}/backlog", menu="mail", right=Right.MAIL_WRITE, post=True)
 def drop_backlog(visit: Visit) -> Answer:
     """Gave up the queued mails of a sequence."""
-    reason, wish = visit.text("reason", LONGEST_REASON), _wish(visit, visit.form)
+    reason, wish = visit.text("reason", LONGEST_REASON), mailquestions.wish(visit.account, visit.form)
     sequence = visit.account.sequence_by_id.get(wish.sequence_id or 0)
     if sequence is None:
         raise NotThere
@@ -159,7 +131,7 @@ def drop_backlog(visit: Visit) -> Answer:
 
 def _all_of(visit: Visit, state: MailState, work: Any) -> manywork.Done:
     """All mails in a state that are as the form's filter says."""
-    wish = _wish(visit, {**visit.form, "state": state})
+    wish = mailquestions.wish(visit.account, {**visit.form, "state": state})
     place: Place | None = None
     over = False
 
