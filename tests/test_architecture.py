@@ -26,7 +26,7 @@ data | data          | flowstore draftstore runstore signingkeys mailbox ratelim
 data | data          | leadconditions leadsearch segments bulkstore mailledger suppressionstore attention importstore importundo
 edge | process       | observe orphans collector loops
 edge | work          | batches callcounts changes leadwork mailwork bulkwork moveplans runwork engine housekeeping
-edge | imports       | sheets keeping slicework undoing running
+edge | imports       | sheets refused keeping slicework undoing running
 edge | bounces       | bouncebox
 edge | sending       | conversations smtp servers sendlimits posts settling handover carriers sender tracking bouncereader
 edge | api           | bodies wire registry commands credentials gate calls dispatch redaction recorder

@@ -6,7 +6,7 @@ What it does to leads is written with how far it has come, in one transaction: a
 import json
 import zlib
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime, timedelta, tzinfo
 from enum import StrEnum
@@ -252,6 +252,8 @@ async def take_ids(lane: Lane, count: int) -> int:
 
 # -- new leads, many at once --
 
+_quoted: Callable[[str], str] = json.encoder.encode_basestring  # type: ignore[attr-defined] - what `dumps` does to a text
+
 Template = list[tuple[Write, tuple[Any, ...]]]
 """Rows of a lead, without the account and the lead's id with which they begin."""
 
@@ -286,23 +288,24 @@ class NewLeads:
         profile = tuple(map(wish.profile.get, PROFILE_FIELDS, _NO_PROFILE)) if wish.profile else _NO_PROFILE
         joined = row[_JOINED_AT] if wish.joined is None else to_micros(wish.joined)
         key = (self._account_id, number)
+        between = row[_JOINED_AT + 1 : _PROFILE_AT]
         self.rows[NEW_LEAD].append(
             (
                 *key,
                 wish.email,
                 *row[_EMAIL_AT + 1 : _JOINED_AT],
                 joined,
-                *row[_JOINED_AT + 1 : _PROFILE_AT],
+                *between,
                 *profile,
                 wish.notes,
                 *row[_NOTES_AT + 1 :],
             )
         )
-        rows = self.rows
+        rows, fields = self.rows, self.rows[FIELD_SET]
         for statement, rest in template:
             rows[statement].append(key + rest)
         for field, value in wish.custom.items():
-            rows[FIELD_SET].append((*key, field, json.dumps(value, ensure_ascii=False)))
+            fields.append((*key, field, _quoted(value) if value.__class__ is str else json.dumps(value)))
 
     def _template(self, joint: Joint) -> tuple[Row, Template]:
         lead: Lead = self._sample(joint)
@@ -377,18 +380,22 @@ def forget(database: Database, now: datetime) -> int:
     """Away with files that nobody has imported, and with what old imports did to whom, a few at a time; how many rows."""
     old = sa.or_(
         (imports.c.state.in_([State.DRAFT.value])) & (imports.c.created_at < to_micros(now - WAITS)),
-        imports.c.ended_at < to_micros(now - KEPT),
+        (imports.c.ended_at < to_micros(now - KEPT)) & (imports.c.samples != ""),
     )
     with database.read() as connection:
         found = connection.execute(sa.select(imports.c.account_id, imports.c.id).where(old)).all()
-    count = 0
+    whole = 0
     for account_id, number in found:
+        count = 0
         with database.write() as connection:
             for table in (import_slices, import_refusals, import_leads):
                 last = list(table.primary_key)[-1]
                 here = (table.c.account_id == account_id) & (table.c.import_id == number)
                 some = sa.select(last).where(here).limit(MOST_FORGOTTEN)
                 count += connection.execute(sa.delete(table).where(here, last.in_(some))).rowcount
-            drafts = (imports.c.state == State.DRAFT.value) & _this(account_id, number)
-            connection.execute(sa.delete(imports).where(drafts))
-    return count
+            if not count:
+                drafts = (imports.c.state == State.DRAFT.value) & _this(account_id, number)
+                connection.execute(sa.delete(imports).where(drafts))
+                change(connection, account_id, number, samples="", report="")
+        whole += count
+    return whole

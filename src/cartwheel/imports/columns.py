@@ -58,6 +58,7 @@ _ALSO = {
     "joined": "date_joined created_at date_created created date_added subscribed_at optin_time signup_date joined_at",
     "consent": "gdpr gdpr_status gdpr_lead_status consent_status gdpr_consent",
     "contact": "gdpr_lead_communications gdpr_communications communications accepts_marketing email_marketing",
+    "": "line refused_because",
     "blocked": "status state_of_subscription blacklisted blocked_status subscription_status email_status suppression do_not_contact",
     "unsubscribed": "unsub_time unsubscribed_at unsubscribe_date cancelled_at",
     "bounced": "clean_time bounced_at bounce_date",

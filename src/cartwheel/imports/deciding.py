@@ -149,6 +149,7 @@ class Decider:
         self._custom = [
             (self._field(name), at) for at, name in enumerate(targets) if name.startswith((FIELD, NEW_FIELD))
         ]
+        self._texts = {field.id for field, _ in self._custom if field.type.is_text}
         self._places = {
             name: [at for at, other in enumerate(targets) if other == name]
             for name in (
@@ -164,7 +165,8 @@ class Decider:
                 *_IF_GIVEN,
             )
         }
-        self._shared = any(self._places[name] for name in ("tags", "lists", "points", "consent", "contact"))
+        self._blocks = any(self._places[name] for name in ("blocked", *_IF_GIVEN))
+        self._keys = [at for name in ("tags", "lists", "points", "consent", "contact") for at in self._places[name]]
         self._start = (plan.sequence, plan.step) if plan.sequence else None
         batch = [self._number("tags", plan.batch_tag, make=True)] if plan.batch_tag else []
         self._all_tags, self._all_lists = (*plan.tags, *batch), tuple(plan.lists)
@@ -207,10 +209,11 @@ class Decider:
         custom = {}
         for field, at in self._custom:
             if text := cells[at].strip():
-                custom[field.id] = _value(field, text)
+                is_short_text = field.id in self._texts and len(text) <= LONGEST_CUSTOM_TEXT
+                custom[field.id] = text if is_short_text else _value(field, text)
         joint = self._same
         places = self._places
-        if self._shared:
+        if self._keys:
             joint = self._joint(cells)
         if places["name"] and "first_name" not in profile and "last_name" not in profile:
             first, _, last = self._cell("name", cells)[:LONGEST_FIELD].partition(" ")
@@ -234,6 +237,8 @@ class Decider:
         return found
 
     def _block(self, cells: Sequence[str]) -> SuppressionReason | None:
+        if not self._blocks:
+            return self._blocked
         found = [self._blocked]
         found += [read_blocked(cells[at]) for at in self._places["blocked"]]
         found += [reason for name, reason in _IF_GIVEN.items() if self._cell(name, cells)]
@@ -242,8 +247,7 @@ class Decider:
     # -- what many rows have in common --
 
     def _joint(self, cells: Sequence[str]) -> Joint:
-        places = self._places
-        key = tuple(cells[at] for name in ("tags", "lists", "points", "consent", "contact") for at in places[name])
+        key = tuple([cells[at] for at in self._keys])
         known = self._joints.get(key)
         if known is not None:
             return known

@@ -7,6 +7,7 @@ import sqlite3
 import time
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -85,6 +86,7 @@ class ImportRunner:
         self._batches = Batches(database, clock=clock, most_waiting=1)
         self._undoing = Undoing(database, self._batches, clock)
         self._decider: tuple[str, Account, Decider] | None = None
+        self._ahead: asyncio.Task[Slice] | None = None
         self._checks: dict[tuple[int, int], _Check] = {}
 
     async def close(self) -> None:
@@ -95,33 +97,38 @@ class ImportRunner:
         found = await asyncio.to_thread(importstore.take, self._database, self._clock())
         if found is None:
             return False
-        end = time.monotonic() + ROUND_S
-        while await self.step(found) and time.monotonic() < end:
-            again = await asyncio.to_thread(self._get, found)
-            if again is None:
-                break
-            found = again
+        await self.go_on(found)
         await asyncio.to_thread(self._put_down, found)
         return True
 
-    async def step(self, found: Import) -> bool:
-        """Do a slice; false if that was the last, or another does it."""
+    async def go_on(self, found: Import, for_s: float = ROUND_S) -> None:
+        """Slice after slice, until it is done, or another does it, or the time is over."""
+        end = time.monotonic() + for_s
+        again: Import | None = found
         try:
-            if found.state is State.CHECKING:
-                return await self._check(found)
-            if found.state is State.RUNNING:
-                return await self._run(found)
-            if found.state is State.UNDOING:
-                return await self._undoing.step(found)
+            while again is not None and await self._step(again) and time.monotonic() < end:
+                again = replace(again, done=again.done + 1) if again.state is State.RUNNING else await self._get(again)
         except Elsewhere:
-            return False
+            log.info("another process does the import")
         except (AccountFull, Refused) as full:  # what it makes is more than an account may have
             await asyncio.to_thread(self._end, found, State.STOPPED, told=str(full))
-        return False
+        finally:
+            await self._forget_ahead()
 
-    def _get(self, found: Import) -> Import | None:
-        with self._database.read() as connection:
-            return importstore.get(connection, found.account_id, found.id)
+    async def _step(self, found: Import) -> bool:
+        """Do a slice; false if that was the last. Raises `Elsewhere`."""
+        if found.state is State.CHECKING:
+            return await self._check(found)
+        if found.state is State.RUNNING:
+            return await self._run(found)
+        return found.state is State.UNDOING and await self._undoing.step(found)
+
+    async def _get(self, found: Import) -> Import | None:
+        def get() -> Import | None:
+            with self._database.read() as connection:
+                return importstore.get(connection, found.account_id, found.id)
+
+        return await asyncio.to_thread(get)
 
     def _put_down(self, found: Import) -> None:
         with self._database.write() as connection:
@@ -141,7 +148,9 @@ class ImportRunner:
         if found.done >= found.slices:
             await asyncio.to_thread(self._end, found, State.FINISHED)
             return False
-        slice_ = await self._slice(found, found.done)
+        slice_ = await (self._ahead or asyncio.create_task(self._slice(found, found.done)))
+        # While the one is written and waits for the disk, what the next one says is worked out.
+        self._ahead = None if slice_.last else asyncio.create_task(self._slice(found, found.done + 1))
         works: list[Work[Any]] = []
 
         async def find(lane: Lane, now: datetime) -> list[Work[Any]]:
@@ -155,10 +164,19 @@ class ImportRunner:
             await asyncio.to_thread(self._end, found, State.FINISHED)
         return not slice_.last
 
+    async def _forget_ahead(self) -> None:
+        if self._ahead is not None:
+            self._ahead.cancel()
+            await asyncio.wait([self._ahead])
+            self._ahead = None
+
     async def _slice(self, found: Import, at: int, *, make: bool = True) -> Slice:
         """With what its rows say; what they name and there is not is made first."""
         lines = importstore.unpack(await asyncio.to_thread(self._packed, found, at))
-        account = (await self._batches.refresh()).accounts[found.account_id]
+        known = self._batches.catalog  # as new as the last slice, whose transaction has seen to it
+        if found.account_id not in known.accounts:
+            known = await self._batches.refresh()
+        account = known.accounts[found.account_id]
         decider = self._decider_of(found, account)
         rows = slicework.read_rows(lines, decider)
         if make and decider.to_make:

@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 
 import sqlalchemy as sa
 
-from cartwheel.data import callstore, flowstore, mailbox, membercounts, schema
+from cartwheel.data import callstore, flowstore, importstore, mailbox, membercounts, schema
 from cartwheel.data.bygones import Wiping
 from cartwheel.data.db import Database
 from cartwheel.data.leadstore import leads_with_points_due
@@ -63,7 +63,8 @@ class Housekeeping:
         """Count what somebody wants to see, and wipe a slice of what was deleted; true if there may be more."""
         now = self._clock()
         counted = await asyncio.to_thread(membercounts.count_wanted, self._database, now)
-        return await asyncio.to_thread(self._wiping.round, now) or counted
+        forgotten = await asyncio.to_thread(importstore.forget, self._database, now)
+        return await asyncio.to_thread(self._wiping.round, now) or counted or bool(forgotten)
 
     async def round(self) -> bool:
         """Do what is due now; true if there may be more. Raises the first of what went wrong, after the rest is done."""
