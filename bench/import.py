@@ -27,7 +27,7 @@ import httpx
 import msgspec
 import psycopg
 import sqlalchemy as sa
-from processes import running
+from processes import running, wait_until_it_answers
 
 from cartwheel import times
 from cartwheel.accountfiles import accountfile
@@ -35,10 +35,12 @@ from cartwheel.data import catalog, importstore
 from cartwheel.data.checkpoints import Checkpointer
 from cartwheel.data.db import Database
 from cartwheel.data.importstore import NewLeads, State
+from cartwheel.data.importtables import imports
 from cartwheel.data.lanes import Row, SqliteFile, Write, connect_sqlite
 from cartwheel.imports import columns, keeping
 from cartwheel.imports.deciding import Decider, Plan
 from cartwheel.imports.running import ImportRunner
+from cartwheel.imports.sheets import Sheet
 from cartwheel.imports.slicework import new_lead
 from cartwheel.leads import importing
 from cartwheel.leads.importing import Joint, Wish
@@ -46,6 +48,7 @@ from cartwheel.leads.lead import Lead
 from cartwheel.times import to_micros
 
 FIELDS = ("plan", "colour")
+PORT = 8471
 
 
 def account_file() -> str:
@@ -100,7 +103,7 @@ def begin(database: Database, account_id: int, path: Path) -> int:
         account = catalog.newer(connection).accounts[account_id]
         targets = columns.guess(found.headers, [], account)
         plan = msgspec.json.encode(Plan(columns=targets)).decode()
-        due = {"state": State.RUNNING.value, "plan": plan, "next_at": to_micros(times.now())}
+        due: dict[str, Any] = {"state": State.RUNNING.value, "plan": plan, "next_at": to_micros(times.now())}
         importstore.change(connection, account_id, number, **due)
     return number
 
@@ -119,7 +122,7 @@ def finish(database: Database, profile: str | None = None) -> None:
     if profiler:
         profiler.enable()
     asyncio.run(rounds())
-    if profiler:
+    if profiler and profile:
         profiler.disable()
         profiler.dump_stats(profile)
     if checkpoints:
@@ -134,7 +137,7 @@ def bare_slices(database: Database, account_id: int, path: Path) -> Iterator[dic
     with database.read() as connection:
         account = catalog.newer(connection).accounts[account_id]
     with path.open("rb") as file:
-        sheet = keeping.Sheet(file)
+        sheet = Sheet(file)
         decider = Decider(Plan(columns=columns.guess(sheet.columns, [], account)), account)
         number = 1
         now = times.now()
@@ -200,9 +203,16 @@ def _bare_postgresql(database: Database, slices: Iterator[dict[Write, list[Row]]
 
 def answers_meanwhile(database: Database) -> list[float]:
     """Milliseconds of calls to a server whose worker imports, until it has."""
-    environment = {"CARTWHEEL_DATABASE": database.url, "CARTWHEEL_LOG_LEVEL": "error"}
+    environment = {
+        "CARTWHEEL_DATABASE": database.url,
+        "CARTWHEEL_LOG_LEVEL": "error",
+        "CARTWHEEL_REQUIRE_HTTPS": "never",
+    }
     took = []
-    with running(environment) as (url, _process), httpx.Client(base_url=url, timeout=30) as http:
+    command = [str(Path(sys.executable).with_name("cartwheel")), "serve", "--port", str(PORT)]
+    url, output = f"http://127.0.0.1:{PORT}", Path(tempfile.gettempdir()) / "cartwheel-import-serve.log"
+    with running(command, output, environment), httpx.Client(base_url=url, timeout=30) as http:
+        wait_until_it_answers(f"{url}/health", output)
         number = 0
         while _is_running(database):
             number += 1
@@ -217,7 +227,7 @@ def answers_meanwhile(database: Database) -> list[float]:
 
 def _is_running(database: Database) -> bool:
     with database.read() as connection:
-        states = connection.execute(sa.select(importstore.imports.c.state)).scalars()
+        states = connection.execute(sa.select(imports.c.state)).scalars()
         return State.RUNNING.value in states
 
 
@@ -278,4 +288,4 @@ def again(database: Database, account_id: int, path: Path, rows: int) -> dict[st
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -133,7 +133,7 @@ class ImportShop:
             finally:
                 await batches.stop()
 
-        return self.do(run())
+        return list(self.do(run()))
 
     def do(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
         return asyncio.run(coroutine)

@@ -252,7 +252,17 @@ async def take_ids(lane: Lane, count: int) -> int:
 
 # -- new leads, many at once --
 
-_quoted: Callable[[str], str] = json.encoder.encode_basestring  # type: ignore[attr-defined] - what `dumps` does to a text
+_quoted: Callable[[str], str] = getattr(json.encoder, "encode_basestring")  # noqa: B009 - what `dumps` does to a text
+
+_PLAIN: dict[str, Write] = {}
+
+
+def _plain(statement: Write) -> Write:
+    """As rows of leads that there were not are written: none can be there already."""
+    return _PLAIN.setdefault(statement.table.name, Insert(statement.table))
+
+
+_FIELD = _plain(FIELD_SET)
 
 Template = list[tuple[Write, tuple[Any, ...]]]
 """Rows of a lead, without the account and the lead's id with which they begin."""
@@ -278,7 +288,7 @@ class NewLeads:
         self._now = now
         self._sample = sample
         self._templates: dict[Joint, tuple[Row, Template]] = {}
-        self.rows: dict[Write, list[Row]] = {NEW_LEAD: []}
+        self.rows: dict[Write, list[Row]] = {NEW_LEAD: [], _FIELD: []}
 
     def add(self, wish: Wish, number: int) -> None:
         known = self._templates.get(wish.joint)
@@ -301,7 +311,7 @@ class NewLeads:
                 *row[_NOTES_AT + 1 :],
             )
         )
-        rows, fields = self.rows, self.rows[FIELD_SET]
+        rows, fields = self.rows, self.rows[_FIELD]
         for statement, rest in template:
             rows[statement].append(key + rest)
         for field, value in wish.custom.items():
@@ -315,8 +325,8 @@ class NewLeads:
             flush.event(Recorded(lead, event, event.kind, self._origin))
         rows = flush.prepare()
         [row] = rows.pop(NEW_LEAD)
-        template = [(statement, each[2:]) for statement, some in rows.items() for each in some]
-        for statement in (FIELD_SET, *rows):
+        template = [(_plain(statement), each[2:]) for statement, some in rows.items() for each in some]
+        for statement, _ in template:
             self.rows.setdefault(statement, [])
         return row, template
 

@@ -66,6 +66,7 @@ import_leads = table(
     number("import_id"),
     number("lead_id"),
     words("change"),
+    Index("import_leads_lead", "account_id", "lead_id"),
     key=("account_id", "import_id", "lead_id"),
 )
 """Leads that there were and that the file names. `change` is JSON (leads/importing.py), empty if nothing was changed."""
@@ -78,6 +79,7 @@ import_refusals = table(
     words("email"),
     words("reason"),
     words("cells"),
+    Index("import_refusals_email", "account_id", "email"),
     key=("account_id", "import_id", "line"),
 )
 """Rows of the file that were refused, as they are; `email` is the address in them, if there is one."""

@@ -83,7 +83,7 @@ _KNOWN_BY = {
     "mailchimp": {"leid", "euid"},
     "kartra": {"lead_tags", "gdpr_lead_status"},
     "kit": {"subscriber_id", "state", "created_at"},
-    "activecampaign": {"contact_id", "contact_email", "date_created"},
+    "activecampaign": {"contact_id", "date_created"},
 }
 
 _NAMES = {name: name for name in TARGETS if name} | {

@@ -6,7 +6,7 @@ import re
 import unicodedata
 from collections.abc import Iterable, Iterator
 from itertools import pairwise
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from cartwheel.errors import CartwheelError
 
@@ -41,6 +41,15 @@ _FEW_BROKEN = 20
 _UNREADABLE = "\ufffd"
 
 
+class Rows(Protocol):
+    """Rows of cells, as `csv` reads them."""
+
+    line_num: int
+
+    def __iter__(self) -> Iterator[list[str]]: ...
+    def __next__(self) -> list[str]: ...
+
+
 class Dialect(NamedTuple):
     r"""How cells are written. `escape` is the backslash of files that write `\"` for a quote; usually there is none."""
 
@@ -54,7 +63,7 @@ class Dialect(NamedTuple):
         names = {"\t": "tab", ",": "comma", ";": "semicolon", "|": "bar"}
         return f"{self.encoding}, {names.get(self.delimiter, self.delimiter)}"
 
-    def reader(self, lines: Iterable[str]) -> Iterator[list[str]]:
+    def reader(self, lines: Iterable[str]) -> "Rows":
         return csv.reader(
             lines,
             delimiter=self.delimiter,

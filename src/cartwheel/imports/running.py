@@ -138,7 +138,9 @@ class ImportRunner:
 
     def _end(self, found: Import, state: State, **values: Any) -> None:
         at = to_micros(self._clock())
-        values |= {"state": state.value, "next_at": None} | ({} if state is State.DRAFT else {"ended_at": at})
+        values |= {"state": state.value, "next_at": None} | (
+            {} if state is State.DRAFT else {"ended_at": at, "samples": "[]", "report": ""}
+        )
         with self._database.write() as connection:
             importstore.change(connection, found.account_id, found.id, only=importstore.AT_WORK, **values)
 

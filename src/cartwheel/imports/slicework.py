@@ -12,6 +12,7 @@ from cartwheel.data import importstore, mailstore
 from cartwheel.data.importstore import Import, NewLeads, State
 from cartwheel.data.lanes import Lane
 from cartwheel.data.leadstore import ID_BY_EMAIL, Wanted
+from cartwheel.emails import looks_like_email
 from cartwheel.errors import CartwheelError
 from cartwheel.imports.deciding import Decider, Refused
 from cartwheel.leads import importing
@@ -164,7 +165,7 @@ class AdvanceWork:
         desk.put(importstore.SLICE_DONE, (b"", self._first_id, len(this.made), now, *key, this.number))
         for row in this.rows:
             if row.outcome == "refused":
-                email = row.wish.email if row.wish else ""
+                email = next((cell.strip().lower() for cell in row.cells if looks_like_email(cell)), "")
                 cells = msgspec.json.encode([cell.replace("\0", "\ufffd") for cell in row.cells]).decode()
                 desk.put(importstore.REFUSED, (*key, row.line, email, str(row.reason), cells))
 

@@ -190,7 +190,7 @@ def revert(lead: Lead, change: Change, now: datetime) -> Reverted:
         run = lead.runs.get(change.started)
         if run is not None and run.status is RunStatus.ACTIVE:
             lead.unenrol(change.started, now)
-    address = change.suppression is not None and lead.suppression == change.suppression[0] == Suppression()
+    address = change.suppression is not None and lead.suppression == Suppression()
     return Reverted(not kept, gone, address)
 
 
@@ -218,7 +218,9 @@ def _revert_mail(lead: Lead, change: Change) -> int:
             kept += 1
     if change.suppression is not None:
         if lead.suppression == change.suppression[1]:
-            lead.put_suppression(change.suppression[0])
+            lead.suppression = change.suppression[0]
+            if lead.suppression != Suppression():
+                lead.put_suppression(lead.suppression)
             lead.blacklisted = change.blacklisted
             lead.dirty.add(ROW)
         else:

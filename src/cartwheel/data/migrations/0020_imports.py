@@ -26,6 +26,8 @@ SLICES = """CREATE TABLE import_slices (
     first_id BIGINT NOT NULL, made BIGINT NOT NULL, at BIGINT NOT NULL, PRIMARY KEY (account_id, import_id, number))"""
 
 INDEXES = (
+    "CREATE INDEX import_leads_lead ON import_leads (account_id, lead_id)",
+    "CREATE INDEX import_refusals_email ON import_refusals (account_id, email)",
     "CREATE INDEX imports_next ON imports (next_at) WHERE next_at IS NOT NULL",
     "CREATE UNIQUE INDEX import_templates_name ON import_templates (account_id, name_key)",
 )

@@ -201,7 +201,7 @@ def stop_import(visit: Visit) -> Answer:
     stopped = {State.RUNNING: State.STOPPED, State.CHECKING: State.DRAFT}.get(found.state)
     if stopped is None:
         return visit.redirect(there, visit._("It was done already."), alarming=True)
-    values = {"state": stopped.value, "next_at": None}
+    values: dict[str, Any] = {"state": stopped.value, "next_at": None}
     if stopped is State.STOPPED:
         values["ended_at"] = to_micros(visit.now)
     with visit.database.write() as connection:
