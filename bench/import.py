@@ -153,6 +153,7 @@ def bare_slices(database: Database, account_id: int, path: Path) -> Iterator[dic
                 leads.add(decider.decide(line.cells), number)
                 number += 1
             yield leads.rows
+        sheet.close()
 
 
 def bare(database: Database, account_id: int, path: Path) -> float:

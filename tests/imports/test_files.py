@@ -22,7 +22,9 @@ FRENCH = "Email,Name\nb@b.fr,François Côté\nc@c.es,Ibáñez\n"
 
 def read(content: bytes, **how: str) -> list[list[str]]:
     sheet = Sheet(io.BytesIO(content), **how)
-    return [sheet.columns, *(line.cells for some in sheet.slices() for line in some)]
+    rows = [sheet.columns, *(line.cells for some in sheet.slices() for line in some)]
+    sheet.close()
+    return rows
 
 
 @pytest.mark.parametrize(

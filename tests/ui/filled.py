@@ -1,6 +1,5 @@
 """An account as it looks after some months, with names that people with bad intentions would choose among the usual ones."""
 
-import asyncio
 from email.message import EmailMessage
 from html import escape
 
@@ -119,7 +118,7 @@ def furnish(api: Api, boss: Person) -> dict[str, str]:
         await runner.round()
         await runner.close()
 
-    asyncio.run(rounds())
+    api.server.run(rounds)
     return {
         "/leads/bulk": "/leads/bulk?act=give_points&whom=all",
         "/leads/bulk/{number:int}": work,

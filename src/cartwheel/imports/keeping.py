@@ -24,6 +24,13 @@ def keep(
     if size > LARGEST_FILE:
         raise BadFile(f"the file has {size >> 20:,} MB; {LARGEST_FILE >> 20} at most are read")
     sheet = Sheet(file, **how)
+    try:
+        return _keep(database, account_id, user_id, name, sheet, now)
+    finally:
+        sheet.close()
+
+
+def _keep(database: Database, account_id: int, user_id: int | None, name: str, sheet: Sheet, now: datetime) -> int:
     told = {
         "dialect": sheet.dialect.told,
         "columns": msgspec.json.encode(sheet.columns).decode(),

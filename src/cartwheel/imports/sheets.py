@@ -58,6 +58,17 @@ class Sheet:
             self.dialect = self.dialect._replace(delimiter=delimiter)
         file.seek(0)
         self._text = io.TextIOWrapper(file, encoding, errors="replace", newline="")
+        try:
+            self._look()
+        except BaseException:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """The file stays open: it is somebody else's."""
+        self._text.detach()
+
+    def _look(self) -> None:
         self._rows = self._read()
         self._ours = False
         self.columns, self._first = self._head()

@@ -99,7 +99,10 @@ class Site:
             if entry.largest > LARGEST_FORM:
                 await anyio.to_thread.run_sync(self._admit, entry, request, catalog)
             form = await _form(request, entry) if entry.post else FormData()
-            return await anyio.to_thread.run_sync(self._answer, entry, request, form, catalog)
+            try:
+                return await anyio.to_thread.run_sync(self._answer, entry, request, form, catalog)
+            finally:
+                await form.close()  # files that were sent are thrown away
 
         return endpoint
 

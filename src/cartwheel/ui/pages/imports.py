@@ -91,6 +91,8 @@ def upload_import(visit: Visit) -> Answer:
 @page(f"{HERE}/{{number:int}}", menu="leads", right=Right.LEADS_WRITE)
 def show_import(visit: Visit) -> Answer:
     found = _found(visit)
+    if found.state is State.DRAFT and visit.htmx:  # whoever watched it being tried out sees now what was found
+        return visit.redirect(f"{HERE}/{found.id}")
     if found.state is State.DRAFT:
         return visit.show("import.html", **_draft(visit, found, visit.query.get("template", "")))
     return visit.show("import_job.html", block="progress" if visit.htmx else "", **_job(visit, found))
@@ -120,7 +122,7 @@ def _draft(visit: Visit, found: Import, template: str = "") -> dict[str, Any]:
         "rows": rows,
         "targets": columns.TARGETS,
         "templates": list(templates),
-        "template": template,
+        "chosen": template,
         "report": report_of(found) if found.report else None,
         "counts": COUNTS,
         "consents": CONSENTS,
