@@ -35,6 +35,11 @@ def _read_unusual(email: str) -> str:
         raise EmailNotValid from error
 
 
+def looks_like_email(text: str) -> bool:
+    """Whether it is an address of the usual kind, as people write them."""
+    return len(text) <= _LONGEST and _PLAIN.fullmatch(text.strip().lower()) is not None
+
+
 def in_test_domain(email: str, domain: str) -> str:
     """The address that a lead of a test-mode App gets: nobody is behind it."""
     return f"{email.rpartition('@')[0]}@{domain}"

@@ -24,6 +24,7 @@ from cartwheel.data.db import Database
 from cartwheel.data.flowstore import Flows
 from cartwheel.data.mailbox import MailboxTransport
 from cartwheel.data.signingkeys import SigningKeys
+from cartwheel.imports.running import ImportRunner
 from cartwheel.mail.composing import Composer
 from cartwheel.mail.smtpurl import Server
 from cartwheel.process import collector, observe, orphans
@@ -44,6 +45,9 @@ PAUSE_S = 0.25
 
 SERVERS_PAUSE_S = 2.0
 """Time between two looks whether other mail servers were set on the page."""
+
+IMPORTS_PAUSE_S = 1.0
+"""Time between two looks whether somebody wants a file imported."""
 
 BOUNCES_PAUSE_S = 60.0
 """Time between two visits of the mailbox for bounces. Each worker goes there: a mail that several read counts once."""
@@ -83,6 +87,8 @@ class Worker:
             Loop("sending", self.sender.round, PAUSE_S),
             Loop("letting held mails go on", self.sender.release, 1.0),
         ]
+        self._imports = ImportRunner(database, clock=clock)
+        self._loops.append(Loop("importing", self._imports.round, IMPORTS_PAUSE_S))
         self._housekeeping = Housekeeping(database, self.batches, clock=clock)
         if settings.smtp is None:
             self._loops.append(Loop("looking for other mail servers", self._look_for_servers, SERVERS_PAUSE_S))
@@ -109,6 +115,7 @@ class Worker:
     async def stop(self) -> None:
         """Begin nothing more, let the mails that are on the wire arrive, and store what became of all."""
         await asyncio.gather(self._housekeeping.stop(), *(loop.stop() for loop in self._loops))
+        await self._imports.close()
         self.sender.stop()
         await self.sender.finish()
         await self.batches.stop()

@@ -8,7 +8,9 @@ from cast import Person
 
 from cartwheel.accounts import name_key
 from cartwheel.data import schema
+from cartwheel.imports.running import ImportRunner
 from cartwheel.times import to_micros
+from cartwheel.ui import forgery
 from harness import DEMO, Api, Server, new_api
 
 SCRIPT = "<script>window.hacked=1</script>\"'><img src=x onerror=window.hacked=1>"
@@ -106,11 +108,32 @@ def furnish(api: Api, boss: Person) -> dict[str, str]:
     boss.post("/leads/segments", name=EMOJI, filter="")
     work = boss.post("/leads/bulk", act="give_points", points="7", whom="all").headers["location"]
     _letters(api)
+    draft, job = (
+        _upload(api, boss, f"email,{SCRIPT},tags\nlead{number}@shop.example,x,{EMOJI}\nnobody\n") for number in (1, 2)
+    )
+    boss.post(job, column0="email", column2="tags", batch_tag=ARABIC, do="run")
+    runner = ImportRunner(api.server.database, clock=api.server.clock)
+
+    async def rounds() -> None:
+        await runner.round()
+        await runner.close()
+
+    api.server.run(rounds)
     return {
         "/leads/bulk": "/leads/bulk?act=give_points&whom=all",
         "/leads/bulk/{number:int}": work,
+        "/leads/import/{number:int}": draft,
+        "/leads/import/{number:int}/refused": f"{job}/refused",
         "/mail/suppressed/allow": "/mail/suppressed/allow?email=nobody@shop.example",
     }
+
+
+def _upload(api: Api, boss: Person, text: str) -> str:
+    """The page of the import."""
+    files = {"file": (f"{EMOJI}.csv", text.encode(), "text/csv")}
+    answer = boss.http.post("/leads/import", data={"csrf": forgery.token(boss.cookie)}, files=files)
+    assert answer.is_redirect, (api.account_id, answer.text)
+    return answer.headers["location"]
 
 
 def _letters(api: Api) -> None:

@@ -13,9 +13,10 @@ from typer.core import TyperGroup
 from typer.exceptions import TyperException
 
 from cartwheel import config
-from cartwheel.cli import accounts, backups, exports, mail, sequences
+from cartwheel.cli import accounts, backups, exports, imports, mail, sequences
 from cartwheel.cli.accounts import app_cli, key_cli
 from cartwheel.cli.exports import export_cli
+from cartwheel.cli.imports import imports_cli
 from cartwheel.cli.leads import lead_cli
 from cartwheel.cli.mail import domain_cli, mail_cli, mailbox_cli
 from cartwheel.cli.people import user_cli
@@ -156,6 +157,8 @@ cli.add_typer(lead_cli, name="lead", rich_help_panel=LEADS)
 cli.add_typer(export_cli, name="export", rich_help_panel=LEADS)
 cli.command("import-whole", rich_help_panel=LEADS)(exports.import_whole)
 cli.add_typer(sequence_cli, name="sequence", rich_help_panel=LEADS)
+cli.command("import", rich_help_panel=LEADS)(imports.import_leads)
+cli.add_typer(imports_cli, name="imports", rich_help_panel=LEADS)
 cli.command("why", rich_help_panel=LEADS)(sequences.why)
 cli.command("simulate", rich_help_panel=LEADS)(sequences.simulate)
 cli.add_typer(domain_cli, name="domain", rich_help_panel=MAIL)

@@ -13,6 +13,7 @@ import msgspec
 import sqlalchemy as sa
 
 from cartwheel.data import schema
+from cartwheel.data.importtables import import_leads, import_refusals
 from cartwheel.data.lanes import Change, Delete, Insert, Lane, Select, Update, Write
 from cartwheel.leads.events import KINDS, MailClicked, MailOpened
 from cartwheel.leads.lead import Lead
@@ -40,6 +41,7 @@ _WIPES: Sequence[Write] = (
     Delete(schema.points, by=_OF_LEAD),
     Delete(schema.test_mailbox, by=_OF_LEAD),
     Delete(schema.clicks, by=_OF_LEAD),
+    Delete(import_leads, by=_OF_LEAD),
     Delete(schema.suppressions, by=_ABOUT_LEAD),
     Change(schema.mails, _MAIL_WIPED, by=_OF_LEAD),
     Change(schema.enrolments, "reason = ''", by=_OF_LEAD),
@@ -59,6 +61,8 @@ WATCHED = frozenset({MailOpened.kind, MailClicked.kind})
 _ADDRESS_GONE = Delete(schema.suppressions)
 _CALLS_GONE = [Delete(schema.api_calls, by=("account_id", column)) for column in ("email", "new_email", "other_email")]
 """Calls that named it and found nobody."""
+_ROWS_GONE = Delete(import_refusals, by=("account_id", "email"))
+"""Rows of files that named it."""
 _DIGEST_KEPT = Insert(schema.erased_addresses, update=("reason", "at"))
 _DIGEST_GONE = Delete(schema.erased_addresses)
 
@@ -75,7 +79,7 @@ async def write(lane: Lane, leads: Sequence[Lead]) -> None:
     known = [(lead.account_id, email, address) for lead in erased for email, address in lead.addresses.items()]
     addresses = [(account_id, email) for account_id, email, _ in known]
     await lane.write(_ADDRESS_GONE, addresses)
-    for statement in _CALLS_GONE:
+    for statement in (*_CALLS_GONE, _ROWS_GONE):
         await lane.write(statement, addresses)
     kept, gone = [], []
     for account_id, _, address in known:

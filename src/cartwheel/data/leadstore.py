@@ -77,7 +77,7 @@ _COLD = (*PROFILE_FIELDS, "notes", "blacklisted", "ip_country", "source_id", *_C
 _EDITABLE = ("email", "deleted_at", "untracked", *_COLD)
 _OF_LEAD = ("account_id", "lead_id")
 
-_ID_BY_EMAIL = Select(schema.leads, ("account_id", "email", "id"), by=("account_id", "email"))
+ID_BY_EMAIL = Select(schema.leads, ("account_id", "email", "id"), by=("account_id", "email"))
 _HOT_ROW = Select(schema.leads, _HOT, by=("account_id", "id"), lock=True)
 _COLD_ROW = Select(schema.leads, ("account_id", "id", *_COLD), by=("account_id", "id"))
 _TAGS = Select(schema.lead_tags, (*_OF_LEAD, "tag_id"), by=_OF_LEAD)
@@ -101,13 +101,13 @@ _DUE_GRANTS = Select(
 
 _NEWEST_EVENT = _Newest(schema.events, by=_OF_LEAD)  # each row of a lead comes with an event that is newer
 
-_NEW_LEAD = Insert(schema.leads)
+NEW_LEAD = Insert(schema.leads)
 _LEAD_SCORE = Update(schema.leads, ("score",))
 _LEAD_ROW = Update(schema.leads, _EDITABLE)
 _TAG_ADDED = Insert(schema.lead_tags, update=("assigned_at",))
 _TAG_REMOVED = Delete(schema.lead_tags)
 _LIST_CHANGED = Insert(schema.lead_lists, update=("joined_at", "left_at", "left_by_lead"))
-_FIELD_SET = Insert(schema.lead_fields, update=("value",))
+FIELD_SET = Insert(schema.lead_fields, update=("value",))
 _FIELD_CLEARED = Delete(schema.lead_fields)
 _POINTS_BOOKED = Insert(schema.points)
 _POINTS_REVERSED = Update(schema.points, ("reversed_at",))
@@ -153,7 +153,7 @@ async def load(lane: Lane, wanted: Iterable[Wanted], clock: Callable[[], datetim
         if email is not None:
             by_email[account_id, email] = by_email.get((account_id, email), Part.NONE) | part
     ids: dict[tuple[int, str], int] = {}
-    for account_id, email, lead_id in await lane.fetch(_ID_BY_EMAIL, list(by_email)):
+    for account_id, email, lead_id in await lane.fetch(ID_BY_EMAIL, list(by_email)):
         ids[account_id, email] = lead_id
         parts[account_id, lead_id] = parts.get((account_id, lead_id), Part.NONE) | by_email[account_id, email]
     leads = {
@@ -335,10 +335,7 @@ class Flush:
         known = dict.fromkeys((lead.account_id, lead.id) for lead in touched if not lead.is_new)
         for *_, newest in await lane.fetch(_NEWEST_EVENT, list(known)):
             self._row_ids.leave_behind(newest or 0)
-        for lead in self._leads:
-            self._lead(lead)
-        for recorded in self._events:
-            self._event(recorded)
+        self.prepare()
         for statement in _MAKES_ROOM:
             await lane.write(statement, self._rows.pop(statement, []))
         for statement, rows in self._rows.items():
@@ -347,10 +344,18 @@ class Flush:
         happened = [(each.lead, each.kind) for each in self._events if each.kind in dailycounts.LOOKED_AT]
         await dailycounts.write(lane, dailycounts.of(happened, self._at, self._zone_of))  # last: all lanes lock them
 
+    def prepare(self) -> dict[Write, list[Row]]:
+        """Number the rows, of which those of leads that there were must come after what is stored of them."""
+        for lead in self._leads:
+            self._lead(lead)
+        for recorded in self._events:
+            self._event(recorded)
+        return self._rows
+
     def _lead(self, lead: Lead) -> None:
         key = (lead.account_id, lead.id)
         if lead.is_new:
-            self.add(_NEW_LEAD, _new_row(lead))
+            self.add(NEW_LEAD, _new_row(lead))
         elif ROW in lead.dirty:
             self.add(
                 _LEAD_ROW, (lead.email, micros_or_none(lead.deleted_at), lead.untracked, *_cold_values(lead), *key)
@@ -387,7 +392,7 @@ class Flush:
         if value is None:
             self.add(_FIELD_CLEARED, (*key, number))
         else:
-            self.add(_FIELD_SET, (*key, number, json.dumps(value, ensure_ascii=False)))
+            self.add(FIELD_SET, (*key, number, json.dumps(value, ensure_ascii=False)))
 
     def _grant(self, grant: Grant, key: LeadKey) -> None:
         if grant.key < 0:

@@ -72,14 +72,20 @@ def mail_of(row: Sequence[Any]) -> Mail:
 
 
 async def load_suppression(lane: Lane, leads: Leads, keys: list[_LeadKey], _due: int) -> None:
-    by_email = {}
-    for key in keys:
-        leads[key].suppression = Suppression()
-        by_email[key[0], leads[key].email] = leads[key]
-    for account_id, email, reason, at, details, soft_bounces in await lane.fetch(_SUPPRESSION, sorted(by_email)):
-        by_email.pop((account_id, email)).suppression = Suppression(reason, from_micros(at), details, soft_bounces)
-    for address, suppression in (await erasures.suppressions(lane, by_email)).items():
+    by_email = {(key[0], leads[key].email): leads[key] for key in keys}
+    for address, suppression in (await suppressions(lane, by_email)).items():
         by_email[address].suppression = suppression
+
+
+async def suppressions(lane: Lane, addresses: Collection[tuple[int, str]]) -> dict[tuple[int, str], Suppression]:
+    """Why these (account, address) are not to be mailed, if so."""
+    found = dict.fromkeys(addresses, Suppression())
+    stored = {
+        (account_id, email): Suppression(reason, from_micros(at), details, soft_bounces)
+        for account_id, email, reason, at, details, soft_bounces in await lane.fetch(_SUPPRESSION, sorted(addresses))
+    }
+    others = [address for address in addresses if address not in stored]
+    return found | stored | await erasures.suppressions(lane, others)
 
 
 async def load_clicks(lane: Lane, leads: Leads, keys: list[_LeadKey], _due: int) -> None:

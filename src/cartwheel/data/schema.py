@@ -17,6 +17,7 @@ from sqlalchemy import (
     text,
 )
 
+from cartwheel.data import importtables as importtables  # noqa: PLC0414 - so that they are known
 from cartwheel.data.catalogtables import (
     accounts,
     api_keys,

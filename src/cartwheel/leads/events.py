@@ -32,8 +32,23 @@ def by_sequence(sequence_id: int) -> str:
     return f"{_SEQUENCE}{sequence_id}"
 
 
+_IMPORT = "import:"
+
+
+def by_import(number: int) -> str:
+    """The origin of what an import does."""
+    return f"{_IMPORT}{number}"
+
+
+def is_quiet(origin: str) -> bool:
+    """Nothing begins because of it: what an import says of leads is no news."""
+    return origin.startswith(_IMPORT)
+
+
 def told_origin(origin: str, names: Names) -> str:
-    """Who that was, if it was the steps of a sequence; else nothing."""
+    """Who that was, if it was the steps of a sequence, or an import; else nothing."""
+    if is_quiet(origin):
+        return phrase("by the import no. {number}", number=origin.removeprefix(_IMPORT))
     number = origin.removeprefix(_SEQUENCE)
     return "" if number == origin else phrase("by the sequence {name}", name=_called(names.sequences, int(number)))
 

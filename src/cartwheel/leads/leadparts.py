@@ -34,6 +34,11 @@ PROFILE_FIELDS = (
 )
 """The text fields that anybody may write. Beside them stand the e-mail address and the account's custom fields."""
 
+LONGEST_FIELD = 1000
+"""Characters in a built-in field."""
+
+LONGEST_CUSTOM_TEXT = 65_535
+
 CustomValue = str | tuple[int, ...]
 """A text, or the ids of the chosen options."""
 

@@ -30,7 +30,7 @@ from cartwheel.people import RIGHTS, SESSION
 from cartwheel.times import to_micros
 from cartwheel.ui import forgery, pages, rendering
 from cartwheel.ui.menu import MENU, Entry
-from cartwheel.ui.registry import Page
+from cartwheel.ui.registry import LARGEST_FORM, Page
 from cartwheel.ui.streaming import Stream
 from cartwheel.ui.translations import choose, languages
 from cartwheel.ui.visits import Answer, Download, House, NotThere, Redirect, Shown, Streamed, Visit, notice_of
@@ -120,8 +120,10 @@ class Site:
         async def endpoint(request: Request) -> Response:
             entry = entries["GET" if request.method == "HEAD" else request.method]
             try:
-                form = await _form(request, entry) if entry.post else FormData()
                 catalog = await self._house.batches.refresh()
+                if entry.largest > LARGEST_FORM:
+                    await anyio.to_thread.run_sync(self._admit, entry, request, catalog)
+                form = await _form(request, entry) if entry.post else FormData()
                 return await anyio.to_thread.run_sync(self._answer, entry, request, form, catalog)
             finally:
                 await request.close()  # and the files that were sent
@@ -129,6 +131,12 @@ class Site:
         return endpoint
 
     # -- one visit, on a thread --
+
+    def _admit(self, entry: Page, request: Request, catalog: Catalog) -> None:
+        """Large files are only read of people who may send them."""
+        signed_in = self._signed_in(request.cookies.get(self._cookie_name(request), ""), catalog)
+        if signed_in is None or (entry.right is not None and entry.right not in RIGHTS[signed_in.role]):
+            raise HTTPException(403)
 
     def _answer(self, entry: Page, request: Request, form: FormData, catalog: Catalog) -> Response:
         cookie = request.cookies.get(self._cookie_name(request), "")

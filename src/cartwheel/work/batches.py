@@ -20,6 +20,7 @@ from cartwheel.data.db import Database
 from cartwheel.data.lanes import LOCK_WAIT_S, Insert, Lane, Row, Select, Write
 from cartwheel.data.leadstore import RUN_WOKEN, Flush, Loaded, Recorded, RowIds, Wanted, load
 from cartwheel.errors import CartwheelError, Conflict, LeadIsDeleted, LeadNotFound, Overloaded, Unavailable
+from cartwheel.leads.events import is_quiet
 from cartwheel.leads.lead import Lead
 from cartwheel.leads.leadparts import Parts
 from cartwheel.process import observe
@@ -159,7 +160,11 @@ class Desk:
                 batch.changed[key] = lead
             batch.events += [Recorded(lead, event, event.kind, origin) for event in lead.events]
             account = self.catalog.accounts[key[0]]
-            if account.hears and not account.hears.isdisjoint(event.kind for event in lead.events):
+            if (
+                account.hears
+                and not is_quiet(origin)
+                and not account.hears.isdisjoint(event.kind for event in lead.events)
+            ):
                 batch.woken |= woken_runs(lead, account)
         batch.catalog = self.catalog
         batch.rows |= self._rows
@@ -349,6 +354,17 @@ class Batches:
         A result may be an exception. Raises `Unavailable`.
         """
         works: list[Work[Any]] = []
+        try:
+            results = await self.together(find, works)
+        except Unavailable:
+            raise
+        except Exception:  # one piece spoils the whole batch: find out which
+            log.exception("a batch could not be written")
+            results = await asyncio.gather(*(self.submit(work) for work in works), return_exceptions=True)
+        return list(zip(works, results, strict=True))
+
+    async def together(self, find: Find, works: list[Work[Any]]) -> list[Any]:
+        """As `sweep`, with what was found in `works`; but if it cannot be written, nothing is done, and that is raised."""
 
         async def found(lane: Lane) -> Sequence[Work[Any]]:
             works[:] = await find(lane, self._clock())
@@ -357,14 +373,7 @@ class Batches:
         async with self._sweeping:
             if self._sweep_lane is None:
                 self._sweep_lane = self._database.lane()
-            try:
-                results = await self._insist(self._sweep_lane, found)
-            except Unavailable:
-                raise
-            except Exception:  # one piece spoils the whole batch: find out which
-                log.exception("a batch could not be written")
-                results = await asyncio.gather(*(self.submit(work) for work in works), return_exceptions=True)
-        return list(zip(works, results, strict=True))
+            return await self._insist(self._sweep_lane, found)
 
     async def refresh(self) -> Catalog:
         """The catalog as it is now."""

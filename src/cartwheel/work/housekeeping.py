@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 
 import sqlalchemy as sa
 
-from cartwheel.data import callstore, flowstore, mailbox, membercounts, retention, schema, userstore
+from cartwheel.data import callstore, flowstore, importstore, mailbox, membercounts, retention, schema, userstore
 from cartwheel.data.bygones import Wiping
 from cartwheel.data.db import Database
 from cartwheel.data.leadstore import LeadKey, leads_with_points_due
@@ -71,7 +71,8 @@ class Housekeeping:
         counted = await asyncio.to_thread(membercounts.count_wanted, self._database, now)
         wiped = await asyncio.to_thread(self._wiping.round, now)
         worn = await asyncio.to_thread(self._wearing.round, now)
-        return await self._erase(now) or worn or wiped or counted
+        forgotten = await asyncio.to_thread(importstore.forget, self._database, now)
+        return await self._erase(now) or worn or wiped or counted or bool(forgotten)
 
     async def _erase(self, now: datetime) -> bool:
         """Some leads that were deleted for longer than their account keeps them; true if there may be more."""

@@ -9,12 +9,15 @@ from cartwheel.api.registry import LeadCall, NewLeadCall, Scope, command
 from cartwheel.api.wire import Refused
 from cartwheel.errors import LeadExists, LeadIsDeleted, LeadNotFound, WrongFieldFormat
 from cartwheel.leads.lead import Lead
-from cartwheel.leads.leadparts import PROFILE_FIELDS, CustomValue, Gdpr, Part, Source
-
-LONGEST_FIELD = 1000
-"""Characters in a built-in field."""
-
-LONGEST_CUSTOM_TEXT = 65_535
+from cartwheel.leads.leadparts import (
+    LONGEST_CUSTOM_TEXT,
+    LONGEST_FIELD,
+    PROFILE_FIELDS,
+    CustomValue,
+    Gdpr,
+    Part,
+    Source,
+)
 
 
 @command(
