@@ -77,11 +77,16 @@ class Worker:
         signer = signingkeys.link_signer(database)
         composer = Composer(signer, base_url, bounce_mailbox=settings.bounce_address, hooks=settings.bounce_hooks)
         self.sender = Sender(self.batches, flows, composer, SigningKeys(database), self.posts, database, clock=clock)
+        from cartwheel.hooks.delivering import Deliverer  # noqa: PLC0415 - takes long, and the server's parent has no use for it
+
+        private = settings.allow_private_targets
+        self.deliverer = Deliverer(database, allow_private=private, clock=clock)
         self._loops = [
             Loop("taking leads along", self.engine.round, PAUSE_S),
             Loop("letting paused leads go on", self.engine.release, 1.0),
             Loop("sending", self.sender.round, PAUSE_S),
             Loop("letting held mails go on", self.sender.release, 1.0),
+            Loop("telling other systems", self.deliverer.round, PAUSE_S),
         ]
         self._housekeeping = Housekeeping(database, self.batches, clock=clock)
         if settings.smtp is None:
@@ -110,7 +115,7 @@ class Worker:
         """Begin nothing more, let the mails that are on the wire arrive, and store what became of all."""
         await asyncio.gather(self._housekeeping.stop(), *(loop.stop() for loop in self._loops))
         self.sender.stop()
-        await self.sender.finish()
+        await asyncio.gather(self.sender.finish(), self.deliverer.finish())
         await self.batches.stop()
         await self.posts.close()
 

@@ -33,6 +33,14 @@ from cartwheel.data.catalogtables import (
     tags,
 )
 from cartwheel.data.columns import flag, metadata, number, table, words
+from cartwheel.data.hooktables import (
+    HOOK_NOT_TAKEN,
+    HOOK_PARKED,
+    HOOK_TAKEN,
+    HOOK_WAITS,
+    hook_deliveries,
+    hook_endpoints,
+)
 from cartwheel.data.peopletables import (
     api_calls,
     audit_log,
@@ -48,6 +56,10 @@ from cartwheel.data.peopletables import (
 from cartwheel.leads.leadparts import PROFILE_FIELDS
 
 __all__ = [
+    "HOOK_NOT_TAKEN",
+    "HOOK_PARKED",
+    "HOOK_TAKEN",
+    "HOOK_WAITS",
     "accounts",
     "api_calls",
     "api_keys",
@@ -60,6 +72,8 @@ __all__ = [
     "custom_fields",
     "drafts",
     "flows",
+    "hook_deliveries",
+    "hook_endpoints",
     "lists",
     "member_countings",
     "member_counts",
