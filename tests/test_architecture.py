@@ -30,13 +30,13 @@ edge | process       | observe orphans collector loops
 edge | work          | batches callcounts changes leadwork mailwork bulkwork moveplans runwork engine housekeeping
 edge | bounces       | bouncebox
 edge | sending       | conversations smtp servers sendlimits posts settling handover carriers sender tracking bouncereader
-edge | hooks         | targets posting delivering
+edge | hooks         | targets posting delivering byhand
 edge | api           | bodies wire registry commands credentials gate calls dispatch redaction recorder
-edge | accountfiles  | fileparts sequencefile accountkeys accountrows accountfile accountexport uses
+edge | accountfiles  | fileparts sequencefile webhookfile accountkeys accountrows accountfile accountexport uses
 edge | views         | terminal
 edge | reference     | examples openapi tables sequencepages pages
 edge | simulation    | simulator worlds
-edge | views         | leadcard why tables storyviews runviews mailviews
+edge | views         | leadcard why tables storyviews runviews mailviews hookviews
 edge | public        | texts publicdata pages
 edge | ui            | collecting translations attempts menu dnscheck remembered slots visits registry forgery passwords mailwords mailframes manywork rendering browsers snippets explaining trying
 edge | ui            | stepwords stepforms flowdrawings sequencing trials
@@ -45,7 +45,7 @@ edge | ui            | leadquestions filterforms bulkforms pages site
 edge |               | app worker serving testing
 edge | cli           | shared context
 edge |               | demopeople demoreaders demopast demo
-edge | cli           | accounts leads sequences runs mail people main
+edge | cli           | accounts hooks leads sequences runs mail people main
 edge |               | __main__
 """
 """A module may import those before it. Within `commands`, modules do not import each other."""

@@ -198,10 +198,11 @@ def claim(
             .order_by(_ROWS.c.next_at, _ROWS.c.id)
             .limit(most)
             .with_for_update(skip_locked=True)
+            .cte("due")  # which PostgreSQL evaluates once: a subquery it may run for each row, with its limit anew
         )
         taking = (
             sa.update(_ROWS)
-            .where(of_target, sa.tuple_(_ROWS.c.lead_id, _ROWS.c.id).in_(due))
+            .where(of_target, sa.tuple_(_ROWS.c.lead_id, _ROWS.c.id).in_(sa.select(due)))
             .values(next_at=to_micros(now + lease), attempts=_ROWS.c.attempts + 1, tried_at=to_micros(now))
             .returning(*_KEY, _ROWS.c.body, _ROWS.c.attempts)
         )

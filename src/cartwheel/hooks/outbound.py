@@ -1,5 +1,6 @@
 """What other systems can be told, and to whom an account tells it: the closed set of outbound events, one row each. Pure."""
 
+import base64
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -143,6 +144,22 @@ def highest(ledger: Iterable[tuple[int, int, int, int | None]]) -> int:
         score += points
         most = max(most, score)
     return most
+
+
+SHORTEST_SECRET, LONGEST_SECRET = 16, 64
+"""Bytes."""
+
+
+def wrong_secret(secret: str) -> str:
+    """What is wrong with what deliveries are signed with; empty if nothing is."""
+    try:
+        text = secret.removeprefix("whsec_").rstrip("=")
+        size = len(base64.b64decode(text + "=" * (-len(text) % 4), validate=True))
+    except ValueError:
+        size = 0
+    if SHORTEST_SECRET <= size <= LONGEST_SECRET:
+        return ""
+    return f"it has to be `whsec_` and {SHORTEST_SECRET} to {LONGEST_SECRET} bytes in base64"
 
 
 _PRINTABLE = range(0x21, 0x7F)

@@ -20,6 +20,7 @@ _METADATA = [
     read_network(text)
     for text in (
         "168.63.129.16/32",  # Azure's, which is public by its number
+        "192.0.0.0/24",  # Oracle's, among others
         "fd00:ec2::254/128",
     )
 ]
