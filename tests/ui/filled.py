@@ -106,11 +106,26 @@ def furnish(api: Api, boss: Person) -> dict[str, str]:
     boss.post("/leads/segments", name=EMOJI, filter="")
     work = boss.post("/leads/bulk", act="give_points", points="7", whom="all").headers["location"]
     _letters(api)
+    _webhooks(api, boss)
     return {
         "/leads/bulk": "/leads/bulk?act=give_points&whom=all",
         "/leads/bulk/{number:int}": work,
         "/mail/suppressed/allow": "/mail/suppressed/allow?email=nobody@shop.example",
     }
+
+
+def _webhooks(api: Api, boss: Person) -> None:
+    """One that was told something, took it, and is paused; and one that is running."""
+    for name in (EMOJI, SCRIPT):
+        events = ["assign_tag", "reaches_score"]
+        fields = {"url": "https://hook.example/" + LONG, "name": name, "events": events, "score": "5", "enabled": "on"}
+        made = boss.post("/integrations/webhooks/new", **fields).headers["location"]
+        boss.post(f"{made}/test", event="assign_tag")
+    boss.post(f"{made}/pause")
+    with api.server.database.write() as connection:
+        tried = {"state": "parked", "next_at": None, "attempts": 9, "tried_at": to_micros(api.server.clock())}
+        answer = {"status": 500, "answer": SCRIPT, "trouble": "", "micros": 1234}
+        connection.execute(sa.update(schema.hook_deliveries).values(**tried, **answer))
 
 
 def _letters(api: Api) -> None:
