@@ -34,7 +34,7 @@ edge | hooks         | targets posting delivering byhand
 edge | api           | bodies wire registry commands credentials gate calls dispatch redaction recorder
 edge | accountfiles  | fileparts sequencefile webhookfile accountkeys accountrows accountfile accountexport uses
 edge | views         | terminal
-edge | reference     | examples openapi tables sequencepages pages
+edge | reference     | examples openapi tables sequencepages hookpages pages
 edge | simulation    | simulator worlds
 edge | views         | leadcard why tables storyviews runviews mailviews hookviews
 edge | public        | texts publicdata pages

@@ -118,7 +118,13 @@ def _webhooks(api: Api, boss: Person) -> None:
     """One that was told something, took it, and is paused; and one that is running."""
     for name in (EMOJI, SCRIPT):
         events = ["assign_tag", "reaches_score"]
-        fields = {"url": "https://hook.example/" + LONG, "name": name, "events": events, "score": "5", "enabled": "on"}
+        fields = {
+            "url": "https://hook.example/" + "x" * 200,
+            "name": name,
+            "events": events,
+            "score": "5",
+            "enabled": "on",
+        }
         made = boss.post("/integrations/webhooks/new", **fields).headers["location"]
         boss.post(f"{made}/test", event="assign_tag")
     boss.post(f"{made}/pause")
