@@ -12,6 +12,7 @@ from receiver import Receiver
 
 from cartwheel import times
 from cartwheel.accountfiles import accountexport, accountfile, sequencefile
+from cartwheel.accounts import Account
 from cartwheel.data import catalog, hookstore
 from cartwheel.errors import BadAccountFile
 from commandline import Cartwheel, name_of
@@ -72,7 +73,7 @@ def test_a_file_changes_what_it_says_and_keeps_the_secret(api: Api) -> None:
     assert after.numbers_as_strings
 
 
-def catalog_of(api: Api) -> catalog.Account:
+def catalog_of(api: Api) -> Account:
     with api.server.database.read() as connection:
         return catalog.of(connection, api.account_id).accounts[api.account_id]
 
