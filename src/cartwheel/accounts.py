@@ -21,6 +21,7 @@ from cartwheel.errors import (
     StepNotFound,
     TagNotFound,
 )
+from cartwheel.hooks.outbound import Endpoint
 from cartwheel.leads.events import Names
 from cartwheel.leads.leadparts import ANY_TIME, PROFILE_FIELDS, Entry
 from cartwheel.network import Network
@@ -41,6 +42,7 @@ MOST = {
     "options of all custom fields": 5_000,
     "sequences": 1_000,
     "steps of all sequences": 5_000,
+    "webhooks": 100,
 }
 """What one account may hold, because every process holds what all of them do."""
 
@@ -256,6 +258,8 @@ class Account:
     mail: MailSettings = AS_USUAL
     retention: Retention = FOR_EVER
     deleted: Deleted = NOTHING_DELETED
+    hooks: tuple[Endpoint, ...] = ()
+    """Who is told what happens, oldest first."""
 
     def list_named(self, name: str) -> MailingList:
         return _named(self.lists, name, ListNotFound)
@@ -353,6 +357,7 @@ def check_room(account: Account, apps: Collection[App] = ()) -> None:
         "options of all custom fields": [option for entry in fields for option in entry.options],
         "sequences": sequences,
         "steps of all sequences": [box for sequence in sequences for box in sequence.boxes],
+        "webhooks": account.hooks,
     }.items():
         _check_most(what, MOST[what], entries)
 

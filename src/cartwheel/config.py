@@ -215,6 +215,12 @@ class Settings:
         _secrets,
         secret=True,
     )
+    allow_private_targets: bool = setting(
+        "no",
+        "Whether webhooks may call addresses of private networks and of this machine. Only where everybody who may "
+        "set webhooks may also reach what listens there.",
+        yes,
+    )
     log_level: LogLevel = setting(
         "info", "`debug`, `info` (a line for every call), `warning`, `error`.", _choice(LogLevel)
     )

@@ -81,11 +81,16 @@ class Worker:
         signer = signingkeys.link_signer(database)
         composer = Composer(signer, base_url, bounce_mailbox=settings.bounce_address, hooks=settings.bounce_hooks)
         self.sender = Sender(self.batches, flows, composer, SigningKeys(database), self.posts, database, clock=clock)
+        from cartwheel.hooks.delivering import Deliverer  # noqa: PLC0415 - takes long, and the server's parent has no use for it
+
+        private = settings.allow_private_targets
+        self.deliverer = Deliverer(database, allow_private=private, clock=clock)
         self._loops = [
             Loop("taking leads along", self.engine.round, PAUSE_S),
             Loop("letting paused leads go on", self.engine.release, 1.0),
             Loop("sending", self.sender.round, PAUSE_S),
             Loop("letting held mails go on", self.sender.release, 1.0),
+            Loop("telling other systems", self.deliverer.round, PAUSE_S),
         ]
         self._imports = ImportRunner(database, clock=clock)
         self._loops.append(Loop("importing", self._imports.round, IMPORTS_PAUSE_S))
@@ -117,7 +122,7 @@ class Worker:
         await asyncio.gather(self._housekeeping.stop(), *(loop.stop() for loop in self._loops))
         await self._imports.close()
         self.sender.stop()
-        await self.sender.finish()
+        await asyncio.gather(self.sender.finish(), self.deliverer.finish())
         await self.batches.stop()
         await self.posts.close()
 

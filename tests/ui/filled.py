@@ -119,6 +119,7 @@ def furnish(api: Api, boss: Person) -> dict[str, str]:
         await runner.close()
 
     api.server.run(rounds)
+    _webhooks(api, boss)
     return {
         "/leads/bulk": "/leads/bulk?act=give_points&whom=all",
         "/leads/bulk/{number:int}": work,
@@ -134,6 +135,26 @@ def _upload(api: Api, boss: Person, text: str) -> str:
     answer = boss.http.post("/leads/import", data={"csrf": forgery.token(boss.cookie)}, files=files)
     assert answer.is_redirect, (api.account_id, answer.text)
     return answer.headers["location"]
+
+
+def _webhooks(api: Api, boss: Person) -> None:
+    """One that was told something, took it, and is paused; and one that is running."""
+    for name in (EMOJI, SCRIPT):
+        events = ["assign_tag", "reaches_score"]
+        fields = {
+            "url": "https://hook.example/" + "x" * 200,
+            "name": name,
+            "events": events,
+            "score": "5",
+            "enabled": "on",
+        }
+        made = boss.post("/integrations/webhooks/new", **fields).headers["location"]
+        boss.post(f"{made}/test", event="assign_tag")
+    boss.post(f"{made}/pause")
+    with api.server.database.write() as connection:
+        tried = {"state": "parked", "next_at": None, "attempts": 9, "tried_at": to_micros(api.server.clock())}
+        answer = {"status": 500, "answer": SCRIPT, "trouble": "", "micros": 1234}
+        connection.execute(sa.update(schema.hook_deliveries).values(**tried, **answer))
 
 
 def _letters(api: Api) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 import tomli_w
 
+from cartwheel.accountfiles import webhookfile
 from cartwheel.accountfiles.fileparts import (
     AccountFile,
     AccountPart,
@@ -39,6 +40,7 @@ def write(account: Account, apps: Sequence[App], sequences: Iterable[SequencePar
             for field in account.fields.values()
         ],
         sequences=list(sequences),
+        webhooks=list(webhookfile.parts(account, apps)),
     )
     parts = dict(file.said)
     plain_ends = rb"\r\n" not in msgspec.json.encode(parts)  # a multi-line string would lose them

@@ -13,7 +13,7 @@ import msgspec
 import sqlalchemy as sa
 
 from cartwheel import accounts
-from cartwheel.accountfiles import sequencefile
+from cartwheel.accountfiles import sequencefile, webhookfile
 from cartwheel.accountfiles.accountrows import Row, Rows
 from cartwheel.accountfiles.fileparts import (
     IDENTIFIER_FORM,
@@ -25,15 +25,16 @@ from cartwheel.accountfiles.fileparts import (
     FieldPart,
     Part,
     SequencePart,
+    WebhookPart,
     app_part,
     laid_over,
     note_said,
 )
-from cartwheel.accounts import EVERY_COMMAND, Account, ApiKey, name_key
+from cartwheel.accounts import EVERY_COMMAND, Account, ApiKey, App, name_key
 from cartwheel.api.commands import COMMANDS
 from cartwheel.api.credentials import hash_password, matches, new_secret
 from cartwheel.api.registry import Scope
-from cartwheel.data import catalog, catalogchanges, schema
+from cartwheel.data import catalog, catalogchanges, hookstore, schema
 from cartwheel.data.catalog import Catalog, key_digest
 from cartwheel.data.db import Database
 from cartwheel.errors import AccountFull, BadAccountFile, NameTaken, NoSuchName
@@ -110,6 +111,9 @@ def _check(read: AccountFile) -> None:
     _check_unique("tags", [tag.name for tag in read.tags])
     _check_unique("sequences", [sequence.name for sequence in read.sequences])
     _check_unique("custom_fields", [field.identifier for field in read.custom_fields])
+    _check_unique("webhooks", [webhookfile.name_of(webhook) for webhook in read.webhooks])
+    for webhook in read.webhooks:
+        webhookfile.check(webhook)
     for sequence in read.sequences:
         _check_unique(f"the steps of sequence {sequence.name}", [step.box for step in sequence.steps])
     for app in read.apps:
@@ -204,7 +208,10 @@ def _apply(
     numbers = [changes.sequence(account_id, sequence) for sequence in wanted.sequences]
     for number, sequence in zip(numbers, wanted.sequences, strict=True):
         changes.steps(account_id, number, sequence)
-    account = catalog.only(connection, wanted.account.name).accounts[account_id]
+    known = catalog.only(connection, wanted.account.name)
+    account = known.accounts[account_id]
+    for webhook in wanted.webhooks:
+        changes.webhook(account, known.apps_of(account_id), webhook)
     warnings = [warning for sequence in wanted.sequences for warning in sequencefile.check(sequence, account)]
     warnings += sequencefile.missing_for_mail(wanted.sequences, account)
     if changes.done:
@@ -423,13 +430,24 @@ class _Changes:
             self._rows.note("sequences archived" if wanted.archived else "sequences brought back", wanted.name)
         return number
 
+    def webhook(self, account: Account, apps: Sequence[App], wanted: WebhookPart) -> None:
+        row = hookstore.values_of(webhookfile.endpoint(wanted, account, apps))
+        said = {"name": row["name"], **_said_of(row, wanted)}
+        self._rows.put_named(schema.hook_endpoints, account.id, name_key(row["name"]), said, row | hookstore.NEW)
+
     def steps(self, account_id: int, sequence_id: int, wanted: SequencePart) -> None:
         version = sequencefile.publish(self._connection, account_id, sequence_id, wanted, self._now)
         if version is not None:
             self._rows.note("steps of sequences changed", f"{wanted.name} (version {version})")
 
 
-_KEYS = {"boxes": {"steps"}, "paused": {"paused", "archived"}, "resumed_at": {"paused"}, "archived_at": {"archived"}}
+_KEYS = {
+    "boxes": {"steps"},
+    "paused": {"paused", "archived"},
+    "resumed_at": {"paused"},
+    "archived_at": {"archived"},
+    "events": {"events", "only"},
+}
 """The columns that keys of other names speak of."""
 
 

@@ -27,6 +27,7 @@ from cartwheel.accounts import (
     MailSettings,
     Retention,
 )
+from cartwheel.hooks.outbound import MOST_EVENTS
 from cartwheel.leads.leadparts import ANY_TIME, Entry
 from cartwheel.sequences.steps import AnyStep, Step
 
@@ -134,6 +135,28 @@ class SequencePart(Part):
     ] = None
 
 
+class WebhookPart(Part):
+    """An address that is told what happens."""
+
+    url: Annotated[str, _says("`http://…` or `https://…`, with its query.")]
+    events: Annotated[
+        list[str],
+        msgspec.Meta(min_length=1, max_length=MOST_EVENTS, description="What it is told: see the events of webhooks."),
+    ]
+    name: Annotated[Text | None, _says("What it is found by; the URL, if there is none.")] = None
+    only: Annotated[
+        str | dict[str, str] | None,
+        _says("The only tag, list or sequence that counts, by its name; or a table with one for an event."),
+    ] = None
+    score: Annotated[
+        int, msgspec.Meta(ge=0, le=1 << 53, description="The points at which `reaches_score` is told.")
+    ] = 0
+    enabled: Annotated[bool, _says("Whether it is told anything.")] = True
+    numbers_as_strings: Annotated[bool, _says('Whether numbers are written like `"1"`.')] = False
+    not_from: Annotated[list[str], _says("The Apps whose doings it is not told, by name.")] = []
+    secret: Annotated[str | None, _says("What deliveries are signed with: `whsec_…`. Given, or made.")] = None
+
+
 class AccountFile(Part):
     account: AccountPart
     apps: list[AppPart] = []
@@ -141,6 +164,7 @@ class AccountFile(Part):
     tags: list[TagPart] = []
     custom_fields: list[FieldPart] = []
     sequences: list[SequencePart] = []
+    webhooks: list[WebhookPart] = []
 
 
 def app_part(app: App) -> AppPart:

@@ -5,18 +5,17 @@ A row here for each reply that the API can give; the letters of those marked "se
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import datetime
 from functools import cached_property
 from typing import Any, Literal, NotRequired, TypedDict
-from zoneinfo import ZoneInfo
 
 import msgspec
 
-from cartwheel.accounts import Account, CustomField, FieldType
+from cartwheel.accounts import Account, FieldType
 from cartwheel.api.bodies import Tree
+from cartwheel.api.leadshape import field_details, field_value, local_time
 from cartwheel.errors import CartwheelError
 from cartwheel.leads.lead import Lead
-from cartwheel.leads.leadparts import PROFILE_FIELDS, CustomValue, Gdpr, RunStatus, Source
+from cartwheel.leads.leadparts import PROFILE_FIELDS, Gdpr, RunStatus, Source
 
 
 @dataclass(frozen=True)
@@ -216,13 +215,6 @@ def one_object(value: object) -> Tree | None:
 
 # -- the lead profile --
 
-_EASTERN_FORMAT = "%Y-%m-%d %H:%M:%S"
-
-
-def local_time(at: datetime | None, zone: ZoneInfo) -> str:
-    """A naive time in the account's zone, which is US Eastern unless the account says otherwise."""
-    return at.astimezone(zone).strftime(_EASTERN_FORMAT) if at else ""
-
 
 class OptionDetails(TypedDict):
     option_id: int
@@ -329,7 +321,7 @@ def lead_details(lead: Lead, account: Account) -> dict[str, Any]:
         "memberships": [],
         "transactions": [],
         "custom_fields": [
-            {**field_details(field), "field_value": _field_value(field, lead.custom.get(field.id, ""))}
+            {**field_details(field), "field_value": field_value(field, lead.custom.get(field.id, ""))}
             for field in account.fields.values()
         ],
     }
@@ -341,22 +333,3 @@ def _status(status: RunStatus) -> str:
 
 def _names(ids: Iterable[int], names: Mapping[int, str]) -> list[str]:
     return [names[number] for number in sorted(ids) if number in names]  # others were deleted
-
-
-def field_details(field: CustomField) -> dict[str, Any]:
-    return {"field_id": field.id, "field_identifier": field.identifier, "field_type": field.type.value}
-
-
-def option_details(field: CustomField, chosen: tuple[int, ...] | None = None) -> list[dict[str, Any]]:
-    """The options of a choice field: all, or the chosen ones."""
-    return [
-        {"option_id": option.id, "option_value": option.name}
-        for option in field.options
-        if chosen is None or option.id in chosen
-    ]
-
-
-def _field_value(field: CustomField, value: CustomValue) -> str | list[dict[str, Any]]:
-    if field.type.is_text:
-        return value if isinstance(value, str) else ""
-    return option_details(field, value if isinstance(value, tuple) else ())

@@ -16,6 +16,7 @@ from cartwheel import config
 from cartwheel.cli import accounts, backups, exports, imports, mail, sequences
 from cartwheel.cli.accounts import app_cli, key_cli
 from cartwheel.cli.exports import export_cli
+from cartwheel.cli.hooks import webhook_cli
 from cartwheel.cli.imports import imports_cli
 from cartwheel.cli.leads import lead_cli
 from cartwheel.cli.mail import domain_cli, mail_cli, mailbox_cli
@@ -153,6 +154,7 @@ cli.command("retention", rich_help_panel=ACCOUNTS)(accounts.show_retention)
 cli.add_typer(app_cli, name="app", rich_help_panel=ACCOUNTS)
 cli.add_typer(key_cli, name="key", rich_help_panel=ACCOUNTS)
 cli.add_typer(user_cli, name="user", rich_help_panel=ACCOUNTS)
+cli.add_typer(webhook_cli, name="webhook", rich_help_panel=ACCOUNTS)
 cli.add_typer(lead_cli, name="lead", rich_help_panel=LEADS)
 cli.add_typer(export_cli, name="export", rich_help_panel=LEADS)
 cli.command("import-whole", rich_help_panel=LEADS)(exports.import_whole)

@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import sqlalchemy as sa
 
-from cartwheel.data import mailledger, schema, signingkeys
+from cartwheel.data import hookstore, mailledger, schema, signingkeys
 from cartwheel.leads.mails import MailState
 
 MOST = 1000
@@ -22,6 +22,8 @@ class Attention(NamedTuple):
     signs: frozenset[str]
     """The domains for which there are DKIM keys."""
     has_mail: bool
+    webhooks_paused: tuple[str, ...]
+    """The names of those that wait for somebody to resume them."""
 
 
 def read(connection: sa.Connection, account_id: int) -> Attention:
@@ -36,4 +38,5 @@ def read(connection: sa.Connection, account_id: int) -> Attention:
         in_trouble=mailledger.in_trouble(connection, account_id, MOST),
         signs=frozenset(key.signer.domain for key in signingkeys.stored(connection, account_id)),
         has_mail=connection.execute(any_mail).first() is not None,
+        webhooks_paused=tuple(hookstore.paused(connection, account_id)),
     )

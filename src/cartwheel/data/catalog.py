@@ -35,6 +35,7 @@ from cartwheel.accounts import (
 )
 from cartwheel.data import schema
 from cartwheel.data.lanes import Change, Insert, Row, Write
+from cartwheel.hooks.outbound import Endpoint
 from cartwheel.leads.leadparts import ANY_TIME, Entry
 from cartwheel.network import read_networks
 from cartwheel.times import from_micros, moment_or_none
@@ -127,6 +128,9 @@ def _read(connection: sa.Connection, accounts: sa.Select[Any]) -> Catalog:
         return CustomField(row.id, row.identifier, FieldType(row.type), chosen_from)
 
     fields = rows.named(schema.custom_fields, custom_field)
+    hooks: dict[int, tuple[Endpoint, ...]] = {}
+    for row in rows.of(schema.hook_endpoints, "id", alive(schema.hook_endpoints)):
+        hooks[row.account_id] = (*hooks.get(row.account_id, ()), _endpoint(row))
     deleted_lists = rows.deleted(schema.lists, _list)
     deleted_tags = rows.deleted(schema.tags, _tag)
     deleted_fields = rows.deleted(schema.custom_fields, custom_field)
@@ -148,6 +152,7 @@ def _read(connection: sa.Connection, accounts: sa.Select[Any]) -> Catalog:
                 deleted=Deleted(
                     deleted_lists.get(row.id, {}), deleted_tags.get(row.id, {}), deleted_fields.get(row.id, {})
                 ),
+                hooks=hooks.get(row.id, ()),
             )
             for row in rows.accounts
         },
@@ -229,6 +234,21 @@ def _sequence(row: Any) -> Sequence:
         paused=bool(row.paused) or row.archived_at is not None,
         resumed_at=moment_or_none(row.resumed_at),
         archived_at=moment_or_none(row.archived_at),
+    )
+
+
+def _endpoint(row: Any) -> Endpoint:
+    return Endpoint(
+        row.id,
+        row.name,
+        row.url,
+        bool(row.enabled),
+        row.secret,
+        json.loads(row.events),
+        score=row.score,
+        numbers_as_strings=bool(row.numbers_as_strings),
+        not_from=tuple(json.loads(row.not_from)),
+        created_at=from_micros(row.created_at),
     )
 
 

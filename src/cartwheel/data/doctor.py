@@ -10,6 +10,8 @@ import sqlalchemy as sa
 from cartwheel.data import schema
 from cartwheel.data.db import Database, migration_names
 from cartwheel.data.erasures import WATCHED
+from cartwheel.data.hookfeed import QUEUED
+from cartwheel.hooks.envelope import TEST_LEAD
 from cartwheel.leads.events import LeadCreated, LeadErased, MailSent
 from cartwheel.leads.leadparts import ERASED, PROFILE_FIELDS, Gdpr, RunStatus, SuppressionReason
 from cartwheel.leads.mails import MailState, WaitsFor
@@ -115,6 +117,7 @@ def checks(now: datetime) -> Iterator[Check]:
     yield from _of_leads()
     yield from _of_runs(now)
     yield from _of_mails(now)
+    yield from _of_webhooks(now)
     yield Check("erased lead", "Nothing is left of an erased lead by which anybody could be known.", _rests_of_erased())
     for table in schema.metadata.sorted_tables:
         for column, holder in _HOLDERS.items():
@@ -161,6 +164,37 @@ def _of_mails(now: datetime) -> Iterator[Check]:
     )
 
 
+def _of_webhooks(now: datetime) -> Iterator[Check]:
+    yield Check(
+        "webhook time", "A delivery has a time to be tried as long as it waits, and no longer.", _mistimed_hooks()
+    )
+    yield Check(
+        "late webhook", "A delivery that is due is tried, unless its endpoint does not answer.", _late_hooks(now)
+    )
+
+
+def _mistimed_hooks() -> sa.Select[Any]:
+    table = schema.hook_deliveries
+    waits = table.c.state == QUEUED
+    return sa.select(*table.primary_key.columns).where(waits != table.c.next_at.is_not(None))
+
+
+def _late_hooks(now: datetime) -> sa.Select[Any]:
+    table, ends = schema.hook_deliveries, schema.hook_endpoints
+    earlier = table.alias("earlier")
+    well = ends.c.enabled & ends.c.paused_at.is_(None) & ends.c.failing_since.is_(None) & ends.c.deleted_at.is_(None)
+    its = sa.exists().where(ends.c.account_id == table.c.account_id, ends.c.id == table.c.endpoint, well)
+    behind = sa.exists().where(
+        earlier.c.account_id == table.c.account_id,
+        earlier.c.endpoint == table.c.endpoint,
+        earlier.c.lead_id == table.c.lead_id,
+        earlier.c.id < table.c.id,
+        earlier.c.next_at.is_not(None),
+    )
+    late = table.c.next_at < to_micros(now - LATE)
+    return sa.select(*table.primary_key.columns).where(late, its, ~behind)
+
+
 _HOLDERS = {
     "account_id": schema.accounts,
     "lead_id": schema.leads,
@@ -176,7 +210,10 @@ def _orphans(table: sa.Table, column: str, holder: sa.Table) -> sa.Select[Any]:
     same = holder.c.id == table.c[column]
     if "account_id" in holder.c:
         same &= holder.c.account_id == table.c.account_id
-    return sa.select(*table.primary_key.columns).where(table.c[column].is_not(None), ~sa.exists().where(same))
+    meant: sa.ColumnElement[bool] = table.c[column].is_not(None)
+    if table is schema.hook_deliveries and column == "lead_id":
+        meant = table.c.lead_id != TEST_LEAD
+    return sa.select(*table.primary_key.columns).where(meant, ~sa.exists().where(same))
 
 
 def _wrong_scores() -> sa.Select[Any]:

@@ -42,6 +42,7 @@ _WIPES: Sequence[Write] = (
     Delete(schema.test_mailbox, by=_OF_LEAD),
     Delete(schema.clicks, by=_OF_LEAD),
     Delete(import_leads, by=_OF_LEAD),
+    Delete(schema.hook_deliveries, by=_OF_LEAD),
     Delete(schema.suppressions, by=_ABOUT_LEAD),
     Change(schema.mails, _MAIL_WIPED, by=_OF_LEAD),
     Change(schema.enrolments, "reason = ''", by=_OF_LEAD),

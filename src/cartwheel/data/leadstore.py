@@ -10,8 +10,11 @@ from typing import Any, NamedTuple
 import msgspec
 import sqlalchemy as sa
 
+from cartwheel.accounts import Account
 from cartwheel.data import dailycounts, erasures, mailstore, schema
+from cartwheel.data.hookfeed import DELIVERY, Telling
 from cartwheel.data.lanes import Delete, Insert, Lane, Row, Select, Update, Write
+from cartwheel.hooks.outbound import Told
 from cartwheel.leads.lead import Lead
 from cartwheel.leads.leadparts import (
     NOT_STORED,
@@ -283,6 +286,9 @@ class Recorded(NamedTuple):
     event: msgspec.Struct
     kind: str
     origin: str
+    told: Sequence[Told] = ()
+    """What of the `account`'s endpoints are told of it."""
+    account: Account | None = None
 
 
 class RowIds:
@@ -313,6 +319,7 @@ class Flush:
         self._row_ids = row_ids
         self._leads: list[Lead] = []
         self._events: list[Recorded] = []
+        self._telling = Telling()
         self._rows: dict[Write, list[Row]] = {}
 
     def add(self, statement: Write, row: Row) -> None:
@@ -335,6 +342,8 @@ class Flush:
         known = dict.fromkeys((lead.account_id, lead.id) for lead in touched if not lead.is_new)
         for *_, newest in await lane.fetch(_NEWEST_EVENT, list(known)):
             self._row_ids.leave_behind(newest or 0)
+        if told := [(each.lead, each.told) for each in self._events if each.told]:
+            await self._telling.prepare(lane, told, _load_profile)
         self.prepare()
         for statement in _MAKES_ROOM:
             await lane.write(statement, self._rows.pop(statement, []))
@@ -382,10 +391,13 @@ class Flush:
             self.add(statement, row)
 
     def _event(self, recorded: Recorded) -> None:
-        lead, event, kind, origin = recorded
+        lead, event, kind, origin, told, account = recorded
         details = msgspec.json.encode(event).decode()
         row_id = self._row_ids.next(self._now)
         self.add(_EVENT, (lead.account_id, lead.id, row_id, kind, details, origin, self._now))
+        if account is not None:
+            for row in self._telling.rows(lead, account, told, row_id, self._now):
+                self.add(DELIVERY, row)
 
     def _custom_field(self, lead: Lead, key: LeadKey, number: int) -> None:
         value = lead.custom.get(number)

@@ -34,6 +34,14 @@ from cartwheel.data.catalogtables import (
     tags,
 )
 from cartwheel.data.columns import flag, metadata, number, table, words
+from cartwheel.data.hooktables import (
+    HOOK_NOT_TAKEN,
+    HOOK_PARKED,
+    HOOK_TAKEN,
+    HOOK_WAITS,
+    hook_deliveries,
+    hook_endpoints,
+)
 from cartwheel.data.peopletables import (
     api_calls,
     audit_log,
@@ -49,6 +57,10 @@ from cartwheel.data.peopletables import (
 from cartwheel.leads.leadparts import PROFILE_FIELDS
 
 __all__ = [
+    "HOOK_NOT_TAKEN",
+    "HOOK_PARKED",
+    "HOOK_TAKEN",
+    "HOOK_WAITS",
     "accounts",
     "api_calls",
     "api_keys",
@@ -61,6 +73,8 @@ __all__ = [
     "custom_fields",
     "drafts",
     "flows",
+    "hook_deliveries",
+    "hook_endpoints",
     "lists",
     "member_countings",
     "member_counts",

@@ -21,7 +21,7 @@ from cartwheel.bounces.providers import PROVIDERS
 from cartwheel.leads import events
 from cartwheel.leads.leadparts import PROFILE_FIELDS
 from cartwheel.mail import smtpurl
-from cartwheel.reference import openapi, sequencepages
+from cartwheel.reference import hookpages, openapi, sequencepages
 from cartwheel.reference.examples import Examples, Provocation, Rung, Shown, form, run_examples
 from cartwheel.reference.tables import block, code, json_block, keys, kind_of, struct_in, table
 
@@ -43,6 +43,7 @@ def pages(command_line: CliCommand) -> dict[str, str]:
         "account-file.md": _account_file(),
         "steps.md": sequencepages.steps(),
         "merge-fields.md": sequencepages.merge_fields(),
+        "webhooks.md": hookpages.webhooks(),
         "cli.md": _cli(command_line),
     }
     texts = {name: "\n".join([WRITTEN, "", *lines]).rstrip() + "\n" for name, lines in written.items()}

@@ -20,6 +20,7 @@ from cartwheel.data.db import Database
 from cartwheel.data.lanes import LOCK_WAIT_S, Insert, Lane, Row, Select, Write
 from cartwheel.data.leadstore import RUN_WOKEN, Flush, Loaded, Recorded, RowIds, Wanted, load
 from cartwheel.errors import CartwheelError, Conflict, LeadIsDeleted, LeadNotFound, Overloaded, Unavailable
+from cartwheel.hooks.outbound import told_of
 from cartwheel.leads.events import is_quiet
 from cartwheel.leads.lead import Lead
 from cartwheel.leads.leadparts import Parts
@@ -158,8 +159,8 @@ class Desk:
             batch.loaded.ids[key[0], lead.email] = key[1]
             if lead.dirty:
                 batch.changed[key] = lead
-            batch.events += [Recorded(lead, event, event.kind, origin) for event in lead.events]
             account = self.catalog.accounts[key[0]]
+            batch.events += recorded(lead, origin, account)
             if (
                 account.hears
                 and not is_quiet(origin)
@@ -198,6 +199,17 @@ _STORED_ANSWER = Select(
 )
 _ANSWER = Insert(schema.idempotent_calls)
 _CATALOG_VERSION = Select(schema.catalog_version, ("version",), by=("id",))
+
+
+def recorded(lead: Lead, origin: str, account: Account) -> list[Recorded]:
+    """The lead's events, and who is told of them: nobody of the leads of test mode, which are not real, nor of imports."""
+    if not account.hooks or lead.test or is_quiet(origin):
+        return [Recorded(lead, event, event.kind, origin) for event in lead.events]
+    tellings = told_of(account.hooks, lead.events, origin, account.names, lead.score)
+    return [
+        Recorded(lead, event, event.kind, origin, told, account)
+        for event, told in zip(lead.events, tellings, strict=True)
+    ]
 
 
 def woken_runs(lead: Lead, account: Account) -> set[tuple[int, int, int]]:

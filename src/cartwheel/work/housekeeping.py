@@ -11,7 +11,17 @@ from datetime import datetime, timedelta
 
 import sqlalchemy as sa
 
-from cartwheel.data import callstore, flowstore, importstore, mailbox, membercounts, retention, schema, userstore
+from cartwheel.data import (
+    callstore,
+    flowstore,
+    hookstore,
+    importstore,
+    mailbox,
+    membercounts,
+    retention,
+    schema,
+    userstore,
+)
 from cartwheel.data.bygones import Wiping
 from cartwheel.data.db import Database
 from cartwheel.data.leadstore import LeadKey, leads_with_points_due
@@ -108,13 +118,16 @@ class Housekeeping:
         forgotten = await asyncio.to_thread(self._forget, now)
         old_calls = await asyncio.to_thread(self._forget_calls, now)
         thrown_away = await asyncio.to_thread(mailbox.forget, self._database, now)
+        told = await asyncio.to_thread(hookstore.forget, self._database, now)
         if now >= self._flows_at:
             self._flows_at = now + LOOK_AT_FLOWS
             await asyncio.to_thread(flowstore.forget, self._database, now)
         if failures:
             raise failures[0]
         bulk = await self._bulk.round()
-        return bulk or bool(due) or MOST_FORGOTTEN in {forgotten, old_calls} or thrown_away == mailbox.MOST_FORGOTTEN
+        if told >= hookstore.MOST_FORGOTTEN or thrown_away == mailbox.MOST_FORGOTTEN:
+            return True
+        return bulk or bool(due) or MOST_FORGOTTEN in {forgotten, old_calls}
 
     def _due(self, now: datetime) -> list[Work[None]]:
         with self._database.read() as connection:

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 from cartwheel.accounts import FIELD_IDENTIFIER, LONGEST_NAME, MOST, FieldType
 from cartwheel.api import wire
+from cartwheel.api.leadshape import field_details, option_details
 from cartwheel.api.registry import AccountCall, Name, Param, Scope, command
 from cartwheel.errors import (
     AccountFull,
@@ -54,7 +55,7 @@ def retrieve_custom_fields(call: AccountCall) -> dict[str, Any]:
     """The account's custom fields; the choice types come with their options."""
     return {
         "custom_fields": [
-            {**wire.field_details(field), **({} if field.type.is_text else {"field_value": wire.option_details(field)})}
+            {**field_details(field), **({} if field.type.is_text else {"field_value": option_details(field)})}
             for field in call.account.fields.values()
         ]
     }
