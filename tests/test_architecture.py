@@ -15,20 +15,20 @@ pure |               | phrases errors times network readers emails
 pure | leads         | leadparts events mails lead mailing clicks erasing editing merging filters
 pure |               | accounts people
 pure | leads         | acts
-pure | sequences     | schedule conditions stepparts steps flows moving telling
+pure | sequences     | schedule conditions stepparts steps flows moving telling triggers actions automations
 pure | bounces       | reports mailparts reading proofs providers boxurl
 pure | mail          | replies outgoing plaintext merge inert splice nesting mailhtml designs mime render smtpurl links dkim composing
 pure | simulation    | stories whatifs madeup
 edge |               | config
-data | data          | columns catalogtables peopletables schema arrays lanes postgreslane checkpoints db catalog erasures dailycounts mailstore leadstore leadfeed due
+data | data          | columns automationtables catalogtables peopletables schema arrays lanes postgreslane checkpoints db catalog erasures dailycounts mailstore leadstore leadfeed due
 data | data          | flowstore draftstore runstore signingkeys mailbox ratelimits doctor catalogchanges fieldoptions bygones membercounts installation userstore factors callstore
 data | data          | leadconditions leadsearch segments bulkstore mailledger suppressionstore attention
 edge | process       | observe orphans collector loops
-edge | work          | batches callcounts changes leadwork mailwork bulkwork moveplans runwork engine housekeeping
+edge | work          | reacting batches callcounts changes leadwork mailwork bulkwork moveplans runwork engine housekeeping
 edge | bounces       | bouncebox
 edge | sending       | conversations smtp servers sendlimits posts settling handover carriers sender tracking bouncereader
 edge | api           | bodies wire registry commands credentials gate calls dispatch redaction recorder
-edge | accountfiles  | fileparts sequencefile accountkeys accountrows accountfile accountexport uses
+edge | accountfiles  | fileparts sequencefile automationfile accountkeys accountrows accountfile accountexport uses
 edge | views         | terminal
 edge | reference     | examples openapi tables sequencepages pages
 edge | simulation    | simulator worlds

@@ -13,7 +13,7 @@ import msgspec
 import sqlalchemy as sa
 
 from cartwheel import accounts
-from cartwheel.accountfiles import sequencefile
+from cartwheel.accountfiles import automationfile, sequencefile
 from cartwheel.accountfiles.accountrows import Row, Rows
 from cartwheel.accountfiles.fileparts import (
     IDENTIFIER_FORM,
@@ -109,6 +109,7 @@ def _check(read: AccountFile) -> None:
     _check_unique("lists", [entry.name for entry in read.lists])
     _check_unique("tags", [tag.name for tag in read.tags])
     _check_unique("sequences", [sequence.name for sequence in read.sequences])
+    _check_unique("automations", [automation.name for automation in read.automations])
     _check_unique("custom_fields", [field.identifier for field in read.custom_fields])
     for sequence in read.sequences:
         _check_unique(f"the steps of sequence {sequence.name}", [step.box for step in sequence.steps])
@@ -197,9 +198,13 @@ def _apply(
     numbers = [changes.sequence(account_id, sequence) for sequence in wanted.sequences]
     for number, sequence in zip(numbers, wanted.sequences, strict=True):
         changes.steps(account_id, number, sequence)
+    for automation in wanted.automations:
+        row = {"name": automation.name, "active": automation.active, "plan": automationfile.encode(automation.plan)}
+        changes.named(schema.automations, account_id, automation, row)
     account = catalog.only(connection, wanted.account.name).accounts[account_id]
     warnings = [warning for sequence in wanted.sequences for warning in sequencefile.check(sequence, account)]
     warnings += sequencefile.missing_for_mail(wanted.sequences, account)
+    warnings += automationfile.check(connection, wanted.automations, account)
     if changes.done:
         _publish(connection, account_id, wanted.account.name)
     return {
@@ -419,7 +424,13 @@ class _Changes:
             self._rows.note("steps of sequences changed", f"{wanted.name} (version {version})")
 
 
-_KEYS = {"boxes": {"steps"}, "paused": {"paused", "archived"}, "resumed_at": {"paused"}, "archived_at": {"archived"}}
+_KEYS = {
+    "plan": {"when", "then", "condition"},
+    "boxes": {"steps"},
+    "paused": {"paused", "archived"},
+    "resumed_at": {"paused"},
+    "archived_at": {"archived"},
+}
 """The columns that keys of other names speak of."""
 
 

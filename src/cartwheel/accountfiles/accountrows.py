@@ -16,6 +16,7 @@ _KINDS = {
     schema.custom_fields: "custom fields",
     schema.custom_field_options: "options of custom fields",
     schema.sequences: "sequences",
+    schema.automations: "automations",
 }
 
 MOST_NAMES = 10

@@ -6,6 +6,7 @@ transaction; each batch reads the version and loads the catalog anew when it dif
 
 import hashlib
 import json
+import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -20,6 +21,7 @@ from cartwheel.accounts import (
     Account,
     ApiKey,
     App,
+    Automation,
     CustomField,
     Deleted,
     FieldType,
@@ -35,7 +37,10 @@ from cartwheel.data import schema
 from cartwheel.data.lanes import Change, Insert, Row, Write
 from cartwheel.leads.leadparts import ANY_TIME, Entry
 from cartwheel.network import read_networks
+from cartwheel.sequences.automations import Plan
 from cartwheel.times import from_micros, moment_or_none
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -125,6 +130,8 @@ def _read(connection: sa.Connection, accounts: sa.Select[Any]) -> Catalog:
         return CustomField(row.id, row.identifier, FieldType(row.type), chosen_from)
 
     fields = rows.named(schema.custom_fields, custom_field)
+    automations = rows.named(schema.automations, _automation)
+    deleted_automations = rows.deleted(schema.automations, _automation)
     deleted_lists = rows.deleted(schema.lists, _list)
     deleted_tags = rows.deleted(schema.tags, _tag)
     deleted_fields = rows.deleted(schema.custom_fields, custom_field)
@@ -143,8 +150,12 @@ def _read(connection: sa.Connection, accounts: sa.Select[Any]) -> Catalog:
                 fields=fields.get(row.id, {}),
                 mail=AS_USUAL if row.mail == "{}" else msgspec.json.decode(row.mail, type=MailSettings),
                 deleted=Deleted(
-                    deleted_lists.get(row.id, {}), deleted_tags.get(row.id, {}), deleted_fields.get(row.id, {})
+                    deleted_lists.get(row.id, {}),
+                    deleted_tags.get(row.id, {}),
+                    deleted_fields.get(row.id, {}),
+                    deleted_automations.get(row.id, {}),
                 ),
+                automations=automations.get(row.id, {}),
             )
             for row in rows.accounts
         },
@@ -227,6 +238,19 @@ def _sequence(row: Any) -> Sequence:
         resumed_at=moment_or_none(row.resumed_at),
         archived_at=moment_or_none(row.archived_at),
     )
+
+
+_plans = msgspec.json.Decoder(Plan)
+
+
+def _automation(row: Any) -> Automation:
+    """One that this program cannot read, such as a newer one's, must not stop all others."""
+    try:
+        plan = _plans.decode(row.plan)
+    except msgspec.ValidationError as error:
+        log.error("automation %d of account %d cannot be read: %s", row.id, row.account_id, error)  # noqa: TRY400 - a line, not a stack
+        plan = None
+    return Automation(row.id, row.name, bool(row.active), plan)
 
 
 def _app(row: Any) -> App:

@@ -29,6 +29,7 @@ from cartwheel.leads.leadparts import (
     Parts,
     RunStatus,
 )
+from cartwheel.sequences.automations import Notice
 from cartwheel.times import from_micros, micros_or_none, moment_or_none, to_micros
 
 LeadKey = tuple[int, int]
@@ -115,6 +116,7 @@ _RUN_STARTED = Insert(schema.enrolments)
 _MOVING = ("step", "status", "ended_at", "version", "arrived_at", "due_at", "moves", "reason")
 _RUN_CHANGED = Update(schema.enrolments, (*_MOVING, *_END, "latest"))
 _EVENT = Insert(schema.events)
+_NOTICE = Insert(schema.notices)
 
 
 class _Wake(Write):
@@ -313,6 +315,7 @@ class Flush:
         self._row_ids = row_ids
         self._leads: list[Lead] = []
         self._events: list[Recorded] = []
+        self.notices: list[tuple[Lead, Notice]] = []
         self._rows: dict[Write, list[Row]] = {}
 
     def add(self, statement: Write, row: Row) -> None:
@@ -339,6 +342,11 @@ class Flush:
             self._lead(lead)
         for recorded in self._events:
             self._event(recorded)
+        for lead, notice in self.notices:
+            said = (notice.action.to, notice.event, notice.action.text)
+            number = self._row_ids.next(self._now)
+            key = (lead.account_id, lead.id, number)
+            self.add(_NOTICE, (*key, notice.automation.id, *said, self._now, self._now, 0, ""))
         for statement in _MAKES_ROOM:
             await lane.write(statement, self._rows.pop(statement, []))
         for statement, rows in self._rows.items():

@@ -6,17 +6,9 @@ matched and unique (trimmed, without regard to case). Columns `…_at` are micro
 (docs/decisions/0005-times.md), JSON is text.
 """
 
-from sqlalchemy import (
-    Column,
-    Index,
-    Integer,
-    LargeBinary,
-    PrimaryKeyConstraint,
-    Table,
-    func,
-    text,
-)
+from sqlalchemy import Column, Index, Integer, LargeBinary, PrimaryKeyConstraint, Table, func, text
 
+from cartwheel.data.automationtables import automations, notices
 from cartwheel.data.catalogtables import (
     accounts,
     api_keys,
@@ -53,6 +45,7 @@ __all__ = [
     "api_keys",
     "apps",
     "audit_log",
+    "automations",
     "bulk_jobs",
     "bulk_leads",
     "catalog_version",
@@ -65,6 +58,7 @@ __all__ = [
     "member_counts",
     "memberships",
     "metadata",
+    "notices",
     "one_time_links",
     "recovery_codes",
     "segments",
