@@ -32,7 +32,7 @@ edge | accountfiles  | fileparts sequencefile automationfile accountkeys account
 edge | views         | terminal
 edge | reference     | examples openapi tables sequencepages pages
 edge | simulation    | simulator worlds
-edge | views         | leadcard why tables storyviews runviews mailviews
+edge | views         | leadcard automationviews why tables storyviews runviews mailviews
 edge | public        | texts publicdata pages
 edge | ui            | collecting translations attempts menu dnscheck remembered slots visits registry forgery passwords mailwords mailframes manywork rendering browsers snippets explaining trying
 edge | ui            | stepwords stepforms flowdrawings sequencing trials
@@ -41,7 +41,7 @@ edge | ui            | leadquestions filterforms bulkforms pages site
 edge |               | app worker serving testing
 edge | cli           | shared context
 edge |               | demopeople demoreaders demopast demo
-edge | cli           | accounts leads sequences runs mail people main
+edge | cli           | accounts leads sequences automations runs mail people main
 edge |               | __main__
 """
 """A module may import those before it. Within `commands`, modules do not import each other."""

@@ -1,6 +1,7 @@
 """What starts an automation, what it does, and where it ends."""
 
 from dataclasses import replace
+from itertools import pairwise
 from typing import Any
 
 import msgspec
@@ -171,10 +172,7 @@ def test_one_that_starts_itself_runs_once() -> None:
 
 def test_so_many_in_a_row_and_so_many_at_once_are_the_most() -> None:
     tags = [f"T{number}" for number in range(20)]
-    row = [
-        rule({"type": "assign_tag", "tag": a}, {"type": "assign_tag", "tag": b})
-        for a, b in zip(tags, tags[1:], strict=False)
-    ]
+    row = [rule({"type": "assign_tag", "tag": a}, {"type": "assign_tag", "tag": b}) for a, b in pairwise(tags)]
     lead = new_lead()
     account = account_with(*row)
     account = replace(account, tags={name_key(each): Tag(number, each) for number, each in enumerate(tags)})

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import random
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -137,7 +138,7 @@ def some_rule(dice: random.Random) -> dict[str, Any]:
     return rule
 
 
-COMMANDS = {
+COMMANDS: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
     "assign_tag": lambda act: {"cmd": "assign_tag", "tag_name": act["tag"]},
     "unassign_tag": lambda act: {"cmd": "unassign_tag", "tag_name": act["tag"]},
     "subscribe_list": lambda act: {"cmd": "subscribe_lead_to_list", "list_name": act["list"]},

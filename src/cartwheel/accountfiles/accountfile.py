@@ -63,7 +63,8 @@ def read_text(text: str, folder: Path) -> AccountFile:
     try:
         read = msgspec.convert(tree, AccountFile)
     except msgspec.ValidationError as error:
-        raise BadAccountFile(_plainly(str(error)) + sequencefile.place_in(tree, str(error))) from error
+        place = sequencefile.place_in(tree, str(error)) or automationfile.place_in(tree, str(error))
+        raise BadAccountFile(_plainly(str(error)) + place) from error
     note_said(read, tree)
     _check(read)
     for sequence in read.sequences:
@@ -204,7 +205,8 @@ def _apply(
     account = catalog.only(connection, wanted.account.name).accounts[account_id]
     warnings = [warning for sequence in wanted.sequences for warning in sequencefile.check(sequence, account)]
     warnings += sequencefile.missing_for_mail(wanted.sequences, account)
-    warnings += automationfile.check(connection, wanted.automations, account)
+    automationfile.check(wanted.automations, account)
+    warnings += automationfile.doubts(connection, wanted.automations, account)
     if changes.done:
         _publish(connection, account_id, wanted.account.name)
     return {

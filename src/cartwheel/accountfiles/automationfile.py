@@ -1,7 +1,9 @@
 """Automations as files and pages give them: checked against the account, and stored."""
 
-from collections.abc import Iterable, Iterator
+import re
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
+from typing import Any
 
 import msgspec
 import sqlalchemy as sa
@@ -12,21 +14,44 @@ from cartwheel.data import catalogchanges, schema, userstore
 from cartwheel.errors import BadAccountFile
 from cartwheel.phrases import phrase
 from cartwheel.sequences import automations
-from cartwheel.sequences.actions import Notify
+from cartwheel.sequences.actions import ACTION_TYPES, Notify
 from cartwheel.sequences.automations import Plan
+from cartwheel.sequences.conditions import CONDITION_TYPES
+from cartwheel.sequences.triggers import TRIGGER_TYPES
+
+_PLACE = re.compile(r"\$\.automations\[(\d+)\](\.\S+?)?`")
+
+
+def place_in(tree: dict[str, Any], message: str) -> str:
+    """What a person calls the automation of a path in the library's message, and the types if that is wrong."""
+    found = _PLACE.search(message)
+    if not found:
+        return ""
+    entry, key = tree["automations"][int(found[1])], found[2] or ""
+    named = isinstance(entry, dict) and "name" in entry
+    types: Sequence[type[msgspec.Struct]] = ()
+    if key.endswith(".type"):
+        types = TRIGGER_TYPES if key == ".when.type" else ACTION_TYPES if key.startswith(".then") else CONDITION_TYPES
+    tags = ", ".join(str(each.__struct_config__.tag) for each in types)
+    return (f" (automation {entry['name']})" if named else "") + (f"; the types are {tags}" if tags else "")
 
 
 def encode(plan: Plan) -> str:
     return msgspec.json.encode(plan).decode()
 
 
-def check(connection: sa.Connection, parts: Iterable[AutomationPart], account: Account) -> list[str]:
-    """Raises `BadAccountFile` with what keeps one of them from running; returns what is only worth knowing."""
-    told = []
+def check(parts: Iterable[AutomationPart], account: Account) -> None:
+    """Raises `BadAccountFile` with what keeps one of them from running."""
     for part in parts:
         for problem in part.plan.problems(account):
             raise BadAccountFile(f"automation {part.name}: {problem}")
-        told += [f"automation {part.name}: {doubt}" for doubt in strangers(connection, account.id, part.plan)]
+
+
+def doubts(connection: sa.Connection, parts: Iterable[AutomationPart], account: Account) -> list[str]:
+    """What is only worth knowing of them."""
+    told = [
+        f"automation {part.name}: {doubt}" for part in parts for doubt in strangers(connection, account.id, part.plan)
+    ]
     return [*told, *automations.warnings(account)] if parts else []
 
 

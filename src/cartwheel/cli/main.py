@@ -15,6 +15,7 @@ from typer.exceptions import TyperException
 from cartwheel import config
 from cartwheel.cli import accounts, mail, sequences
 from cartwheel.cli.accounts import app_cli, key_cli
+from cartwheel.cli.automations import automation_cli
 from cartwheel.cli.leads import lead_cli
 from cartwheel.cli.mail import domain_cli, mail_cli, mailbox_cli
 from cartwheel.cli.people import user_cli
@@ -152,6 +153,7 @@ cli.add_typer(key_cli, name="key", rich_help_panel=ACCOUNTS)
 cli.add_typer(user_cli, name="user", rich_help_panel=ACCOUNTS)
 cli.add_typer(lead_cli, name="lead", rich_help_panel=LEADS)
 cli.add_typer(sequence_cli, name="sequence", rich_help_panel=LEADS)
+cli.add_typer(automation_cli, name="automation", rich_help_panel=LEADS)
 cli.command("why", rich_help_panel=LEADS)(sequences.why)
 cli.command("simulate", rich_help_panel=LEADS)(sequences.simulate)
 cli.add_typer(domain_cli, name="domain", rich_help_panel=MAIL)

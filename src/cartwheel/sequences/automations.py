@@ -127,6 +127,14 @@ class _Cause:
     refused: set[int] = field(default_factory=set)
 
 
+def starts_any(lead: Lead, account: Account) -> bool:
+    """Whether some automation hears what has happened to the lead, who has to be there still."""
+    started = account.reactions
+    if not started or lead.deleted_at is not None:
+        return False
+    return not started.keys().isdisjoint(event.kind for event in lead.events)
+
+
 def react(lead: Lead, account: Account, now: datetime, origin: str) -> Reaction:
     """Run the automations that the lead's events start, and those that theirs do; `origin` is whose the events are."""
     return _Reacting(lead, account, now, origin).run()

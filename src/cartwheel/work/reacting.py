@@ -29,13 +29,12 @@ def needs_the_same(wanted: Iterable[Wanted], before: Catalog | None, now: Catalo
 
 def react(leads: Mapping[LeadKey, Lead], catalog: Catalog, now: datetime, origin: str) -> dict[LeadKey, Reaction]:
     """Run the automations that hear what has happened to the leads; what came of it, for those that were started."""
-    found = {}
-    for key, lead in leads.items():
-        account = catalog.accounts[key[0]]
-        started = account.reactions
-        if started and lead.deleted_at is None and not started.keys().isdisjoint(each.kind for each in lead.events):
-            found[key] = automations.react(lead, account, now, origin)
-    return found
+    accounts = catalog.accounts
+    return {
+        key: automations.react(lead, accounts[key[0]], now, origin)
+        for key, lead in leads.items()
+        if lead.events and automations.starts_any(lead, accounts[key[0]])
+    }
 
 
 def woken_runs(lead: Lead, account: Account) -> set[tuple[int, int, int]]:
