@@ -35,7 +35,7 @@ edge | simulation    | simulator worlds
 edge | views         | leadcard automationviews why tables storyviews runviews mailviews
 edge | public        | texts publicdata pages
 edge | ui            | collecting translations attempts menu dnscheck remembered slots visits registry forgery passwords mailwords mailframes manywork rendering browsers snippets explaining trying
-edge | ui            | stepwords stepforms flowdrawings sequencing trials
+edge | ui            | stepwords stepforms automationforms flowdrawings sequencing trials
 edge | ui            | approle secondfactor entering naming mailservers accountforms invitations
 edge | ui            | leadquestions filterforms bulkforms pages site
 edge |               | app worker serving testing

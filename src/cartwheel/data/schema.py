@@ -405,6 +405,10 @@ events = table(
 )
 """What happened to each lead, in order of `id`. `origin` says who did it: `app:1/3` (account and number of an App), `cli`, `cartwheel`."""
 
+AUTOMATED = text("kind = 'automation_ran'")
+_OF_ORIGIN = (events.c.account_id, events.c.origin, events.c.at)
+Index("events_automated", *_OF_ORIGIN, sqlite_where=AUTOMATED, postgresql_where=AUTOMATED)
+
 daily_counts = table(
     "daily_counts",
     number("account_id"),

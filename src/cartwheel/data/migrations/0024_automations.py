@@ -18,6 +18,7 @@ def up(connection: sa.Connection) -> None:
         connection.execute(sa.text(sql + rowless))
     for sql in (
         "CREATE UNIQUE INDEX automations_name ON automations (account_id, name_key) WHERE deleted_at IS NULL",
+        "CREATE INDEX events_automated ON events (account_id, origin, at) WHERE kind = 'automation_ran'",
         "CREATE INDEX notices_due ON notices (next_at) WHERE next_at IS NOT NULL",
     ):
         connection.execute(sa.text(sql))
