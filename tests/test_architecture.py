@@ -21,12 +21,12 @@ pure | mail          | replies outgoing plaintext merge inert splice nesting mai
 pure | simulation    | stories whatifs madeup
 edge |               | config
 data | data          | columns automationtables catalogtables peopletables schema arrays lanes postgreslane checkpoints db catalog erasures dailycounts mailstore leadstore leadfeed due
-data | data          | flowstore draftstore runstore signingkeys mailbox ratelimits doctor catalogchanges fieldoptions bygones membercounts installation userstore factors callstore
+data | data          | flowstore draftstore runstore noticestore signingkeys mailbox ratelimits doctor catalogchanges fieldoptions bygones membercounts installation userstore factors callstore
 data | data          | leadconditions leadsearch segments bulkstore mailledger suppressionstore attention
 edge | process       | observe orphans collector loops
 edge | work          | reacting batches callcounts changes leadwork mailwork bulkwork moveplans runwork engine housekeeping
 edge | bounces       | bouncebox
-edge | sending       | conversations smtp servers sendlimits posts settling handover carriers sender tracking bouncereader
+edge | sending       | conversations smtp servers sendlimits posts settling handover carriers sender notifier tracking bouncereader
 edge | api           | bodies wire registry commands credentials gate calls dispatch redaction recorder
 edge | accountfiles  | fileparts sequencefile automationfile accountkeys accountrows accountfile accountexport uses
 edge | views         | terminal

@@ -29,6 +29,7 @@ from cartwheel.mail.smtpurl import Server
 from cartwheel.process import collector, observe, orphans
 from cartwheel.process.loops import Loop
 from cartwheel.sending.bouncereader import BounceReader
+from cartwheel.sending.notifier import Notifier
 from cartwheel.sending.posts import Posts
 from cartwheel.sending.sender import Sender
 from cartwheel.sending.servers import Post, Servers
@@ -77,10 +78,13 @@ class Worker:
         signer = signingkeys.link_signer(database)
         composer = Composer(signer, base_url, bounce_mailbox=settings.bounce_address, hooks=settings.bounce_hooks)
         self.sender = Sender(self.batches, flows, composer, SigningKeys(database), self.posts, database, clock=clock)
+        keys = SigningKeys(database)
+        self.notifier = Notifier(self.batches, keys, self.posts, database, base_url, clock=clock)
         self._loops = [
             Loop("taking leads along", self.engine.round, PAUSE_S),
             Loop("letting paused leads go on", self.engine.release, 1.0),
             Loop("sending", self.sender.round, PAUSE_S),
+            Loop("notifying people", self.notifier.round, 1.0),
             Loop("letting held mails go on", self.sender.release, 1.0),
         ]
         self._housekeeping = Housekeeping(database, self.batches, clock=clock)

@@ -6,7 +6,7 @@ import msgspec
 
 from cartwheel.accountfiles import automationfile
 from cartwheel.accounts import LONGEST_NAME, Automation
-from cartwheel.data import catalogchanges, leadfeed
+from cartwheel.data import catalogchanges, leadfeed, noticestore
 from cartwheel.errors import NameTaken
 from cartwheel.people import Right
 from cartwheel.sequences import automations
@@ -20,6 +20,7 @@ from cartwheel.views import automationviews
 
 HERE = "/communication/automations"
 MOST_RUNS = 20
+MOST_TROUBLES = 5
 
 
 @page(HERE, menu="automations", right=Right.ACCOUNT_READ)
@@ -141,10 +142,12 @@ def _save(visit: Visit, entry: Automation | None) -> Answer:
 
 
 def _form(visit: Visit, tree: Tree, name: str, entry: Automation | None) -> dict[str, Any]:
-    runs = []
+    runs, troubles = [], []
     if entry is not None and visit.may(Right.LEADS_READ):
         with visit.database.read() as connection:
             found = leadfeed.runs_of_automation(connection, visit.account.id, entry.id, MOST_RUNS)
+            gone = noticestore.given_up(connection, visit.account.id, entry.id, visit.now, MOST_TROUBLES)
+        troubles = [(row.recipient, row.reply, from_micros(row.at)) for row in gone]
         runs = [(row.lead_id, row.email, from_micros(row.at)) for row in found]
     return {
         "entry": entry,
@@ -152,4 +155,5 @@ def _form(visit: Visit, tree: Tree, name: str, entry: Automation | None) -> dict
         "form": automationforms.form(visit, tree),
         "told": automationviews.sentence(entry) if entry else "",
         "runs": runs,
+        "troubles": troubles,
     }
