@@ -19,36 +19,36 @@ pure | api           | leadshape
 pure | hooks         | envelope
 pure | leads         | acts importing
 pure | imports       | dialects columns deciding
-pure | sequences     | schedule conditions stepparts steps flows moving telling
+pure | sequences     | schedule conditions stepparts steps flows moving telling triggers actions automations
 pure | bounces       | reports mailparts reading proofs providers boxurl
 pure | mail          | replies outgoing plaintext merge inert splice nesting mailhtml designs mime render smtpurl links dkim composing
 pure | simulation    | stories whatifs madeup
 edge |               | config
-data | data          | columns catalogtables hooktables peopletables importtables schema arrays lanes postgreslane checkpoints db bulkrows backups catalog erasures dailycounts mailstore hookfeed leadstore leadfeed due
-data | data          | flowstore draftstore runstore signingkeys mailbox ratelimits doctor catalogchanges fieldoptions bygones membercounts installation userstore factors callstore retention
+data | data          | columns automationtables catalogtables hooktables peopletables importtables schema arrays lanes postgreslane checkpoints db bulkrows backups catalog erasures dailycounts mailstore hookfeed leadstore leadfeed due
+data | data          | flowstore draftstore runstore noticestore signingkeys mailbox ratelimits doctor catalogchanges fieldoptions bygones membercounts installation userstore factors callstore retention
 data | data          | leadconditions leadsearch segments bulkstore mailledger suppressionstore hookstore attention importstore importundo exportstore wholeleads renumbering wholeimport
 edge | process       | observe orphans collector loops
-edge | work          | batches callcounts changes leadwork mailwork bulkwork moveplans runwork engine housekeeping
+edge | work          | reacting batches callcounts changes leadwork mailwork bulkwork moveplans runwork engine housekeeping
 edge | imports       | sheets refused keeping slicework undoing running
 edge | bounces       | bouncebox
-edge | sending       | conversations smtp servers sendlimits posts settling handover carriers sender tracking bouncereader
+edge | sending       | conversations smtp servers sendlimits posts settling handover carriers sender notifier tracking bouncereader
 edge | hooks         | targets posting delivering byhand
 edge | api           | bodies wire registry commands credentials gate calls dispatch redaction recorder
-edge | accountfiles  | fileparts sequencefile webhookfile accountkeys accountrows accountfile accountexport uses
+edge | accountfiles  | fileparts sequencefile automationfile webhookfile accountkeys accountrows accountfile accountexport uses
 edge | views         | terminal
 edge | reference     | examples openapi tables sequencepages hookpages pages
 edge | simulation    | simulator worlds
-edge | views         | leadcard why asking tables storyviews runviews mailviews hookviews
+edge | views         | leadcard automationviews why asking tables storyviews runviews mailviews hookviews
 edge | public        | texts publicdata pages
 edge | exports       | formats records writers streams
 edge | ui            | collecting translations attempts menu dnscheck remembered slots streaming visits registry forgery passwords mailwords mailframes manywork rendering browsers snippets explaining trying
-edge | ui            | stepwords stepforms attaching flowdrawings sequencing trials
+edge | ui            | stepwords stepforms automationforms attaching flowdrawings sequencing trials
 edge | ui            | approle secondfactor entering naming mailservers accountforms invitations
 edge | ui            | leadquestions mailquestions filterforms bulkforms pages site
 edge |               | app worker serving testing
 edge | cli           | shared context
 edge |               | demopeople demoreaders demopast demo
-edge | cli           | accounts hooks exports backups leads sequences runs mail people imports main
+edge | cli           | accounts hooks exports backups leads sequences automations runs mail people imports main
 edge |               | __main__
 """
 """A module may import those before it. Within `commands`, modules do not import each other."""

@@ -23,7 +23,7 @@ from cartwheel.errors import (
 )
 from cartwheel.hooks.outbound import Endpoint
 from cartwheel.leads.events import Names
-from cartwheel.leads.leadparts import ANY_TIME, PROFILE_FIELDS, Entry
+from cartwheel.leads.leadparts import ANY_TIME, PROFILE_FIELDS, Entry, Part, Parts
 from cartwheel.network import Network
 
 EVERY_COMMAND = "*"
@@ -43,6 +43,7 @@ MOST = {
     "sequences": 1_000,
     "steps of all sequences": 5_000,
     "webhooks": 100,
+    "automations": 200,
 }
 """What one account may hold, because every process holds what all of them do."""
 
@@ -222,6 +223,30 @@ class CustomField:
         return self.identifier
 
 
+class Plan(Protocol):
+    """What an automation does: `sequences.automations` knows it."""
+
+    @property
+    def hears(self) -> str:
+        """The kind of event that may start it."""
+        ...
+
+    @property
+    def parts(self) -> Parts:
+        """What of a lead has to be loaded for it."""
+        ...
+
+
+@dataclass(frozen=True)
+class Automation:
+    """Something to be done when something happens. `plan` is None if this version of Cartwheel cannot read it."""
+
+    id: int
+    name: str
+    active: bool
+    plan: Plan | None
+
+
 @dataclass(frozen=True, slots=True)
 class Deleted:
     """What the owner has deleted, by id: nobody finds it by its name any more, but old events tell of it."""
@@ -229,6 +254,7 @@ class Deleted:
     lists: Mapping[int, MailingList] = field(default_factory=dict)
     tags: Mapping[int, Tag] = field(default_factory=dict)
     fields: Mapping[int, CustomField] = field(default_factory=dict)
+    automations: Mapping[int, Automation] = field(default_factory=dict)
 
 
 NOTHING_DELETED = Deleted()
@@ -260,6 +286,7 @@ class Account:
     deleted: Deleted = NOTHING_DELETED
     hooks: tuple[Endpoint, ...] = ()
     """Who is told what happens, oldest first."""
+    automations: Mapping[str, Automation] = field(default_factory=dict)
 
     def list_named(self, name: str) -> MailingList:
         return _named(self.lists, name, ListNotFound)
@@ -290,6 +317,24 @@ class Account:
         return frozenset().union(*(sequence.hears for sequence in self.sequences.values()))
 
     @cached_property
+    def reactions(self) -> Mapping[str, list[Automation]]:
+        """The automations that run, by the kind of event that may start them, in the order of their making."""
+        running = [each for each in self.automations.values() if each.active and each.plan] if self.active else []
+        found: dict[str, list[Automation]] = {}
+        for automation in sorted(running, key=lambda each: each.id):
+            assert automation.plan is not None
+            found.setdefault(automation.plan.hears, []).append(automation)
+        return found
+
+    @cached_property
+    def reaction_parts(self) -> Parts:
+        """What of a lead has to be loaded for its automations."""
+        parts = Part.NONE
+        for automation in (each for started in self.reactions.values() for each in started):
+            parts |= automation.plan.parts if automation.plan else Part.NONE
+        return parts
+
+    @cached_property
     def sequence_names(self) -> Mapping[int, str]:
         return {entry.id: entry.name for entry in self.sequences.values()}
 
@@ -311,6 +356,7 @@ class Account:
             {entry.id: entry.name for entry in (*gone.lists.values(), *self.lists.values())},
             self.sequence_names,
             {field.id: field.identifier for field in (*gone.fields.values(), *self.fields.values())},
+            {each.id: each.name for each in (*gone.automations.values(), *self.automations.values())},
         )
 
     def holds(self, sequence_id: int) -> bool:
@@ -358,6 +404,7 @@ def check_room(account: Account, apps: Collection[App] = ()) -> None:
         "sequences": sequences,
         "steps of all sequences": [box for sequence in sequences for box in sequence.boxes],
         "webhooks": account.hooks,
+        "automations": account.automations.values(),
     }.items():
         _check_most(what, MOST[what], entries)
 

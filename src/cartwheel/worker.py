@@ -30,6 +30,7 @@ from cartwheel.mail.smtpurl import Server
 from cartwheel.process import collector, observe, orphans
 from cartwheel.process.loops import Loop
 from cartwheel.sending.bouncereader import BounceReader
+from cartwheel.sending.notifier import Notifier
 from cartwheel.sending.posts import Posts
 from cartwheel.sending.sender import Sender
 from cartwheel.sending.servers import Post, Servers
@@ -85,10 +86,13 @@ class Worker:
 
         private = settings.allow_private_targets
         self.deliverer = Deliverer(database, allow_private=private, clock=clock)
+        keys = SigningKeys(database)
+        self.notifier = Notifier(self.batches, keys, self.posts, database, base_url, clock=clock)
         self._loops = [
             Loop("taking leads along", self.engine.round, PAUSE_S),
             Loop("letting paused leads go on", self.engine.release, 1.0),
             Loop("sending", self.sender.round, PAUSE_S),
+            Loop("notifying people", self.notifier.round, 1.0),
             Loop("letting held mails go on", self.sender.release, 1.0),
             Loop("telling other systems", self.deliverer.round, PAUSE_S),
         ]

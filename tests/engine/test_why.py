@@ -34,7 +34,7 @@ from harness import Api
 
 WELCOME, OTHER = ACCOUNT.sequence_named("Welcome"), ACCOUNT.sequence_named("Other")
 DAY = timedelta(days=1)
-STARTED = "A call starts it, `subscribe_lead_to_sequence_at_step`, or a step of another sequence."
+STARTED = "A call starts it, `subscribe_lead_to_sequence_at_step`, an automation, or a step of another sequence."
 
 
 QUOTED = {

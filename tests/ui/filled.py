@@ -107,6 +107,10 @@ def furnish(api: Api, boss: Person) -> dict[str, str]:
     boss.post("/mail/suppressed", email="nobody@shop.example", details=SCRIPT)
     boss.post("/leads/segments", name=EMOJI, filter="")
     work = boss.post("/leads/bulk", act="give_points", points="7", whom="all").headers["location"]
+    asked = {"when.type": "assign_tag", "when.tag": SCRIPT, "condition.type": "on_list", "condition.list": EMOJI}
+    done = {"then.0.type": "assign_tag", "then.0.tag": ARABIC, "then.1.type": "points", "then.1.points": "5"}
+    boss.post("/communication/automations/add", name=SCRIPT, **asked, **done)
+    api.on("lead7@shop.example", "assign_tag", tag_name=SCRIPT)
     _letters(api)
     draft, job = (
         _upload(api, boss, f"email,{SCRIPT},tags\nlead{number}@shop.example,x,{EMOJI}\nnobody\n") for number in (1, 2)

@@ -11,6 +11,7 @@ from cartwheel.accountfiles import webhookfile
 from cartwheel.accountfiles.fileparts import (
     AccountFile,
     AccountPart,
+    AutomationPart,
     FieldPart,
     ListPart,
     OptionPart,
@@ -19,6 +20,7 @@ from cartwheel.accountfiles.fileparts import (
     app_part,
 )
 from cartwheel.accounts import Account, App
+from cartwheel.sequences.automations import plan_of
 
 
 def write(account: Account, apps: Sequence[App], sequences: Iterable[SequencePart]) -> str:
@@ -41,6 +43,11 @@ def write(account: Account, apps: Sequence[App], sequences: Iterable[SequencePar
         ],
         sequences=list(sequences),
         webhooks=list(webhookfile.parts(account, apps)),
+        automations=[
+            AutomationPart(entry.name, plan.when, plan.then, plan.condition, entry.active)
+            for entry in account.automations.values()
+            if (plan := plan_of(entry))
+        ],
     )
     parts = dict(file.said)
     plain_ends = rb"\r\n" not in msgspec.json.encode(parts)  # a multi-line string would lose them

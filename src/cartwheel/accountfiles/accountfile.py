@@ -13,7 +13,7 @@ import msgspec
 import sqlalchemy as sa
 
 from cartwheel import accounts
-from cartwheel.accountfiles import sequencefile, webhookfile
+from cartwheel.accountfiles import automationfile, sequencefile, webhookfile
 from cartwheel.accountfiles.accountrows import Row, Rows
 from cartwheel.accountfiles.fileparts import (
     IDENTIFIER_FORM,
@@ -64,7 +64,8 @@ def read_text(text: str, folder: Path) -> AccountFile:
     try:
         read = msgspec.convert(tree, AccountFile)
     except msgspec.ValidationError as error:
-        raise BadAccountFile(_plainly(str(error)) + sequencefile.place_in(tree, str(error))) from error
+        place = sequencefile.place_in(tree, str(error)) or automationfile.place_in(tree, str(error))
+        raise BadAccountFile(_plainly(str(error)) + place) from error
     note_said(read, tree)
     _check(read)
     for sequence in read.sequences:
@@ -110,6 +111,7 @@ def _check(read: AccountFile) -> None:
     _check_unique("lists", [entry.name for entry in read.lists])
     _check_unique("tags", [tag.name for tag in read.tags])
     _check_unique("sequences", [sequence.name for sequence in read.sequences])
+    _check_unique("automations", [automation.name for automation in read.automations])
     _check_unique("custom_fields", [field.identifier for field in read.custom_fields])
     _check_unique("webhooks", [webhookfile.name_of(webhook) for webhook in read.webhooks])
     for webhook in read.webhooks:
@@ -208,12 +210,17 @@ def _apply(
     numbers = [changes.sequence(account_id, sequence) for sequence in wanted.sequences]
     for number, sequence in zip(numbers, wanted.sequences, strict=True):
         changes.steps(account_id, number, sequence)
+    for automation in wanted.automations:
+        row = {"name": automation.name, "active": automation.active, "plan": automationfile.encode(automation.plan)}
+        changes.named(schema.automations, account_id, automation, row)
     known = catalog.only(connection, wanted.account.name)
     account = known.accounts[account_id]
     for webhook in wanted.webhooks:
         changes.webhook(account, known.apps_of(account_id), webhook)
     warnings = [warning for sequence in wanted.sequences for warning in sequencefile.check(sequence, account)]
     warnings += sequencefile.missing_for_mail(wanted.sequences, account)
+    automationfile.check(wanted.automations, account)
+    warnings += automationfile.doubts(connection, wanted.automations, account)
     if changes.done:
         _publish(connection, account_id, wanted.account.name)
     return {
@@ -442,6 +449,7 @@ class _Changes:
 
 
 _KEYS = {
+    "plan": {"when", "then", "condition"},
     "boxes": {"steps"},
     "paused": {"paused", "archived"},
     "resumed_at": {"paused"},

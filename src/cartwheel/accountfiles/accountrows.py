@@ -17,6 +17,7 @@ _KINDS = {
     schema.custom_field_options: "options of custom fields",
     schema.sequences: "sequences",
     schema.hook_endpoints: "webhooks",
+    schema.automations: "automations",
 }
 
 MOST_NAMES = 10

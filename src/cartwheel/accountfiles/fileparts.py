@@ -29,7 +29,11 @@ from cartwheel.accounts import (
 )
 from cartwheel.hooks.outbound import MOST_EVENTS
 from cartwheel.leads.leadparts import ANY_TIME, Entry
-from cartwheel.sequences.steps import AnyStep, Step
+from cartwheel.sequences.actions import AnyAction
+from cartwheel.sequences.automations import MOST_ACTIONS, Plan
+from cartwheel.sequences.conditions import AnyCondition
+from cartwheel.sequences.steps import AnyStep
+from cartwheel.sequences.triggers import AnyTrigger
 
 NAME_FORM = r"^\S(.*\S)?\Z"
 UNSPACED_FORM = r"^\S+\Z"
@@ -157,6 +161,29 @@ class WebhookPart(Part):
     secret: Annotated[str | None, _says("What deliveries are signed with: `whsec_…`. Given, or made.")] = None
 
 
+class AutomationPart(Part):
+    """When something happens to a lead, something is done. All but `active` is replaced as a whole."""
+
+    name: Text
+    when: Annotated[AnyTrigger, _says("What starts it, one of [these](automations.md#what-starts-them).")]
+    then: Annotated[
+        list[AnyAction],
+        msgspec.Meta(
+            min_length=1,
+            max_length=MOST_ACTIONS,
+            description="What is done, one after the other: some of [these](automations.md#what-they-do).",
+        ),
+    ]
+    condition: Annotated[
+        AnyCondition | None, _says("Only if this [condition](steps.md#conditions) holds; without it, always.")
+    ] = None
+    active: Annotated[bool, _says("Whether it is started by anything.")] = True
+
+    @property
+    def plan(self) -> Plan:
+        return Plan(self.when, self.then, self.condition)
+
+
 class AccountFile(Part):
     account: AccountPart
     apps: list[AppPart] = []
@@ -165,6 +192,7 @@ class AccountFile(Part):
     custom_fields: list[FieldPart] = []
     sequences: list[SequencePart] = []
     webhooks: list[WebhookPart] = []
+    automations: list[AutomationPart] = []
 
 
 def app_part(app: App) -> AppPart:
@@ -192,9 +220,9 @@ def laid_over(known: S, wanted: S, said: Mapping[str, Any]) -> S:
 
 
 def _written(value: object) -> Any:
-    """As TOML has it, with every key that says something; a step, which nothing is laid over, without its defaults."""
+    """As TOML has it, with every key that says something; a step and the like, which nothing is laid over, without their defaults."""
     if isinstance(value, list):
         return [_written(entry) for entry in value]
-    if isinstance(value, msgspec.Struct) and not isinstance(value, Step):
+    if isinstance(value, msgspec.Struct) and value.__struct_config__.tag is None:
         return {key: _written(inner) for key, inner in msgspec.structs.asdict(value).items() if inner is not None}
     return msgspec.to_builtins(value)

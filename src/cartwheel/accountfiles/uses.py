@@ -1,4 +1,4 @@
-"""Which steps of sequences need a list, a tag or a custom field, so that nobody takes it away from under them."""
+"""Which steps of sequences, and which automations, need a list, a tag or a custom field, so that nobody takes it away from under them."""
 
 from dataclasses import replace
 from typing import NamedTuple
@@ -11,6 +11,7 @@ from cartwheel.leads.leadparts import RunStatus
 from cartwheel.mail.composing import content_of, known_names
 from cartwheel.mail.merge import BadContent
 from cartwheel.mail.render import compile_mail
+from cartwheel.sequences.automations import plan_of
 from cartwheel.sequences.flows import Flow
 from cartwheel.sequences.steps import AnyStep, EmailStep
 
@@ -24,6 +25,8 @@ class Use(NamedTuple):
     sequence_id: int
     newest: bool
     boxes: tuple[str, ...]
+    automation: str = ""
+    """Instead of a sequence, the automation that needs it."""
 
 
 def of(connection: sa.Connection, account: Account, entry: Entry) -> list[Use]:
@@ -36,7 +39,19 @@ def of(connection: sa.Connection, account: Account, entry: Entry) -> list[Use]:
             newest = version == sequence.version
             if boxes and (newest or _is_under_way(connection, account.id, sequence.id, version)):
                 uses.append(Use(sequence.name, sequence.id, newest, boxes))
-    return uses
+    return uses + [Use("", 0, newest=True, boxes=(), automation=name) for name in automations_with(account, without)]
+
+
+def automations_with(account: Account, without: Account) -> list[str]:
+    """The names of the automations that could not be used in the account without what it is without there."""
+    plans = {entry.name: plan for entry in account.automations.values() if (plan := plan_of(entry))}
+    return [name for name, plan in plans.items() if set(plan.problems(account)) != set(plan.problems(without))]
+
+
+def automations_of_sequence(account: Account, sequence_id: int) -> list[str]:
+    """The names of those that speak of the sequence."""
+    kept = {key: entry for key, entry in account.sequences.items() if entry.id != sequence_id}
+    return automations_with(account, replace(account, sequences=kept))
 
 
 def _without(account: Account, entry: Entry) -> Account:

@@ -15,6 +15,7 @@ from typer.exceptions import TyperException
 from cartwheel import config
 from cartwheel.cli import accounts, backups, exports, imports, mail, sequences
 from cartwheel.cli.accounts import app_cli, key_cli
+from cartwheel.cli.automations import automation_cli
 from cartwheel.cli.exports import export_cli
 from cartwheel.cli.hooks import webhook_cli
 from cartwheel.cli.imports import imports_cli
@@ -161,6 +162,7 @@ cli.command("import-whole", rich_help_panel=LEADS)(exports.import_whole)
 cli.add_typer(sequence_cli, name="sequence", rich_help_panel=LEADS)
 cli.command("import", rich_help_panel=LEADS)(imports.import_leads)
 cli.add_typer(imports_cli, name="imports", rich_help_panel=LEADS)
+cli.add_typer(automation_cli, name="automation", rich_help_panel=LEADS)
 cli.command("why", rich_help_panel=LEADS)(sequences.why)
 cli.command("simulate", rich_help_panel=LEADS)(sequences.simulate)
 cli.add_typer(domain_cli, name="domain", rich_help_panel=MAIL)

@@ -6,6 +6,7 @@ transaction; each batch reads the version and loads the catalog anew when it dif
 
 import hashlib
 import json
+import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -21,6 +22,7 @@ from cartwheel.accounts import (
     Account,
     ApiKey,
     App,
+    Automation,
     CustomField,
     Deleted,
     FieldType,
@@ -38,7 +40,10 @@ from cartwheel.data.lanes import Change, Insert, Row, Write
 from cartwheel.hooks.outbound import Endpoint
 from cartwheel.leads.leadparts import ANY_TIME, Entry
 from cartwheel.network import read_networks
+from cartwheel.sequences.automations import Plan
 from cartwheel.times import from_micros, moment_or_none
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -131,6 +136,8 @@ def _read(connection: sa.Connection, accounts: sa.Select[Any]) -> Catalog:
     hooks: dict[int, tuple[Endpoint, ...]] = {}
     for row in rows.of(schema.hook_endpoints, "id", alive(schema.hook_endpoints)):
         hooks[row.account_id] = (*hooks.get(row.account_id, ()), _endpoint(row))
+    automations = rows.named(schema.automations, _automation)
+    deleted_automations = rows.deleted(schema.automations, _automation)
     deleted_lists = rows.deleted(schema.lists, _list)
     deleted_tags = rows.deleted(schema.tags, _tag)
     deleted_fields = rows.deleted(schema.custom_fields, custom_field)
@@ -150,9 +157,13 @@ def _read(connection: sa.Connection, accounts: sa.Select[Any]) -> Catalog:
                 mail=AS_USUAL if row.mail == "{}" else msgspec.json.decode(row.mail, type=MailSettings),
                 retention=FOR_EVER if row.retention == "{}" else msgspec.json.decode(row.retention, type=Retention),
                 deleted=Deleted(
-                    deleted_lists.get(row.id, {}), deleted_tags.get(row.id, {}), deleted_fields.get(row.id, {})
+                    deleted_lists.get(row.id, {}),
+                    deleted_tags.get(row.id, {}),
+                    deleted_fields.get(row.id, {}),
+                    deleted_automations.get(row.id, {}),
                 ),
                 hooks=hooks.get(row.id, ()),
+                automations=automations.get(row.id, {}),
             )
             for row in rows.accounts
         },
@@ -250,6 +261,19 @@ def _endpoint(row: Any) -> Endpoint:
         not_from=tuple(json.loads(row.not_from)),
         created_at=from_micros(row.created_at),
     )
+
+
+_plans = msgspec.json.Decoder(Plan)
+
+
+def _automation(row: Any) -> Automation:
+    """One that this program cannot read, such as a newer one's, must not stop all others."""
+    try:
+        plan = _plans.decode(row.plan)
+    except msgspec.ValidationError as error:
+        log.error("automation %d of account %d cannot be read: %s", row.id, row.account_id, error)  # noqa: TRY400 - a line, not a stack
+        plan = None
+    return Automation(row.id, row.name, bool(row.active), plan)
 
 
 def _app(row: Any) -> App:

@@ -8,7 +8,7 @@ import sqlalchemy as sa
 
 from cartwheel.data import schema
 from cartwheel.data.leadstore import LeadKey
-from cartwheel.leads.events import KINDS, Event
+from cartwheel.leads.events import KINDS, Event, by_automation
 from cartwheel.leads.leadparts import Grant
 from cartwheel.times import from_micros, moment_or_none
 
@@ -55,6 +55,19 @@ def feed(connection: sa.Connection, key: LeadKey, most: int | None) -> list[Happ
 def happened(row: Any) -> Happened:
     """A row of the table, read."""
     return Happened(from_micros(row.at), row.kind, row.details, _event(row), row.origin)
+
+
+def runs_of_automation(connection: sa.Connection, account_id: int, number: int, most: int) -> list[sa.Row[Any]]:
+    """Its last runs, newest first: the lead's id and address, and when."""
+    table, leads = schema.events, schema.leads
+    query = (
+        sa.select(table.c.lead_id, leads.c.email, table.c.at)
+        .join(leads, (leads.c.account_id == table.c.account_id) & (leads.c.id == table.c.lead_id))
+        .where(table.c.account_id == account_id, table.c.origin == by_automation(number), schema.AUTOMATED)
+        .order_by(table.c.at.desc())
+        .limit(most)
+    )
+    return list(connection.execute(query))
 
 
 def _event(row: Any) -> Event | None:

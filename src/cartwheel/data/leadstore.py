@@ -32,6 +32,7 @@ from cartwheel.leads.leadparts import (
     Parts,
     RunStatus,
 )
+from cartwheel.sequences.automations import Notice
 from cartwheel.times import from_micros, micros_or_none, moment_or_none, to_micros
 
 LeadKey = tuple[int, int]
@@ -118,6 +119,7 @@ _RUN_STARTED = Insert(schema.enrolments)
 _MOVING = ("step", "status", "ended_at", "version", "arrived_at", "due_at", "moves", "reason")
 _RUN_CHANGED = Update(schema.enrolments, (*_MOVING, *_END, "latest"))
 _EVENT = Insert(schema.events)
+_NOTICE = Insert(schema.notices)
 
 
 class _Wake(Write):
@@ -320,6 +322,7 @@ class Flush:
         self._leads: list[Lead] = []
         self._events: list[Recorded] = []
         self._telling = Telling()
+        self.notices: list[tuple[Lead, Notice]] = []
         self._rows: dict[Write, list[Row]] = {}
 
     def add(self, statement: Write, row: Row) -> None:
@@ -359,6 +362,10 @@ class Flush:
             self._lead(lead)
         for recorded in self._events:
             self._event(recorded)
+        for lead, notice in self.notices:
+            said = (notice.action.to, notice.event, notice.action.text)
+            key = (lead.account_id, lead.id, self._row_ids.next(self._now))
+            self.add(_NOTICE, (*key, notice.automation.id, *said, self._now, self._now, 0, ""))
         return self._rows
 
     def _lead(self, lead: Lead) -> None:

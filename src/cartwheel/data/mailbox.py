@@ -11,7 +11,6 @@ import sqlalchemy as sa
 from cartwheel.data import schema
 from cartwheel.data.db import Database
 from cartwheel.data.lanes import Insert, Row
-from cartwheel.leads.mails import Mail
 from cartwheel.mail.outgoing import Outgoing
 from cartwheel.mail.replies import Fate, Outcome, Phase
 from cartwheel.mail.smtpurl import Server
@@ -37,11 +36,11 @@ class MailboxTransport:
 KEPT = Insert(schema.test_mailbox, update=("at", "sender", "recipient", "subject", "message"))
 
 
-def row_of(account_id: int, lead_id: int, mail: Mail, message: Outgoing, now: datetime) -> Row:
-    """What is stored of a mail that stays here."""
+def row_of(account_id: int, lead_id: int, number: int, message: Outgoing, now: datetime) -> Row:
+    """What is stored of a mail that stays here, under a number that no other of the lead has."""
     head = message.data.partition(b"\r\n\r\n")[0]
     subject = str(BytesHeaderParser(policy=policy.default).parsebytes(head)["Subject"])
-    return (account_id, lead_id, mail.key, to_micros(now), message.envelope_from, message.to, subject, message.data)
+    return (account_id, lead_id, number, to_micros(now), message.envelope_from, message.to, subject, message.data)
 
 
 def keep(connection: sa.Connection, row: Row) -> None:

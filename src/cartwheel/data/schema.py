@@ -6,18 +6,10 @@ matched and unique (trimmed, without regard to case). Columns `…_at` are micro
 (docs/decisions/0005-times.md), JSON is text.
 """
 
-from sqlalchemy import (
-    Column,
-    Index,
-    Integer,
-    LargeBinary,
-    PrimaryKeyConstraint,
-    Table,
-    func,
-    text,
-)
+from sqlalchemy import Column, Index, Integer, LargeBinary, PrimaryKeyConstraint, Table, func, text
 
 from cartwheel.data import importtables as importtables  # noqa: PLC0414 - so that they are known
+from cartwheel.data.automationtables import automations, notices
 from cartwheel.data.catalogtables import (
     accounts,
     api_keys,
@@ -66,6 +58,7 @@ __all__ = [
     "api_keys",
     "apps",
     "audit_log",
+    "automations",
     "bulk_jobs",
     "bulk_leads",
     "catalog_version",
@@ -80,6 +73,7 @@ __all__ = [
     "member_counts",
     "memberships",
     "metadata",
+    "notices",
     "one_time_links",
     "recovery_codes",
     "segments",
@@ -425,6 +419,10 @@ events = table(
     key=("account_id", "lead_id", "id"),
 )
 """What happened to each lead, in order of `id`. `origin` says who did it: `app:1/3` (account and number of an App), `cli`, `cartwheel`."""
+
+AUTOMATED = text("kind = 'automation_ran'")
+_OF_ORIGIN = (events.c.account_id, events.c.origin, events.c.at)
+Index("events_automated", *_OF_ORIGIN, sqlite_where=AUTOMATED, postgresql_where=AUTOMATED)
 
 daily_counts = table(
     "daily_counts",

@@ -22,14 +22,21 @@ class Names(NamedTuple):
     lists: Mapping[int, str]
     sequences: Mapping[int, str]
     fields: Mapping[int, str]
+    automations: Mapping[int, str] = {}
 
 
 _SEQUENCE = "sequence:"
+_AUTOMATION = "automation:"
 
 
 def by_sequence(sequence_id: int) -> str:
     """The origin of what the steps of a sequence do."""
     return f"{_SEQUENCE}{sequence_id}"
+
+
+def by_automation(automation_id: int) -> str:
+    """The origin of what an automation does."""
+    return f"{_AUTOMATION}{automation_id}"
 
 
 _IMPORT = "import:"
@@ -46,11 +53,16 @@ def is_quiet(origin: str) -> bool:
 
 
 def told_origin(origin: str, names: Names) -> str:
-    """Who that was, if it was the steps of a sequence, or an import; else nothing."""
+    """Who that was, if it was the steps of a sequence, an automation, or an import; else nothing."""
     if is_quiet(origin):
         return phrase("by the import no. {number}", number=origin.removeprefix(_IMPORT))
-    number = origin.removeprefix(_SEQUENCE)
-    return "" if number == origin else phrase("by the sequence {name}", name=_called(names.sequences, int(number)))
+    if origin.startswith(_SEQUENCE):
+        name = _called(names.sequences, int(origin.removeprefix(_SEQUENCE)))
+        return phrase("by the sequence {name}", name=name)
+    if origin.startswith(_AUTOMATION):
+        name = _called(names.automations, int(origin.removeprefix(_AUTOMATION)))
+        return phrase("by the automation {name}", name=name)
+    return ""
 
 
 class Event(msgspec.Struct, frozen=True):
@@ -408,6 +420,43 @@ class ConsentChanged(Event, frozen=True):
         return (
             phrase("Agreed to commercial mail") if self.agreed else phrase("Does not agree any more to commercial mail")
         )
+
+
+class AutomationRan(Event, frozen=True):
+    """An automation was started by an event of this kind, and what it did follows."""
+
+    automation_id: int
+    event: str
+
+    def told(self, names: Names) -> str:
+        return phrase("The automation {name} ran", name=_called(names.automations, self.automation_id))
+
+
+class AutomationSkipped(Event, frozen=True):
+    """An automation was started, and did nothing because a condition of it did not hold."""
+
+    quotes = ("condition",)
+
+    automation_id: int
+    condition: str
+
+    def told(self, names: Names) -> str:
+        name = _called(names.automations, self.automation_id)
+        text = form("The automation {name} did not run: it was not so that {condition}")
+        return phrase(text, name=name, condition=self.condition)
+
+
+class AutomationRefused(Event, frozen=True):
+    """An automation, or one of its actions, could not be done."""
+
+    quotes = ("reason",)
+
+    automation_id: int
+    reason: str
+
+    def told(self, names: Names) -> str:
+        name = _called(names.automations, self.automation_id)
+        return phrase("The automation {name} was stopped: {reason}", name=name, reason=self.reason)
 
 
 KINDS: dict[str, type[Event]] = {event.kind: event for event in Event.__subclasses__()}

@@ -42,6 +42,7 @@ def pages(command_line: CliCommand) -> dict[str, str]:
         "settings.md": _settings(),
         "account-file.md": _account_file(),
         "steps.md": sequencepages.steps(),
+        "automations.md": sequencepages.automations(),
         "merge-fields.md": sequencepages.merge_fields(),
         "webhooks.md": hookpages.webhooks(),
         "cli.md": _cli(command_line),
@@ -293,7 +294,7 @@ def _toml_table(path: str, kind: types.Type) -> Iterator[str]:
     if struct is None:
         return
     if struct.tag is not None:
-        if "." in path:
+        if path.endswith(".steps"):
             yield f"`[[{path}]]` is one of [these](steps.md)."
             yield ""
         return

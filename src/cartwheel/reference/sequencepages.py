@@ -1,4 +1,4 @@
-"""The pages of the reference about sequences: their steps and conditions, and the merge fields of their mails."""
+"""The pages of the reference about sequences and automations: steps, conditions, triggers, actions, merge fields."""
 
 import re
 from collections.abc import Iterator, Sequence
@@ -11,8 +11,11 @@ from msgspec import inspect as types
 from cartwheel.leads.leadparts import PROFILE_FIELDS
 from cartwheel.mail.merge import MERGE_NAMES
 from cartwheel.reference.tables import block, code, keys, struct_in, struct_of, table
+from cartwheel.sequences.actions import ACTION_TYPES
+from cartwheel.sequences.automations import MOST_DEEP, MOST_RUNS, MOST_SKIPS
 from cartwheel.sequences.conditions import CONDITION_TYPES
 from cartwheel.sequences.steps import STEP_TYPES, Step
+from cartwheel.sequences.triggers import TRIGGER_TYPES
 
 _STEPS = """
 What a sequence is made of: each step of an account file has one of these types. The examples are steps of one account
@@ -24,6 +27,20 @@ of a wait, or a call that starts somebody there. Who comes to the last step writ
 that step has `ends` or `next`, or never goes on, like `complete` and `go_to`. At the end of a sub-sequence nothing leads back by itself: its
 last step goes on to whatever is written next, and completes the sequence where nothing is; give it `next`, or a `go_to`
 behind it, to lead elsewhere.
+"""
+
+_AUTOMATIONS = f"""
+When something happens to a lead, and a [condition](steps.md#conditions) holds, something is done: each
+`[[automations]]` of an [account file](account-file.md#automations) is one of these. [How to make them](../how-to/automate.md).
+
+Automations run at the end of the piece of work whose event starts them, such as a call, and are stored with it: both, or
+neither. Those that one event starts run in the order in which they were made; then come those that their own events start.
+Conditions are asked of the lead as it is at that moment. Who was deleted starts none.
+
+What follows from one event runs each automation once at the most; a row of automations that start each other ends after
+{MOST_DEEP}, and a piece of work after {MOST_RUNS} runs for one lead. What is broken off is told by an event,
+[`automation_refused`](events.md#automation_refused), and so is what a condition kept from running,
+[`automation_skipped`](events.md#automation_skipped), {MOST_SKIPS} times in a piece of work at the most.
 """
 
 _MERGE_FIELDS = """
@@ -67,6 +84,25 @@ def steps() -> Iterator[str]:
     yield ""
     for condition in CONDITION_TYPES:
         yield from _member(condition, hidden=set())
+
+
+def automations() -> Iterator[str]:
+    yield "# Automations"
+    yield ""
+    yield from _AUTOMATIONS.strip().splitlines()
+    yield ""
+    yield "# What starts them"
+    yield ""
+    yield "The value of `when`. The names are those that Kartra has for these events, where it has one."
+    yield ""
+    for trigger in TRIGGER_TYPES:
+        yield from _member(trigger, hidden=set())
+    yield "# What they do"
+    yield ""
+    yield "The values of `then`."
+    yield ""
+    for action in ACTION_TYPES:
+        yield from _member(action, hidden=set())
 
 
 def _member(cls: type[msgspec.Struct], hidden: set[str]) -> Iterator[str]:

@@ -237,7 +237,7 @@ class Sender:
         outcome = await post.send(outgoing, until=letter.mail.next_at or self._clock())
         kept = None
         if post is self._posts.mailbox:
-            kept = mailbox.row_of(letter.account.id, letter.lead.id, letter.mail, outgoing, self._clock())
+            kept = mailbox.row_of(letter.account.id, letter.lead.id, letter.mail.key, outgoing, self._clock())
         self._settle(letter, outcome, lambda now: _next_try(post, outcome, now), kept)
 
     def _settle(

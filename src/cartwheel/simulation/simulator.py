@@ -31,7 +31,7 @@ from cartwheel.mail.merge import BadContent
 from cartwheel.mail.render import CompiledMail, Filled, compile_mail
 from cartwheel.phrases import form, phrase
 from cartwheel.sending.handover import why_not_mailed
-from cartwheel.sequences import flows, telling
+from cartwheel.sequences import automations, flows, telling
 from cartwheel.sequences.flows import Flow
 from cartwheel.sequences.steps import (
     EmailStep,
@@ -214,6 +214,8 @@ class Simulation:
         self._places: list[int | None] = []
         """Where in the story the mails stand that are queued; None for one that is not told."""
         self._heard: set[str] = set()
+        self._piece: list[Event] = []
+        """What has happened in the piece of work that is being done."""
         self._touched = False
         """Whether the step that is being taken has done anything."""
         self._waits: dict[int, tuple[int, datetime | None, str]] = {}
@@ -304,6 +306,7 @@ class Simulation:
     def _settle(self) -> None:
         """After a piece of work: what was queued goes out, and who waits for what has happened is woken."""
         self._tell_events()
+        self._react()
         for mail, place in zip(self.lead.outgoing, self._places, strict=True):
             self._deliver(mail, place)
         self.lead.outgoing.clear()
@@ -315,6 +318,18 @@ class Simulation:
             if not hears.isdisjoint(self._heard) and (run.due_at is None or run.due_at > self.now):
                 self.lead.runs[run.sequence_id] = replace(run, due_at=self.now)
         self._heard.clear()
+
+    def _react(self) -> None:
+        """Automations run at the end of the piece of work whose events start them."""
+        lead, known = self.lead, self._piece
+        self._piece = []
+        lead.events[:] = known
+        if automations.starts_any(lead, self.account):
+            for notice in automations.react(lead, self.account, self.now, "").notices:
+                self._note(What.DOES, phrase("{person} is notified by mail", person=notice.action.to))
+        del lead.events[: len(known)]
+        self._tell_events()
+        self._piece.clear()  # whatever these start, they have started
 
     def _deliver(self, queued: Mail, place: int | None) -> None:
         lead, name = self.lead, self.account.sequence_names[queued.sequence_id]
@@ -385,6 +400,7 @@ class Simulation:
         for event in events:
             self._touched = True
             self._heard.add(event.kind)
+            self._piece.append(event)
             about = getattr(event, "sequence_id", None)
             unasked = self._at_work is not None and not self._told & {self._at_work, about}
             if not unasked and not isinstance(event, MailSent | MailNotSent):  # the mail's own line says it

@@ -7,9 +7,9 @@ from pathlib import Path
 from zoneinfo import ZoneInfo
 
 from cartwheel import times
-from cartwheel.accountfiles import accountfile, sequencefile
+from cartwheel.accountfiles import accountfile, automationfile, sequencefile
 from cartwheel.accountfiles.fileparts import AccountFile
-from cartwheel.accounts import Account, CustomField, MailingList, Option, Sequence, Tag, name_key
+from cartwheel.accounts import Account, Automation, CustomField, MailingList, Option, Sequence, Tag, name_key
 from cartwheel.data import leadstore
 from cartwheel.data.db import Database
 from cartwheel.data.flowstore import Flows
@@ -17,6 +17,8 @@ from cartwheel.data.leadstore import LeadKey, Wanted
 from cartwheel.errors import LeadNotFound
 from cartwheel.leads.lead import Lead
 from cartwheel.leads.leadparts import Part
+from cartwheel.sequences.actions import StartSequence
+from cartwheel.sequences.automations import plan_of
 from cartwheel.sequences.flows import Flow
 from cartwheel.sequences.schedule import At, BadSchedule
 from cartwheel.sequences.steps import StartSequenceStep
@@ -64,6 +66,7 @@ def stored(
     kept = {key: flow for key, flow in read.items() if flow is not None}
     newest: dict[int, Flow] = {}
     waiting = [sequence, *(other for flow in kept.values() for other in _started(flow, account))]
+    waiting += _started_by_automations(account)
     while waiting:
         entry = waiting.pop()
         read_ = own if entry is sequence and own else flows.get((account.id, entry.id, entry.version))
@@ -79,6 +82,12 @@ def stored(
 def _started(flow: Flow, account: Account) -> list[Sequence]:
     """The sequences that the steps start."""
     names = [name_key(step.sequence) for step in flow.steps if isinstance(step, StartSequenceStep)]
+    return [account.sequences[name] for name in names if name in account.sequences]
+
+
+def _started_by_automations(account: Account) -> list[Sequence]:
+    plans = [plan for entry in account.automations.values() if entry.active and (plan := plan_of(entry))]
+    names = [name_key(each.sequence) for plan in plans for each in plan.then if isinstance(each, StartSequence)]
     return [account.sequences[name] for name in names if name in account.sequences]
 
 
@@ -107,6 +116,7 @@ def of_file(path: Path) -> World:
     account = _account(read)
     for part in read.sequences:
         sequencefile.check(part, account)
+    automationfile.check(read.automations, account)
     return World(account, {number: Flow(tuple(part.steps)) for number, part in enumerate(read.sequences, 1)})
 
 
@@ -138,6 +148,10 @@ def _account(read: AccountFile) -> Account:
         },
         fields={name_key(field.identifier): field for field in _fields(read)},
         mail=wanted.mail,
+        automations={
+            name_key(part.name): Automation(number, part.name, part.active, part.plan)
+            for number, part in enumerate(read.automations, 1)
+        },
     )
 
 

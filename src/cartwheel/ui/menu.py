@@ -42,6 +42,7 @@ MENU = (
         _("Communication"),
         (
             Entry("sequences", _("Sequences"), "/communication/sequences", icon="route"),
+            Entry("automations", _("Automations"), "/communication/automations", icon="bolt"),
             Entry("mail", _("Mail"), "/mail", icon="mail", right=Right.LEADS_READ),
             Entry("mailbox", _("Test mailbox"), "/mail/test", icon="mailbox", right=Right.LEADS_READ),
             Entry(

@@ -1,4 +1,4 @@
-"""What the pages of lists, tags and custom fields share: finding them, deleting them, and taking that back."""
+"""What the pages of lists, tags, custom fields and automations share: finding them, deleting them, and taking that back."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -8,12 +8,12 @@ import sqlalchemy as sa
 
 from cartwheel.accountfiles import uses
 from cartwheel.accountfiles.uses import Use
-from cartwheel.accounts import LONGEST_NAME, CustomField, MailingList, Tag, name_key
+from cartwheel.accounts import LONGEST_NAME, Automation, CustomField, MailingList, Tag, name_key
 from cartwheel.data import bygones, catalogchanges, schema
 from cartwheel.data.bygones import Bygone
 from cartwheel.ui.visits import NotThere, Undo, Visit
 
-N = TypeVar("N", MailingList, Tag, CustomField)
+N = TypeVar("N", MailingList, Tag, CustomField, Automation)
 
 PAGE = 100
 """Rows of a page."""
@@ -24,6 +24,7 @@ _TABLES: Mapping[type, sa.Table] = {
     MailingList: schema.lists,
     Tag: schema.tags,
     CustomField: schema.custom_fields,
+    Automation: schema.automations,
 }
 
 
@@ -65,7 +66,7 @@ def users_of(visit: Visit, entry: MailingList | Tag | CustomField) -> list[Use]:
         return uses.of(connection, visit.account, entry)
 
 
-def delete(visit: Visit, entry: MailingList | Tag | CustomField) -> Undo:
+def delete(visit: Visit, entry: MailingList | Tag | CustomField | Automation) -> Undo:
     """Returns the way back."""
     with catalogchanges.changing(visit.database, visit.account.id) as connection:
         bygones.delete(connection, _TABLES[type(entry)], visit.account.id, entry.id, visit.now)
@@ -73,7 +74,7 @@ def delete(visit: Visit, entry: MailingList | Tag | CustomField) -> Undo:
     return Undo(f"{visit.url.removesuffix('/delete')}/restore")
 
 
-def restore(visit: Visit, kind: type[MailingList | Tag | CustomField]) -> Bygone:
+def restore(visit: Visit, kind: type[MailingList | Tag | CustomField | Automation]) -> Bygone:
     """Take back the deletion of the one that the page's address names. Raises `NotThere` or `NameTaken`."""
     for bygone in bygone_of(visit, kind):
         if bygone.id == visit.path["number"]:
@@ -84,7 +85,7 @@ def restore(visit: Visit, kind: type[MailingList | Tag | CustomField]) -> Bygone
     raise NotThere
 
 
-def bygone_of(visit: Visit, kind: type[MailingList | Tag | CustomField]) -> Sequence[Bygone]:
+def bygone_of(visit: Visit, kind: type[MailingList | Tag | CustomField | Automation]) -> Sequence[Bygone]:
     """What can be taken back, the last first."""
     with visit.database.read() as connection:
         return bygones.those_of(connection, _TABLES[kind], visit.account.id, visit.now, MOST_BYGONES)

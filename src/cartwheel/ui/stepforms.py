@@ -143,6 +143,14 @@ class Maker:
         """The fields of a type, filled with a tree."""
         return self._of_struct(struct_of(_TYPES[tag]), tree, prefix)
 
+    def of_type(self, kind: type[msgspec.Struct], tree: Tree, prefix: str) -> list[Input]:
+        """The fields of what is no step and no condition."""
+        return list(self._of_struct(struct_of(kind), tree, prefix))
+
+    def condition(self, name: str, tree: Tree) -> Input:
+        """One that may be left out."""
+        return self._condition(name, tree, optional=True)
+
     def _of_struct(self, struct: types.StructType, tree: Tree, prefix: str) -> Iterator[Input]:
         for each in struct.fields:
             if prefix or each.encode_name not in _BY_HAND:
@@ -312,6 +320,11 @@ def sent_tree(visit: Visit, tag: str, prefix: str = "") -> Tree:
     return {"type": tag} | _sent_struct(visit, struct_of(_TYPES[tag]), prefix)
 
 
+def sent_of_type(visit: Visit, kind: type[msgspec.Struct], prefix: str) -> Tree:
+    """The same of what is no step and no condition."""
+    return {"type": str(kind.__struct_config__.tag)} | _sent_struct(visit, struct_of(kind), prefix)
+
+
 def _sent_struct(visit: Visit, struct: types.StructType, prefix: str) -> Tree:
     tree: Tree = {}
     for each in struct.fields:
@@ -352,17 +365,17 @@ def _sent_frame(visit: Visit, kind: types.Type, name: str, *, required: bool) ->
     if struct is None:
         return None
     if struct.tag is not None and isinstance(kind, types.ListType):
-        entries = [entry for at in range(MOST_INSIDE) if (entry := _sent_condition(visit, f"{name}.{at}"))]
+        entries = [entry for at in range(MOST_INSIDE) if (entry := sent_condition(visit, f"{name}.{at}"))]
         return entries + [{}] * bool(visit.text(f"{name}.more")) or [{}]
     if struct.tag is not None:
-        return _sent_condition(visit, name) or ({} if required else None)
+        return sent_condition(visit, name) or ({} if required else None)
     if isinstance(kind, types.ListType):
         rows = [_sent_struct(visit, struct, f"{name}.{at}.") for at in range(MOST_BRANCHES)]
         return [row for row in rows if any(value != "" for value in row.values())]
     return _sent_struct(visit, struct, f"{name}.") if visit.text(f"{name}.given") else None
 
 
-def _sent_condition(visit: Visit, name: str) -> Tree:
+def sent_condition(visit: Visit, name: str) -> Tree:
     tag = visit.text(f"{name}.type", 30)
     if tag not in CONDITIONS or name.count("condition") > DEEPEST + 1:
         return {}
@@ -390,11 +403,11 @@ def read_step(tree: Tree, translate: Translate) -> tuple[AnyStep | None, dict[st
     try:
         step: AnyStep = msgspec.convert(tree, AnyStep)
     except msgspec.ValidationError as error:
-        return None, _error(str(error), tree, translate)
+        return None, errors_of(str(error), tree, translate)
     return step, {}
 
 
-def _error(message: str, tree: Tree, translate: Translate) -> dict[str, str]:
+def errors_of(message: str, tree: Tree, translate: Translate) -> dict[str, str]:
     found = _PATH.search(message)
     path = re.sub(r"\[(\d+)\]", r".\1", found[1]) if found else ""
     text = _PATH.sub("", message)

@@ -118,5 +118,5 @@ async def _keep(
     outcome = await mailbox.MailboxTransport().send(message)
     if outcome.fate is Fate.ACCEPTED:
         with database.write() as connection:
-            mailbox.keep(connection, mailbox.row_of(account.id, lead.id, mail, message, now))
+            mailbox.keep(connection, mailbox.row_of(account.id, lead.id, mail.key, message, now))
     return outcome

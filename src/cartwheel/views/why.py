@@ -27,6 +27,7 @@ from cartwheel.phrases import form, joined, kept, phrase
 from cartwheel.sequences import telling
 from cartwheel.sequences.flows import Flow
 from cartwheel.sequences.steps import EmailStep, Step
+from cartwheel.views import automationviews
 from cartwheel.views.leadcard import Entry
 
 _SERVER = form("`cartwheel serve` or `cartwheel worker`")
@@ -37,6 +38,7 @@ class About(StrEnum):
     SEQUENCE = "sequence"
     STEP = "step"
     MAIL = "mail"
+    AUTOMATION = "automation"
 
 
 class Fact(NamedTuple):
@@ -106,17 +108,19 @@ def explain(
         return [*_of_lead(known), *_of_mail(known, one, now)]
     if sequence is not None:
         asked = [sequence]
+        told = list(automationviews.of_sequence(known.account, known.feed, sequence))
     else:
         ran = {*lead.runs, *(entry.sequence_id for entry in lead.mails.values())}
         asked = [entry for number, entry in account.sequence_by_id.items() if number in ran]
+        told = list(automationviews.of_lead(known.account, known.feed))
     facts = [*_of_lead(known), *(fact for entry in asked for fact in _of_sequence(known, entry, now))]
     if not asked:
         text = phrase("It has never been in a sequence, so no mail was ever due. {started}", started=phrase(_STARTED))
         facts.append(Fact(About.SEQUENCE, text, stops=True))
-    return facts
+    return facts + [Fact(About.AUTOMATION, text) for text in told]
 
 
-_STARTED = form("A call starts it, `subscribe_lead_to_sequence_at_step`, or a step of another sequence.")
+_STARTED = form("A call starts it, `subscribe_lead_to_sequence_at_step`, an automation, or a step of another sequence.")
 
 
 # -- the lead --

@@ -20,12 +20,13 @@ from cartwheel.data.db import Database
 from cartwheel.data.lanes import LOCK_WAIT_S, Insert, Lane, Row, Select, Write
 from cartwheel.data.leadstore import RUN_WOKEN, Flush, Loaded, Recorded, RowIds, Wanted, load
 from cartwheel.errors import CartwheelError, Conflict, LeadIsDeleted, LeadNotFound, Overloaded, Unavailable
-from cartwheel.hooks.outbound import told_of
 from cartwheel.leads.events import is_quiet
 from cartwheel.leads.lead import Lead
 from cartwheel.leads.leadparts import Parts
 from cartwheel.process import observe
+from cartwheel.sequences.automations import Notice, Reaction
 from cartwheel.times import to_micros
+from cartwheel.work import reacting
 
 log = logging.getLogger(__name__)
 
@@ -99,6 +100,7 @@ class Desk:
         self._new_fields: list[tuple[int, CustomField]] = []
         self._answer: StoredAnswer | None = None
         self._rows: dict[tuple[Write, Row], Row] = {}
+        self._reactions: dict[tuple[int, int], Reaction] = {}
         self.catalog = batch.catalog
         self.now = batch.now
 
@@ -148,6 +150,10 @@ class Desk:
         """Something beside the leads is stored with them. Of the rows with one key the batch writes the last."""
         self._rows[statement, row[: len(statement.table.primary_key)]] = row
 
+    def react(self, origin: str) -> None:
+        """Run the automations that the piece's events start, as a part of it."""
+        self._reactions = reacting.react(self._mine, self.catalog, self.now, origin)
+
     def keep(self, origin: str) -> None:
         """The piece has succeeded: make its changes the batch's."""
         batch = self._batch
@@ -160,13 +166,12 @@ class Desk:
             if lead.dirty:
                 batch.changed[key] = lead
             account = self.catalog.accounts[key[0]]
-            batch.events += recorded(lead, origin, account)
-            if (
-                account.hears
-                and not is_quiet(origin)
-                and not account.hears.isdisjoint(event.kind for event in lead.events)
-            ):
-                batch.woken |= woken_runs(lead, account)
+            reaction = self._reactions.get(key)
+            batch.events += reacting.recorded(lead, account, origin, reaction)
+            if reaction is not None:
+                batch.notices += [(lead, notice) for notice in reaction.notices]
+            if account.hears and not is_quiet(origin):
+                batch.woken |= reacting.woken_runs(lead, account)
         batch.catalog = self.catalog
         batch.rows |= self._rows
         batch.new_fields += self._new_fields
@@ -192,34 +197,10 @@ class Desk:
         return self._look_up(account_id, lead_id, None)
 
 
-_STORED_ANSWER = Select(
-    schema.idempotent_calls,
-    ("account_id", "app_id", "idempotency_key", "body_digest", "answer"),
-    by=("account_id", "app_id", "idempotency_key"),
-)
+_CALL = ("account_id", "app_id", "idempotency_key")
+_STORED_ANSWER = Select(schema.idempotent_calls, (*_CALL, "body_digest", "answer"), by=_CALL)
 _ANSWER = Insert(schema.idempotent_calls)
 _CATALOG_VERSION = Select(schema.catalog_version, ("version",), by=("id",))
-
-
-def recorded(lead: Lead, origin: str, account: Account) -> list[Recorded]:
-    """The lead's events, and who is told of them: nobody of the leads of test mode, which are not real, nor of imports."""
-    if not account.hooks or lead.test or is_quiet(origin):
-        return [Recorded(lead, event, event.kind, origin) for event in lead.events]
-    tellings = told_of(account.hooks, lead.events, origin, account.names, lead.score)
-    return [
-        Recorded(lead, event, event.kind, origin, told, account)
-        for event, told in zip(lead.events, tellings, strict=True)
-    ]
-
-
-def woken_runs(lead: Lead, account: Account) -> set[tuple[int, int, int]]:
-    """The runs that the lead's events may concern."""
-    kinds = {event.kind for event in lead.events}
-    return {
-        (lead.account_id, lead.id, sequence.id)
-        for sequence in account.sequences.values()
-        if not sequence.hears.isdisjoint(kinds)
-    }
 
 
 class _Batch:
@@ -233,6 +214,7 @@ class _Batch:
         self.loaded = Loaded({}, {})
         self.changed: dict[tuple[int, int], Lead] = {}
         self.events: list[Recorded] = []
+        self.notices: list[tuple[Lead, Notice]] = []
         self.woken: set[tuple[int, int, int]] = set()
         """(account, lead, sequence): runs that wait for something that has perhaps just happened."""
         self.rows: dict[tuple[Write, Row], Row] = {}
@@ -241,8 +223,10 @@ class _Batch:
         self.answers: dict[tuple[int, str, str], tuple[str, str]] = {}
         self.new_answers: list[StoredAnswer] = []
 
-    async def load(self, lane: Lane, works: Sequence[Work[Any]], clock: Callable[[], datetime]) -> None:
-        self.loaded = await load(lane, (wanted for work in works for wanted in work.wanted), clock)
+    async def load(
+        self, lane: Lane, works: Sequence[Work[Any]], wanted: list[Wanted], now: Callable[[], datetime]
+    ) -> None:
+        self.loaded = await load(lane, wanted, now)
         # After the leads: whoever sees what another process's call did to them has to see its answer, too.
         keys = {work.idempotency[:3] for work in works if work.idempotency is not None}
         rows = await lane.fetch(_STORED_ANSWER, list(keys))
@@ -252,6 +236,7 @@ class _Batch:
         desk = Desk(self)
         try:
             result = work.decide(desk)
+            desk.react(work.origin)
         except CartwheelError as refusal:  # also `Entangled`: its turn comes again in the next batch
             return refusal
         except Exception as bug:  # whatever it is, it must not take the neighbours' calls with it
@@ -270,6 +255,7 @@ class _Batch:
             flush.lead(lead)
         for event in self.events:
             flush.event(event)
+        flush.notices += self.notices
         at = to_micros(self.now)
         for run in self.woken:
             flush.add(RUN_WOKEN, (at, *run))
@@ -463,9 +449,7 @@ class Batches:
             await lane.begin()
             works = await find(lane)
             batch = _Batch(lead_ids)
-            await batch.load(lane, works, self._clock)
-            # What others did while this waited for the leads' locks is past: the catalog and the time come after.
-            await self._renew_catalog(lane)
+            await self._load(lane, batch, works)
             batch.catalog, batch.now = self.catalog, self._clock()
             results = [batch.decide(work) for work in works]
             flush = batch.flush(self._row_ids)
@@ -480,6 +464,15 @@ class Batches:
         observe.COMMIT_SECONDS.observe(time.perf_counter() - started)
         observe.BATCH_SIZE.observe(len(works))
         return results
+
+    async def _load(self, lane: Lane, batch: _Batch, works: Sequence[Work[Any]]) -> None:
+        """The leads, with what automations ask of them by the catalog as it is once they are locked."""
+        asked, known = [wanted for work in works for wanted in work.wanted], None
+        while known is not self.catalog and not reacting.needs_the_same(asked, known, self.catalog):
+            known = self.catalog
+            await batch.load(lane, works, reacting.widened(asked, known), self._clock)
+            # What others did while this waited for the leads' locks is past: the catalog and the time come after.
+            await self._renew_catalog(lane)
 
     async def _renew_catalog(self, lane: Lane) -> None:
         [(version,)] = await lane.fetch(_CATALOG_VERSION, [(1,)])

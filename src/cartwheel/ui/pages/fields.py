@@ -90,7 +90,7 @@ def change_field(visit: Visit) -> Answer:
     about = _about(visit, entry)
     errors = _complaints(visit, name)
     if about["uses"] and naming.differs(entry, name):
-        errors.setdefault("name", visit._("Steps of sequences call it by this name."))
+        errors.setdefault("name", visit._("Steps of sequences or automations call it by this name."))
     if entry.options:
         errors |= _option_complaints(visit, [*texts.values(), *([more] if more else [])])
     if not errors:

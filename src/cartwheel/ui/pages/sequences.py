@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from cartwheel import accounts
-from cartwheel.accountfiles import accountexport, sequencefile
+from cartwheel.accountfiles import accountexport, sequencefile, uses
 from cartwheel.accountfiles.fileparts import SequencePart
 from cartwheel.accounts import LONGEST_NAME, name_key
 from cartwheel.data import catalogchanges, draftstore, flowstore, runstore, schema
@@ -216,6 +216,9 @@ def change_sequence(visit: Visit) -> Answer:
     sequence = sequence_of(visit)
     name, public_name = visit.text("name", LONGEST_NAME + 1), visit.text("public_name", LONGEST_NAME + 1)
     errors = _complaints(visit, name, public_name)
+    users = uses.automations_of_sequence(visit.account, sequence.id)
+    if users and name_key(name) != name_key(sequence.name):
+        errors.setdefault("name", visit._("Automations call it by this name: %s.") % ", ".join(users))
     if not errors:
         try:
             with catalogchanges.changing(visit.database, visit.account.id) as connection:
@@ -299,6 +302,9 @@ def delete_sequence(visit: Visit) -> Answer:
     found = sequencing.edited(visit)
     sequence = found.sequence
     visit.about(sequence.name)
+    if users := uses.automations_of_sequence(visit.account, sequence.id):
+        told = visit._("Automations need this sequence, so change them first: %s.") % ", ".join(users)
+        return visit.redirect(path_of(sequence), told, alarming=True)
     with catalogchanges.changing(visit.database, visit.account.id) as connection:
         used = runstore.was_used(connection, visit.account.id, sequence.id)
         if not used:

@@ -58,7 +58,7 @@ def rename_tag(visit: Visit) -> Answer:
     errors = _complaints(visit, name)
     used = naming.users_of(visit, entry)
     if used and naming.differs(entry, name):
-        errors.setdefault("name", visit._("Steps of sequences call it by this name."))
+        errors.setdefault("name", visit._("Steps of sequences or automations call it by this name."))
     if not errors:
         try:
             with catalogchanges.changing(visit.database, visit.account.id) as connection:
