@@ -21,14 +21,14 @@ pure | mail          | replies outgoing plaintext merge inert splice nesting mai
 pure | simulation    | stories whatifs madeup
 edge |               | config
 data | data          | columns catalogtables peopletables schema arrays lanes postgreslane checkpoints db catalog erasures dailycounts mailstore leadstore leadfeed due
-data | data          | flowstore draftstore runstore signingkeys mailbox ratelimits doctor catalogchanges fieldoptions bygones membercounts installation userstore factors callstore
+data | data          | flowstore draftstore runstore signingkeys mailbox ratelimits doctor catalogchanges tokenstore fieldoptions bygones membercounts installation userstore factors callstore
 data | data          | leadconditions leadsearch segments bulkstore mailledger suppressionstore attention
 edge | process       | observe orphans collector loops
 edge | work          | batches callcounts changes leadwork mailwork bulkwork moveplans runwork engine housekeeping
 edge | bounces       | bouncebox
 edge | sending       | conversations smtp servers sendlimits posts settling handover carriers sender tracking bouncereader
 edge | api           | bodies wire registry commands credentials gate calls dispatch redaction recorder
-edge | accountfiles  | fileparts sequencefile accountkeys accountrows accountfile accountexport uses
+edge | accountfiles  | fileparts sequencefile accountkeys accountrows accountfile accountexport uses tokens
 edge | views         | terminal
 edge | reference     | examples openapi tables sequencepages pages
 edge | simulation    | simulator worlds
@@ -41,7 +41,7 @@ edge | ui            | leadquestions filterforms bulkforms pages site
 edge |               | app worker serving testing
 edge | cli           | shared context
 edge |               | demopeople demoreaders demopast demo
-edge | cli           | accounts leads sequences runs mail people main
+edge | cli           | accounts leads sequences runs mail people tokens main
 edge |               | __main__
 """
 """A module may import those before it. Within `commands`, modules do not import each other."""

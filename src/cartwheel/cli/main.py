@@ -20,6 +20,7 @@ from cartwheel.cli.mail import domain_cli, mail_cli, mailbox_cli
 from cartwheel.cli.people import user_cli
 from cartwheel.cli.runs import sequence_cli
 from cartwheel.cli.shared import TROUBLE, USAGE, AsJson
+from cartwheel.cli.tokens import token_cli
 from cartwheel.config import Settings
 from cartwheel.errors import BadAccountFile, BadSetting, CartwheelError, Unavailable
 
@@ -149,6 +150,7 @@ cli.command("apply", rich_help_panel=ACCOUNTS)(accounts.apply)
 cli.command("export-account", rich_help_panel=ACCOUNTS)(accounts.export_account)
 cli.add_typer(app_cli, name="app", rich_help_panel=ACCOUNTS)
 cli.add_typer(key_cli, name="key", rich_help_panel=ACCOUNTS)
+cli.add_typer(token_cli, name="token", rich_help_panel=ACCOUNTS)
 cli.add_typer(user_cli, name="user", rich_help_panel=ACCOUNTS)
 cli.add_typer(lead_cli, name="lead", rich_help_panel=LEADS)
 cli.add_typer(sequence_cli, name="sequence", rich_help_panel=LEADS)
