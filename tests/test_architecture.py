@@ -21,18 +21,21 @@ pure | mail          | replies outgoing plaintext merge inert splice nesting mai
 pure | simulation    | stories whatifs madeup
 edge |               | config
 data | data          | columns catalogtables peopletables schema arrays lanes postgreslane checkpoints db catalog erasures dailycounts mailstore leadstore leadfeed due
-data | data          | flowstore draftstore runstore signingkeys mailbox ratelimits doctor catalogchanges tokenstore fieldoptions bygones membercounts installation userstore factors callstore
+data | data          | flowstore draftstore runstore signingkeys mailbox ratelimits callanswers eventfeed doctor catalogchanges tokenstore fieldoptions bygones membercounts installation userstore factors callstore
 data | data          | leadconditions leadsearch segments bulkstore mailledger suppressionstore attention
 edge | process       | observe orphans collector loops
 edge | work          | batches callcounts changes leadwork mailwork bulkwork moveplans runwork engine housekeeping
 edge | bounces       | bouncebox
 edge | sending       | conversations smtp servers sendlimits posts settling handover carriers sender tracking bouncereader
 edge | api           | bodies wire registry commands credentials gate calls dispatch redaction recorder
-edge | accountfiles  | fileparts sequencefile accountkeys accountrows accountfile accountexport uses tokens
-edge | views         | terminal
+edge | accountfiles  | fileparts sequencefile accountkeys accountrows accountfile accountexport uses tokens drafting
+edge | views         | terminal leadcard why
+edge | rest          | records problems operations calls cursors named fields sequences suppressions upserts leads events table description site
+edge | client        | trouble transport modern kartra
+edge | mcp           | tools server
 edge | reference     | examples openapi tables sequencepages pages
 edge | simulation    | simulator worlds
-edge | views         | leadcard why tables storyviews runviews mailviews
+edge | views         | tables storyviews runviews mailviews
 edge | public        | texts publicdata pages
 edge | ui            | collecting translations attempts menu dnscheck remembered slots visits registry forgery passwords mailwords mailframes manywork rendering browsers snippets explaining trying
 edge | ui            | stepwords stepforms flowdrawings sequencing trials
@@ -41,7 +44,7 @@ edge | ui            | leadquestions filterforms bulkforms pages site
 edge |               | app worker serving testing
 edge | cli           | shared context
 edge |               | demopeople demoreaders demopast demo
-edge | cli           | accounts leads sequences runs mail people tokens main
+edge | cli           | accounts leads sequences runs mail people tokens assistants main
 edge |               | __main__
 """
 """A module may import those before it. Within `commands`, modules do not import each other."""

@@ -13,7 +13,7 @@ from typer.core import TyperGroup
 from typer.exceptions import TyperException
 
 from cartwheel import config
-from cartwheel.cli import accounts, mail, sequences
+from cartwheel.cli import accounts, assistants, mail, sequences
 from cartwheel.cli.accounts import app_cli, key_cli
 from cartwheel.cli.leads import lead_cli
 from cartwheel.cli.mail import domain_cli, mail_cli, mailbox_cli
@@ -146,6 +146,7 @@ def run_demo(
     demo.run(port)
 
 
+cli.command("mcp", rich_help_panel=RUNNING)(assistants.run_mcp)
 cli.command("apply", rich_help_panel=ACCOUNTS)(accounts.apply)
 cli.command("export-account", rich_help_panel=ACCOUNTS)(accounts.export_account)
 cli.add_typer(app_cli, name="app", rich_help_panel=ACCOUNTS)

@@ -1,7 +1,7 @@
 """What happened to a lead, and its ledger of points, for those who look at them."""
 
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import msgspec
 import sqlalchemy as sa
@@ -49,11 +49,15 @@ def feed(connection: sa.Connection, key: LeadKey, most: int | None) -> list[Happ
     columns = (table.c.at, table.c.kind, table.c.details, table.c.origin)
     query = sa.select(*columns).where(table.c.account_id == key[0], table.c.lead_id == key[1])
     rows = connection.execute(query.order_by(table.c.id.desc()).limit(most))
-    return [Happened(from_micros(row.at), row.kind, row.details, _event(row), row.origin) for row in rows]
+    return [
+        Happened(from_micros(row.at), row.kind, row.details, event_of(row.kind, row.details), row.origin)
+        for row in rows
+    ]
 
 
-def _event(row: Any) -> Event | None:
+def event_of(kind: str, details: str) -> Event | None:
+    """None when this version of Cartwheel cannot read it."""
     try:
-        return _READERS[row.kind].decode(row.details)
+        return _READERS[kind].decode(details)
     except (KeyError, msgspec.ValidationError):
         return None

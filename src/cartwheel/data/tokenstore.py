@@ -7,10 +7,11 @@ from datetime import datetime
 import sqlalchemy as sa
 
 from cartwheel.accounts import MOST
-from cartwheel.data import catalog
-from cartwheel.data.catalogtables import api_tokens as _TOKENS
+from cartwheel.data import catalog, catalogtables
 from cartwheel.errors import AccountFull
 from cartwheel.times import micros_or_none, moment_or_none, to_micros
+
+_TOKENS = catalogtables.api_tokens
 
 
 def add(
