@@ -94,7 +94,6 @@ class Application:
             Route("/openapi.json", self._openapi, methods=["GET"]),
             Route("/health", self._health, methods=["GET"]),
             Route("/metrics", self._metrics, methods=["GET"]),
-            *self.rest.routes,
             *self.public.routes,
             *self.site.routes,
         ]
@@ -145,6 +144,8 @@ class Application:
         path = "/" + scope.get("path", "").lstrip("/")  # a base URL that ends in a slash makes //api
         if scope["type"] == "http" and scope["method"] == "POST" and (path == "/api" or path.startswith("/api/")):
             await self._call(scope, receive, send)
+        elif scope["type"] == "http" and (path == "/v1" or path.startswith("/v1/")):
+            await self.rest(scope, receive, send)
         else:
             await self._pages(scope, receive, send)
 

@@ -10,6 +10,7 @@ import pytest
 from cartwheel import client
 from cartwheel.client import Client, KartraClient, KartraError, LeadChange
 from cartwheel.client.transport import Transport
+from cartwheel.rest.records import WholeSequence
 from cartwheel.rest.table import OPERATIONS
 from harness import Api
 from restkit import caller
@@ -124,41 +125,38 @@ def test_events_are_read_in_order_and_none_twice(modern: Client, api: Api) -> No
     assert [event.kind for event in one] == ["lead_created", "tag_assigned", "tag_unassigned"]
 
 
+def written(modern: Client, step: str) -> WholeSequence:
+    text = f'[[sequences]]\nname = "Spring"\n[[sequences.steps]]\nbox = "1"\n{step}\n'
+    [taken] = modern.write_sequences(client.SequenceText(text=text)).sequences
+    return taken
+
+
 def test_a_sequence_is_written_and_published(modern: Client) -> None:
-    text = '[[sequences]]\nname = "Spring"\n[[sequences.steps]]\nbox = "1"\ntype = "tag"\nadd = "Nothing"\n'
-    [bad] = modern.write_sequences(
-        client.SequenceText(
-            text=text.replace('type = "tag"\nadd = "Nothing"', 'type = "email"\nsubject = "x"\nmarkdown = "{% if %}"')
-        )
-    ).sequences
-    assert bad.changed
-    [good] = modern.write_sequences(
-        client.SequenceText(
-            text='[[sequences]]\nname = "Spring"\n[[sequences.steps]]\nbox = "1"\ntype = "email"\nsubject = "Sow"\nmarkdown = "Now."\n'
-        )
-    ).sequences
+    bad = written(modern, 'type = "assign_tag"\ntag = "Nothing"')
+    assert [finding.stops for finding in bad.findings] == [True]
+    with pytest.raises(client.NotValid, match="box 1: ") as stopped:
+        modern.publish_sequence(bad.sequence.id)
+    assert stopped.value.type == "urn:cartwheel:problem:cannot-run"
+    good = written(modern, 'type = "email"\nsubject = "Sow"\nmarkdown = "Now."')
     assert good.sequence.id == bad.sequence.id
+    with pytest.raises(client.NotValid, match="never published"):
+        modern.upsert_lead(LeadChange(email="a@b.de", start_sequences=[client.Start(sequence="spring")]))
     assert modern.publish_sequence(good.sequence.id, dry_run=True).sequence.version == 1
     assert modern.read_sequence(good.sequence.id).changed
     assert modern.publish_sequence(good.sequence.id).sequence.boxes == ["1"]
     assert not modern.publish_sequence(good.sequence.id).changed
     assert modern.upsert_lead(LeadChange(email="a@b.de", start_sequences=[client.Start(sequence="spring")])).changes
-    with pytest.raises(client.NotValid, match="there are"):
-        modern.write_sequences(
-            client.SequenceText(text='[[sequences]]\nname = "x"\n[[sequences.steps]]\nbox = "1"\ntype = "jump"\n')
-        )
+    with pytest.raises(client.NotValid, match="the types are email"):
+        written(modern, 'type = "jump"')
+    assert modern.pause_sequence(good.sequence.id).paused
+    assert not modern.resume_sequence(good.sequence.id).paused
 
 
 def test_a_list_that_a_step_names_keeps_its_name(modern: Client) -> None:
-    text = '[[sequences]]\nname = "S"\n[[sequences.steps]]\nbox = "1"\ntype = "lists"\nsubscribe = ["Newsletter"]\n'
-    try:
-        [taken] = modern.write_sequences(client.SequenceText(text=text)).sequences
-    except client.NotValid as error:
-        pytest.fail(f"the step's form: {error}")
-    modern.publish_sequence(taken.sequence.id)
-    with pytest.raises(client.Conflict, match="S, box 1"):
+    modern.publish_sequence(written(modern, 'type = "subscribe_list"\nlist = "Newsletter"').sequence.id)
+    with pytest.raises(client.Conflict, match="Spring, box 1"):
         modern.delete_list(1)
-    with pytest.raises(client.Conflict, match="S, box 1"):
+    with pytest.raises(client.Conflict, match="Spring, box 1"):
         modern.change_list(1, client.ListChange(name="Letter"))
     assert modern.change_list(1, client.ListChange(public_name="Letter")).public_name == "Letter"
 

@@ -16,7 +16,6 @@ from urllib.parse import parse_qsl
 import msgspec
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
-from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 from cartwheel.accounts import Token
@@ -72,7 +71,6 @@ class Rest:
         self._note = note
         self._failures = Pace()
         self._used: dict[tuple[int, int], datetime] = {}
-        self.routes = [Route("/v1", self), Route("/v1/{rest:path}", self)]
 
     def open(self, batches: Batches, database: Database, gate: Gate, limits: AppLimits) -> None:
         self._batches = batches
@@ -122,7 +120,7 @@ class Rest:
         return Answer(refusal.problem.status.value, body, {**limits, **refusal.headers}, refusal.problem.name)
 
     async def _run(self, request: Request, request_id: str, about: dict[str, object], limits: dict[str, str]) -> Answer:
-        operation, path = find(request.method, request.url.path)
+        operation, path = find(request.method, "/" + request.scope["path"].lstrip("/"))
         about["operation"] = operation.name
         known, token = await self._admit(request)
         about |= {"account": token.account_id, "token": token.origin}
@@ -311,5 +309,5 @@ def _idempotency(request: Request, operation: Operation, token: Token, sent: byt
         return None
     if not _KEY.fullmatch(key):
         raise Refusal(problems.INVALID, "An Idempotency-Key has 1 to 200 visible ASCII characters.")
-    whole = json.dumps([request.method, request.url.path, request.url.query]).encode() + b"\n" + sent
+    whole = json.dumps([request.method, request.scope["path"], request.url.query]).encode() + b"\n" + sent
     return IdempotencyKey(token.account_id, token.origin, key, hashlib.sha256(whole).hexdigest())
