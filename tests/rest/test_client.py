@@ -6,6 +6,7 @@ import threading
 from collections.abc import Iterator
 
 import pytest
+from restkit import caller
 
 from cartwheel import client
 from cartwheel.client import Client, KartraClient, KartraError, LeadChange
@@ -13,7 +14,6 @@ from cartwheel.client.transport import Transport
 from cartwheel.rest.records import WholeSequence
 from cartwheel.rest.table import OPERATIONS
 from harness import Api
-from restkit import caller
 
 
 @pytest.fixture

@@ -11,12 +11,12 @@ import jsonschema
 import pytest
 from mcp import Client
 from mcp.client.stdio import StdioServerParameters
+from restkit import caller
 
 from cartwheel.accountfiles import tokens
 from cartwheel.mcp import tools
 from cartwheel.rest.table import OPERATIONS
 from harness import Api
-from restkit import caller
 
 
 @pytest.mark.parametrize("operation", OPERATIONS.values(), ids=list(OPERATIONS))
