@@ -33,7 +33,7 @@ edge | views         | terminal leadcard why
 edge | rest          | records problems operations calls cursors named fields sequences suppressions upserts leads events table description site
 edge | client        | trouble transport modern kartra
 edge | mcp           | tools server
-edge | reference     | examples openapi tables sequencepages pages
+edge | reference     | examples openapi tables sequencepages restpages pages
 edge | simulation    | simulator worlds
 edge | views         | tables storyviews runviews mailviews
 edge | public        | texts publicdata pages
