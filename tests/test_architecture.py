@@ -25,7 +25,7 @@ pure | mail          | replies outgoing plaintext merge inert splice nesting mai
 pure | simulation    | stories whatifs madeup
 edge |               | config
 data | data          | columns automationtables catalogtables hooktables peopletables importtables schema arrays lanes postgreslane checkpoints db bulkrows backups catalog erasures dailycounts mailstore hookfeed leadstore leadfeed due
-data | data          | flowstore draftstore runstore noticestore signingkeys mailbox ratelimits doctor catalogchanges fieldoptions bygones membercounts installation userstore factors callstore retention
+data | data          | flowstore draftstore runstore noticestore signingkeys mailbox ratelimits callanswers eventfeed doctor catalogchanges tokenstore fieldoptions bygones membercounts installation userstore factors callstore retention
 data | data          | leadconditions leadsearch segments bulkstore mailledger suppressionstore hookstore attention importstore importundo exportstore wholeleads renumbering wholeimport
 edge | process       | observe orphans collector loops
 edge | work          | reacting batches callcounts changes leadwork mailwork bulkwork moveplans runwork engine housekeeping
@@ -34,11 +34,14 @@ edge | bounces       | bouncebox
 edge | sending       | conversations smtp servers sendlimits posts settling handover carriers sender notifier tracking bouncereader
 edge | hooks         | targets posting delivering byhand
 edge | api           | bodies wire registry commands credentials gate calls dispatch redaction recorder
-edge | accountfiles  | fileparts sequencefile automationfile webhookfile accountkeys accountrows accountfile accountexport uses
+edge | accountfiles  | fileparts sequencefile automationfile webhookfile accountkeys accountrows accountfile accountexport uses tokens drafting
 edge | views         | terminal
-edge | reference     | examples openapi tables sequencepages hookpages pages
+edge | reference     | examples openapi tables sequencepages restpages hookpages pages
 edge | simulation    | simulator worlds
 edge | views         | leadcard automationviews why asking tables storyviews runviews mailviews hookviews
+edge | rest          | records problems operations calls cursors named fields sequences suppressions upserts leads events table description site
+edge | client        | trouble transport modern kartra
+edge | mcp           | tools server
 edge | public        | texts publicdata pages
 edge | exports       | formats records writers streams
 edge | ui            | collecting translations attempts menu dnscheck remembered slots streaming visits registry forgery passwords mailwords mailframes manywork rendering browsers snippets explaining trying
@@ -48,7 +51,7 @@ edge | ui            | leadquestions mailquestions filterforms bulkforms pages s
 edge |               | app worker serving testing
 edge | cli           | shared context
 edge |               | demopeople demoreaders demopast demo
-edge | cli           | accounts hooks exports backups leads sequences automations runs mail people imports main
+edge | cli           | accounts hooks exports backups leads sequences automations runs mail people tokens assistants imports main
 edge |               | __main__
 """
 """A module may import those before it. Within `commands`, modules do not import each other."""

@@ -35,6 +35,7 @@ FIELD_IDENTIFIER = "[A-Za-z0-9_-]{1,100}"
 
 MOST = {
     "apps": 500,
+    "tokens": 500,
     "lists": 1_000,
     "tags": 10_000,
     "custom fields": 250,
@@ -111,6 +112,34 @@ class ApiKey:
     password_hash: str
     created_at: datetime = NO_TIME
     expires_at: datetime | None = None
+
+    def good(self, now: datetime) -> bool:
+        return self.expires_at is None or now < self.expires_at
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """What a program shows that calls /v1. `expires_at` is None for one that is good until it is revoked."""
+
+    account_id: int
+    number: int
+    digest: str
+    name: str
+    scopes: frozenset[str]
+    rate_limit: int
+    """Calls a second; 0 means no limit."""
+    created_at: datetime
+    expires_at: datetime | None
+
+    @property
+    def id(self) -> int:
+        """Of its pace: negative, because it shares those numbers with the Apps."""
+        return -self.number
+
+    @property
+    def origin(self) -> str:
+        """What the events that it causes say of it."""
+        return f"token:{self.account_id}/{self.number}"
 
     def good(self, now: datetime) -> bool:
         return self.expires_at is None or now < self.expires_at

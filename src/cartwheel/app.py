@@ -41,6 +41,7 @@ from cartwheel.network import Client, find_client, within
 from cartwheel.process import collector, observe, orphans
 from cartwheel.public.pages import Public
 from cartwheel.reference import openapi
+from cartwheel.rest.site import Rest
 from cartwheel.ui.site import HEADERS, Site, for_https
 from cartwheel.work.batches import Batches
 from cartwheel.work.callcounts import CallCounts
@@ -85,7 +86,8 @@ class Application:
         self._request_ids = (f"{ours}-{number:x}" for number in count(1))
         self._arriving: set[asyncio.Timeout] = set()
         self.public = Public(settings, clock)
-        self.site = Site(settings, clock, lambda request: self._client(request.scope, _headers(request.scope)))
+        self.site = Site(settings, clock, self._client_of)
+        self.rest = Rest(settings, clock, self._client_of, lambda: next(self._request_ids), self._note)
         routes = [
             Route("/api", self._help, methods=["GET"]),
             Route("/api/", self._help, methods=["GET"]),
@@ -112,6 +114,7 @@ class Application:
         await self.batches.start()
         self.public.open(self.batches, database, await asyncio.to_thread(link_signer, database))
         self.site.open(self.batches, database, self.rehearse)
+        self.rest.open(self.batches, database, self.gate, limits)
         checkpointer = Checkpointer(database.file) if database.file else None
         if checkpointer:
             checkpointer.start()
@@ -141,6 +144,8 @@ class Application:
         path = "/" + scope.get("path", "").lstrip("/")  # a base URL that ends in a slash makes //api
         if scope["type"] == "http" and scope["method"] == "POST" and (path == "/api" or path.startswith("/api/")):
             await self._call(scope, receive, send)
+        elif scope["type"] == "http" and (path == "/v1" or path.startswith("/v1/")):
+            await self.rest(scope, receive, send)
         else:
             await self._pages(scope, receive, send)
 
@@ -195,6 +200,13 @@ class Application:
             if not patience.expired():
                 patience.reschedule(soon)
 
+    def _note(self, fields: dict[str, object]) -> None:
+        if self._call_log:
+            self._call_log.write(fields)
+
+    def _client_of(self, request: PageRequest) -> Client:
+        return self._client(request.scope, _headers(request.scope))
+
     def _client(self, scope: Scope, headers: dict[bytes, bytes]) -> Client:
         peer = scope.get("client")
         return find_client(
@@ -246,7 +258,7 @@ class Application:
         return JSONResponse({"status": "ok"})
 
     async def _metrics(self, request: PageRequest) -> Response:
-        client = self._client(request.scope, _headers(request.scope))
+        client = self._client_of(request)
         if not within(client.address, self.settings.metrics_allow):
             return PlainTextResponse("Not from your address: see CARTWHEEL_METRICS_ALLOW\n", status_code=403)
         try:

@@ -87,7 +87,7 @@ class History(RuleBasedStateMachine):
             self.account.model.leave_sequences(lead)
         lead.tell("lead_deleted" if deleted else "lead_restored")
         key = (self.account.api.account_id, int(str(lead.id.known)))
-        work: Work[None] = DeletionWork(key, deleted=deleted, origin="tests")
+        work: Work[bool] = DeletionWork(key, deleted=deleted, origin="tests")
         self.server.run(lambda: self.server.application.batches.submit(work))
 
     def teardown(self) -> None:

@@ -230,18 +230,25 @@ def pausing(*, was: bool, wanted: bool, now: int) -> dict[str, Any]:
 
 def pause(database: Database, account_id: int, sequence_id: int, now: datetime, *, paused: bool) -> bool:
     """Have everybody in the sequence wait where they are, or go on; whether that is a change."""
-    table = schema.sequences
-    here = (table.c.account_id == account_id) & (table.c.id == sequence_id)
     with database.write() as connection:
         catalog.lock(connection)
-        was = bool(connection.execute(sa.select(table.c.paused).where(here)).scalar_one())
-        if was is paused:
-            return False
-        values = pausing(was=was, wanted=paused, now=to_micros(now))
-        if not paused:
-            values["archived_at"] = None
-        connection.execute(sa.update(table).where(here).values(**values))
-        catalog.touch(connection, account_id)
+        changed = set_paused(connection, account_id, sequence_id, now, paused=paused)
+        if changed:
+            catalog.touch(connection, account_id)
+    return changed
+
+
+def set_paused(connection: sa.Connection, account_id: int, sequence_id: int, now: datetime, *, paused: bool) -> bool:
+    """`pause` in a transaction that changes the account already."""
+    table = schema.sequences
+    here = (table.c.account_id == account_id) & (table.c.id == sequence_id)
+    was = bool(connection.execute(sa.select(table.c.paused).where(here)).scalar_one())
+    if was is paused:
+        return False
+    values = pausing(was=was, wanted=paused, now=to_micros(now))
+    if not paused:
+        values["archived_at"] = None
+    connection.execute(sa.update(table).where(here).values(**values))
     return True
 
 

@@ -56,13 +56,14 @@ class Answer(msgspec.Struct, frozen=True):
         """Retry-After, and what is left of the App's calls (draft-ietf-httpapi-ratelimit-headers)."""
         if self.too_many is not None:
             wait_s = b"%d" % max(1, math.ceil(self.too_many.retry_s))
-            return [(b"retry-after", wait_s), *_limit_headers(self.too_many.limit, 0, wait_s)]
+            return [(b"retry-after", wait_s), *limit_headers_of(self.too_many.limit, 0, wait_s)]
         if self.caller is not None and self.caller.allowance is not None:
-            return _limit_headers(self.caller.app.rate_limit, self.caller.allowance.left, b"1")
+            return limit_headers_of(self.caller.app.rate_limit, self.caller.allowance.left, b"1")
         return []
 
 
-def _limit_headers(limit: int, left: int, reset_s: bytes) -> list[tuple[bytes, bytes]]:
+def limit_headers_of(limit: int, left: int, reset_s: bytes) -> list[tuple[bytes, bytes]]:
+    """What is left of the calls of an App, or of a token."""
     if not limit:
         return []
     return [

@@ -13,7 +13,7 @@ from typer.core import TyperGroup
 from typer.exceptions import TyperException
 
 from cartwheel import config
-from cartwheel.cli import accounts, backups, exports, imports, mail, sequences
+from cartwheel.cli import accounts, assistants, backups, exports, imports, mail, sequences
 from cartwheel.cli.accounts import app_cli, key_cli
 from cartwheel.cli.automations import automation_cli
 from cartwheel.cli.exports import export_cli
@@ -24,6 +24,7 @@ from cartwheel.cli.mail import domain_cli, mail_cli, mailbox_cli
 from cartwheel.cli.people import user_cli
 from cartwheel.cli.runs import sequence_cli
 from cartwheel.cli.shared import TROUBLE, USAGE, AsJson
+from cartwheel.cli.tokens import token_cli
 from cartwheel.config import Settings
 from cartwheel.errors import BadAccountFile, BadSetting, CartwheelError, Unavailable
 
@@ -149,11 +150,13 @@ def run_demo(
     demo.run(port)
 
 
+cli.command("mcp", rich_help_panel=RUNNING)(assistants.run_mcp)
 cli.command("apply", rich_help_panel=ACCOUNTS)(accounts.apply)
 cli.command("export-account", rich_help_panel=ACCOUNTS)(accounts.export_account)
 cli.command("retention", rich_help_panel=ACCOUNTS)(accounts.show_retention)
 cli.add_typer(app_cli, name="app", rich_help_panel=ACCOUNTS)
 cli.add_typer(key_cli, name="key", rich_help_panel=ACCOUNTS)
+cli.add_typer(token_cli, name="token", rich_help_panel=ACCOUNTS)
 cli.add_typer(user_cli, name="user", rich_help_panel=ACCOUNTS)
 cli.add_typer(webhook_cli, name="webhook", rich_help_panel=ACCOUNTS)
 cli.add_typer(lead_cli, name="lead", rich_help_panel=LEADS)

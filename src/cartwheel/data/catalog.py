@@ -8,7 +8,7 @@ import hashlib
 import json
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -33,9 +33,11 @@ from cartwheel.accounts import (
     Retention,
     Sequence,
     Tag,
+    Token,
     name_key,
 )
 from cartwheel.data import schema
+from cartwheel.data.catalogtables import api_tokens
 from cartwheel.data.lanes import Change, Insert, Row, Write
 from cartwheel.hooks.outbound import Endpoint
 from cartwheel.leads.leadparts import ANY_TIME, Entry
@@ -54,6 +56,8 @@ class Catalog:
     accounts: Mapping[int, Account]
     apps: Mapping[str, App]
     keys: Mapping[str, ApiKey]
+    tokens: Mapping[str, Token] = field(default_factory=dict)
+    """By their digests."""
 
     def account_named(self, name: str) -> Account | None:
         key = name_key(name)
@@ -71,6 +75,11 @@ class Catalog:
         """Also those that have expired; newest first."""
         keys = (key for key in self.keys.values() if key.account_id == account_id)
         return sorted(keys, key=lambda key: (key.created_at, key.key_digest), reverse=True)
+
+    def tokens_of(self, account_id: int) -> list[Token]:
+        """Also those that have expired; newest first."""
+        tokens = (token for token in self.tokens.values() if token.account_id == account_id)
+        return sorted(tokens, key=lambda token: token.number, reverse=True)
 
     def key_of(self, account_id: int) -> ApiKey | None:
         """The newest of the account's keys that do not expire."""
@@ -101,6 +110,8 @@ def newer(connection: sa.Connection, known: Catalog = EMPTY) -> Catalog:
         {**known.accounts, **changed.accounts},
         {k: app for k, app in known.apps.items() if app.account_id not in changed.accounts} | dict(changed.apps),
         {k: key for k, key in known.keys.items() if key.account_id not in changed.accounts} | dict(changed.keys),
+        {k: token for k, token in known.tokens.items() if token.account_id not in changed.accounts}
+        | dict(changed.tokens),
     )
 
 
@@ -178,7 +189,14 @@ def _read(connection: sa.Connection, accounts: sa.Select[Any]) -> Catalog:
             )
             for row in rows.of(schema.api_keys, "key_digest")
         },
+        {row.digest: _token(row) for row in rows.of(api_tokens, "id")},
     )
+
+
+def _token(row: Any) -> Token:
+    scopes = frozenset(json.loads(row.scopes))
+    created_at, expires_at = from_micros(row.created_at), moment_or_none(_end(row))
+    return Token(row.account_id, row.id, row.digest, row.name, scopes, row.rate_limit, created_at, expires_at)
 
 
 def _end(row: Any) -> int | None:

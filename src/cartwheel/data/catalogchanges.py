@@ -1,7 +1,7 @@
 """Changes of an account that people make one by one, beside those of account files."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import datetime
 from typing import Any
 
@@ -16,10 +16,26 @@ from cartwheel.errors import NameTaken
 from cartwheel.times import moment_or_none, to_micros
 
 
+class _NotKept(Exception):
+    """A transaction was tried, and is rolled back."""
+
+
 @contextmanager
-def changing(database: Database, account_id: int) -> Iterator[sa.Connection]:
-    """A transaction that changes an account; every process knows of it afterwards. Raises `AccountFull` at its end."""
-    with database.write() as connection:
+def trying(database: Database, *, keep: bool) -> Iterator[sa.Connection]:
+    """A transaction; without `keep`, nothing is stored of what is done in it."""
+    with suppress(_NotKept), database.write() as connection:
+        yield connection
+        if not keep:
+            raise _NotKept
+
+
+@contextmanager
+def changing(database: Database, account_id: int, *, keep: bool = True) -> Iterator[sa.Connection]:
+    """A transaction that changes an account; every process knows of it afterwards. Raises `AccountFull` at its end.
+
+    Without `keep`, it only finds out whether that could be done: nothing is stored.
+    """
+    with trying(database, keep=keep) as connection:
         catalog.lock(connection)
         yield connection
         catalog.touch(connection, account_id)

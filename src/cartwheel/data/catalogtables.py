@@ -43,6 +43,23 @@ api_keys = table(
 An account may have several: each is good until it expires or is revoked. `used_at` is written now and then only.
 """
 
+api_tokens = table(
+    "api_tokens",
+    number("account_id"),
+    number("id"),
+    words("digest"),
+    words("name"),
+    words("scopes"),
+    Column("rate_limit", Integer, nullable=False),
+    number("created_at"),
+    number("expires_at", null=True),
+    number("revoked_at", null=True),
+    number("used_at", null=True),
+    Index("api_tokens_digest", "digest", unique=True),
+    key=("account_id", "id"),
+)
+"""The bearer tokens of /v1, as hex SHA-256. `scopes` is JSON. `used_at` is written now and then only."""
+
 apps = table(
     "apps",
     number("account_id"),

@@ -54,7 +54,7 @@ def feed(connection: sa.Connection, key: LeadKey, most: int | None) -> list[Happ
 
 def happened(row: Any) -> Happened:
     """A row of the table, read."""
-    return Happened(from_micros(row.at), row.kind, row.details, _event(row), row.origin)
+    return Happened(from_micros(row.at), row.kind, row.details, event_of(row.kind, row.details), row.origin)
 
 
 def runs_of_automation(connection: sa.Connection, account_id: int, number: int, most: int) -> list[sa.Row[Any]]:
@@ -70,8 +70,9 @@ def runs_of_automation(connection: sa.Connection, account_id: int, number: int, 
     return list(connection.execute(query))
 
 
-def _event(row: Any) -> Event | None:
+def event_of(kind: str, details: str) -> Event | None:
+    """None when this version of Cartwheel cannot read it."""
     try:
-        return _READERS[row.kind].decode(row.details)
+        return _READERS[kind].decode(details)
     except (KeyError, msgspec.ValidationError):
         return None

@@ -13,7 +13,6 @@ from typing import NamedTuple, Protocol
 
 import psycopg
 
-from cartwheel.accounts import App
 from cartwheel.data.db import Database
 from cartwheel.data.lanes import LOCK_WAIT_S, PATIENCE
 from cartwheel.errors import Unavailable
@@ -63,10 +62,21 @@ class Pace:
             self._until[key] -= int(SECOND / rate)
 
 
-class AppLimits(Protocol):
-    """The calls of each App: `App.rate_limit` a second, as many at once."""
+class Paced(Protocol):
+    """An App or a token: its `rate_limit` calls a second, as many at once."""
 
-    async def take(self, app: App, now: datetime) -> Verdict: ...
+    @property
+    def account_id(self) -> int: ...
+    @property
+    def id(self) -> int: ...
+    @property
+    def rate_limit(self) -> int: ...
+
+
+class AppLimits(Protocol):
+    """The calls of each App, and of each token."""
+
+    async def take(self, app: Paced, now: datetime) -> Verdict: ...
     async def close(self) -> None: ...
 
 
@@ -76,7 +86,7 @@ class LocalLimits:
     def __init__(self) -> None:
         self._pace = Pace()
 
-    async def take(self, app: App, now: datetime) -> Verdict:
+    async def take(self, app: Paced, now: datetime) -> Verdict:
         return self._pace.take((app.account_id, app.id), now, rate=app.rate_limit, burst=app.rate_limit)
 
     async def close(self) -> None:
@@ -113,7 +123,7 @@ class SharedLimits:
         self._turn = asyncio.Lock()
         self._connection: psycopg.AsyncConnection[tuple[int]] | None = None
 
-    async def take(self, app: App, now: datetime) -> Verdict:
+    async def take(self, app: Paced, now: datetime) -> Verdict:
         local = await self._local.take(app, now)
         if not local.allowed:
             return local

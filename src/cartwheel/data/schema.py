@@ -416,6 +416,7 @@ events = table(
     words("details"),
     words("origin"),
     number("at"),
+    Index("events_in_order", "account_id", "id", "lead_id"),
     key=("account_id", "lead_id", "id"),
 )
 """What happened to each lead, in order of `id`. `origin` says who did it: `app:1/3` (account and number of an App), `cli`, `cartwheel`."""

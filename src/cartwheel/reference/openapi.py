@@ -15,6 +15,7 @@ from cartwheel.api.registry import Command
 from cartwheel.api.wire import Reply
 from cartwheel.leads.leadparts import PROFILE_FIELDS
 from cartwheel.reference.examples import Provocation, form, provocations
+from cartwheel.rest import description
 
 Schema = dict[str, Any]
 
@@ -42,22 +43,27 @@ def _document() -> dict[str, Any]:
         "info": {
             "title": "Cartwheel",
             "version": version("cartwheel"),
-            "description": "Kartra's inbound API. One address takes every call; `actions` say what is to be done.",
+            "description": "`/api` is Kartra's inbound API: one address takes every call, and `actions` say what is to be done. "
+            "`/v1` is Cartwheel's own, for what that one cannot do.",
             "license": {"name": "MIT", "identifier": "MIT"},
         },
-        "paths": {"/api": {"post": _operation()}},
+        "paths": {"/api": {"post": _operation()}, **description.paths()},
         "components": {
-            "schemas": dict(sorted(_schemas().items())),
-            "securitySchemes": {
-                name: {
-                    "type": "apiKey",
-                    "in": "query",
-                    "name": name,
-                    "description": f"{what} In the body, where it belongs, it counts before this one.",
-                }
-                for name, what in CREDENTIALS.items()
-            },
+            "schemas": dict(sorted({**description.schemas(), **_schemas()}.items())),
+            "securitySchemes": {**description.SECURITY, **_credentials()},
         },
+    }
+
+
+def _credentials() -> dict[str, Any]:
+    return {
+        name: {
+            "type": "apiKey",
+            "in": "query",
+            "name": name,
+            "description": f"{what} In the body, where it belongs, it counts before this one.",
+        }
+        for name, what in CREDENTIALS.items()
     }
 
 

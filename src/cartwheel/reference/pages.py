@@ -21,7 +21,7 @@ from cartwheel.bounces.providers import PROVIDERS
 from cartwheel.leads import events
 from cartwheel.leads.leadparts import PROFILE_FIELDS
 from cartwheel.mail import smtpurl
-from cartwheel.reference import hookpages, openapi, sequencepages
+from cartwheel.reference import hookpages, openapi, restpages, sequencepages
 from cartwheel.reference.examples import Examples, Provocation, Rung, Shown, form, run_examples
 from cartwheel.reference.tables import block, code, json_block, keys, kind_of, struct_in, table
 
@@ -38,6 +38,7 @@ def pages(command_line: CliCommand) -> dict[str, str]:
     examples = run_examples()
     written = {
         "api.md": _api(examples),
+        "rest.md": restpages.rest(),
         "events.md": _events(examples),
         "settings.md": _settings(),
         "account-file.md": _account_file(),

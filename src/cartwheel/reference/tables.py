@@ -41,7 +41,7 @@ def struct_of(cls: type[msgspec.Struct]) -> types.StructType:
 
 
 def keys(fields: Iterable[types.Field]) -> Iterator[str]:
-    rows = [(code(field.encode_name), kind_of(field.type), _default(field), _meaning(field.type)) for field in fields]
+    rows = [(code(field.encode_name), kind_of(field.type), _default(field), meaning_of(field.type)) for field in fields]
     yield from table(["key", "type", "default", "what it is for"], rows)
 
 
@@ -59,7 +59,7 @@ def struct_in(kind: types.Type) -> types.StructType | None:
     return None
 
 
-def _meaning(kind: types.Type) -> str:
+def meaning_of(kind: types.Type) -> str:
     found = kind.extra_json_schema if isinstance(kind, types.Metadata) else None
     return str((found or {}).get("description", ""))
 

@@ -55,6 +55,7 @@ MENU = (
         (
             Entry("keys", _("API key"), "/integrations/api/key", icon="key", right=Right.INTEGRATIONS),
             Entry("apps", _("Apps"), "/integrations/api/developers", icon="apps", right=Right.INTEGRATIONS),
+            Entry("tokens", _("Tokens"), "/integrations/api/tokens", icon="ticket", right=Right.INTEGRATIONS),
             Entry("calls", _("API inspector"), "/integrations/api/calls", icon="activity", right=Right.INTEGRATIONS),
             Entry("webhooks", _("Webhooks"), "/integrations/webhooks", icon="webhook", right=Right.INTEGRATIONS),
             Entry("explorer", _("API explorer"), "/integrations/api/explorer", icon="code", right=Right.INTEGRATIONS),

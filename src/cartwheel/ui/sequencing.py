@@ -3,23 +3,17 @@
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
-from typing import NamedTuple
-
-import sqlalchemy as sa
 
 from cartwheel import accounts
-from cartwheel.accountfiles import sequencefile
-from cartwheel.accountfiles.sequencefile import Finding
-from cartwheel.accounts import Account, name_key
-from cartwheel.data import draftstore, flowstore
-from cartwheel.sequences.flows import Flow
+from cartwheel.accountfiles.drafting import EMPTY, Edited, findings, read, with_steps
+from cartwheel.data import draftstore
 from cartwheel.sequences.steps import AnyStep
 from cartwheel.ui.visits import NotThere, Undo, Visit
 
-HERE = "/communication/sequences"
+__all__ = ["EMPTY", "Edited", "findings", "read", "with_steps"]
+"""Those that stand elsewhere; the others stand here."""
 
-EMPTY = Flow(())
+HERE = "/communication/sequences"
 
 
 def sequence_of(visit: Visit) -> accounts.Sequence:
@@ -32,36 +26,6 @@ def sequence_of(visit: Visit) -> accounts.Sequence:
 
 def path_of(sequence: accounts.Sequence, *more: str) -> str:
     return "/".join([HERE, str(sequence.id), *more])
-
-
-class Edited(NamedTuple):
-    """A sequence with the steps that run, and those that are to be."""
-
-    sequence: accounts.Sequence
-    published: Flow
-    draft: Flow
-    """As published, if nothing is changed."""
-
-    @property
-    def changed(self) -> bool:
-        return list(self.published.steps) != list(self.draft.steps)
-
-    @property
-    def seen(self) -> str:
-        """What a page says that it showed, for a form that publishes it."""
-        return draftstore.digest(self.draft.steps, self.sequence.version)
-
-    def step(self, box: str) -> AnyStep:
-        found = self.draft.by_box.get(box)
-        if found is None:
-            raise NotThere
-        return found
-
-
-def read(connection: sa.Connection, account: Account, sequence: accounts.Sequence) -> Edited:
-    published = flowstore.read(connection, (account.id, sequence.id, sequence.version)) or EMPTY
-    draft = draftstore.read(connection, account.id, sequence.id)
-    return Edited(sequence, published, published if draft is None else draft)
 
 
 def edited(visit: Visit) -> Edited:
@@ -101,6 +65,14 @@ def changing(visit: Visit) -> Iterator[Change]:
             draftstore.put(connection, account.id, sequence.id, change.steps, before, visit.now)
 
 
+def step_of(found: Edited, box: str) -> AnyStep:
+    """Raises `NotThere`."""
+    step = found.draft.by_box.get(box)
+    if step is None:
+        raise NotThere
+    return step
+
+
 def undo(change: Change) -> Undo:
     """The button that takes this change of the draft back, while it is the last one."""
     return undo_of(change.found.sequence, change.steps)
@@ -108,20 +80,6 @@ def undo(change: Change) -> Undo:
 
 def undo_of(sequence: accounts.Sequence, steps: Sequence[AnyStep], **more: str) -> Undo:
     return Undo(path_of(sequence, "edit", "undo"), {"seen": draftstore.digest(steps), **more})
-
-
-def with_steps(account: Account, sequence: accounts.Sequence, flow: Flow) -> Account:
-    """The account as it is when the steps are published."""
-    fresh = replace(
-        sequence, boxes=tuple(step.box for step in flow.steps), hears=flow.hears, version=max(1, sequence.version)
-    )
-    return replace(account, sequences={**account.sequences, name_key(sequence.name): fresh})
-
-
-def findings(account: Account, sequence: accounts.Sequence, flow: Flow) -> list[Finding]:
-    """What is to be said of a draft, what stops it first."""
-    found = sequencefile.findings(flow.steps, with_steps(account, sequence, flow))
-    return sorted(found, key=lambda finding: not finding.stops)
 
 
 def free_box(steps: Sequence[AnyStep], after: str) -> str:

@@ -179,6 +179,9 @@ def _who(origin: str, account: Account, catalog: Catalog, people: People) -> str
             if owner is account:
                 return phrase("by App {name}", name=app.name)
             return phrase("by App {name} of {account}", name=app.name, account=owner.name)
+    token = next((token for token in catalog.tokens_of(account.id) if token.origin == origin), None)
+    if token is not None:
+        return phrase("by token {name}", name=token.name)
     return told_origin(origin, account.names) or phrase(_OTHERS.get(origin, "by {name}"), name=origin)
 
 

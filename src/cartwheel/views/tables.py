@@ -6,7 +6,7 @@ from typing import Any
 
 from rich.text import Text
 
-from cartwheel.accounts import EVERY_COMMAND, App
+from cartwheel.accounts import EVERY_COMMAND, App, Token
 from cartwheel.data.doctor import Report
 from cartwheel.leads.leadparts import Gdpr, Grant
 from cartwheel.views import terminal
@@ -163,4 +163,39 @@ def users(entries: Sequence[Mapping[str, Any]]) -> Iterator[Text]:
             Text("second factor" if entry["second_factor"] else "", "dim"),
         ]
         for entry in entries
+    )
+
+
+# -- tokens --
+
+
+def token_data(token: Token, used: datetime | None) -> dict[str, Any]:
+    """Without what is secret about it."""
+    return {
+        "number": token.number,
+        "name": token.name,
+        "scopes": sorted(token.scopes),
+        "rate_limit": token.rate_limit,
+        "created_at": token.created_at.isoformat(),
+        "expires_at": token.expires_at.isoformat() if token.expires_at else None,
+        "used_at": used.isoformat() if used else None,
+    }
+
+
+def tokens(listed: Sequence[Mapping[str, Any]]) -> Iterator[Text]:
+    """As `token_data` tells them."""
+    heads = ("number", "name", "scopes", "made", "good until", "last used")
+    rows = (
+        (
+            one["number"],
+            one["name"],
+            ", ".join(one["scopes"]),
+            one["created_at"],
+            one["expires_at"] or "revoked",
+            one["used_at"] or "not yet",
+        )
+        for one in listed
+    )
+    yield from terminal.columns(
+        [[Text(head, "dim") for head in heads], *([terminal.plain(cell) for cell in row] for row in rows)]
     )

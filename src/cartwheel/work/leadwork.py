@@ -166,12 +166,15 @@ class DeletionWork(OneLead):
         super().__init__(key, Part.PROFILE | Part.SEQUENCES | Part.QUEUE, origin)
         self._deleted = deleted
 
-    def decide(self, desk: Desk) -> None:
+    def decide(self, desk: Desk) -> bool:
+        """Whether that is a change."""
         lead = self.lead(desk)
+        before = lead.deleted_at
         if self._deleted:
             lead.delete(desk.now)
         else:
             lead.restore()
+        return lead.deleted_at != before
 
 
 class EraseWork(OneLead):

@@ -119,7 +119,7 @@ def _custom_values(sent: Tree, account: Account) -> dict[int, CustomValue]:
     for key in sent:  # in the order of sending, so that the last of two spellings wins
         field = None if key in _BUILT_IN else account.field(key)
         if field is not None and field.type.is_text:
-            values[field.id] = _custom_value(field, sent[key])
+            values[field.id] = custom_value(field, sent[key])
     entries = wire.items(sent.get("custom_fields") or [])
     if entries is None:
         raise WrongFieldFormat
@@ -129,7 +129,7 @@ def _custom_values(sent: Tree, account: Account) -> dict[int, CustomValue]:
             raise WrongFieldFormat
         field = account.field(identifier)
         if field is not None:
-            values[field.id] = _custom_value(field, entry.get("field_value", _LEFT_OUT))
+            values[field.id] = custom_value(field, entry.get("field_value", _LEFT_OUT))
     return values
 
 
@@ -140,7 +140,8 @@ _LEFT_OUT: list[object] = []
 _BUILT_IN = {*PROFILE_FIELDS, "id", "email", "new_email", "custom_fields"}
 
 
-def _custom_value(field: CustomField, sent: object) -> CustomValue:
+def custom_value(field: CustomField, sent: object) -> CustomValue:
+    """The value as it is kept, "" for none; raises `WrongFieldFormat`."""
     chosen = wire.items(sent)
     if chosen is None:
         text = wire.text(sent) or ""

@@ -7,8 +7,7 @@ import msgspec
 from msgspec.structs import replace
 
 from cartwheel import accounts
-from cartwheel.accountfiles import sequencefile
-from cartwheel.accountfiles.fileparts import SequencePart
+from cartwheel.accountfiles import drafting, sequencefile
 from cartwheel.accounts import MOST
 from cartwheel.data import catalogchanges, draftstore, runstore
 from cartwheel.data.leadstore import LeadKey
@@ -17,7 +16,6 @@ from cartwheel.mail.merge import MERGE_NAMES
 from cartwheel.people import Right
 from cartwheel.sequences.flows import Flow
 from cartwheel.sequences.steps import AnyStep, EmailStep, RandomSplitStep, Step
-from cartwheel.times import to_micros
 from cartwheel.ui import attaching, flowdrawings, sequencing, stepforms, stepwords
 from cartwheel.ui.registry import page
 from cartwheel.ui.sequencing import HERE, Edited, path_of, sequence_of
@@ -124,7 +122,7 @@ def add_step(visit: Visit) -> Answer:
 @page(STEP, menu="sequences", right=Right.SEQUENCES_WRITE)
 def show_step(visit: Visit) -> Answer:
     found = sequencing.edited(visit)
-    step = found.step(visit.path["box"])
+    step = sequencing.step_of(found, visit.path["box"])
     tree = msgspec.to_builtins(step)
     return visit.show("step.html", **_form(visit, found, tree["type"], tree, step.box, step=step))
 
@@ -304,7 +302,7 @@ def _publishing(visit: Visit) -> dict[str, Any]:
         "found": found,
         "sequence": found.sequence,
         "findings": sequencing.findings(visit.account, found.sequence, found.draft),
-        "missing": sequencefile.missing_for_mail([_part(found)], visit.account),
+        "missing": sequencefile.missing_for_mail([found.part], visit.account),
         "plan": plan,
         "changes": _changes(found),
         "names": {step.box: _named(step, visit) for step in (*found.published.steps, *found.draft.steps)},
@@ -316,11 +314,6 @@ def _plan(connection: Any, visit: Visit, sequence: accounts.Sequence, draft: Flo
     return moveplans.plan(
         connection, visit.account, sequence, {}, source=None, everybody=True, to=sequence.version + 1, draft=draft
     )
-
-
-def _part(found: Edited) -> SequencePart:
-    sequence = found.sequence
-    return SequencePart(sequence.name, sequence.public_name, sequence.paused, sequence.entry, list(found.draft.steps))
 
 
 def _named(step: Step, visit: Visit) -> str:
@@ -378,14 +371,8 @@ def _tidy(visit: Visit, sequence: accounts.Sequence) -> None:
 
 def _release(visit: Visit, found: Edited) -> int | None:
     """Make the draft that was looked at the version that runs. None if there is another one meanwhile."""
-    account, sequence = visit.account, found.sequence
-    with catalogchanges.changing(visit.database, account.id) as connection:
-        running = draftstore.lock(connection, account.id, sequence.id)
-        if running != sequence.version or sequencing.read(connection, account, sequence).seen != found.seen:
-            return None
-        version = sequencefile.release(connection, account.id, sequence.id, _part(found), to_micros(visit.now))
-        draftstore.drop(connection, account.id, sequence.id)
-    return version
+    with catalogchanges.changing(visit.database, visit.account.id) as connection:
+        return drafting.release(connection, visit.account, found, visit.now)
 
 
 def _move(visit: Visit, sequence: accounts.Sequence, plan: moveplans.MovePlan) -> str:

@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from cartwheel import accounts
-from cartwheel.accountfiles import accountexport, sequencefile, uses
+from cartwheel.accountfiles import accountexport, drafting, sequencefile, uses
 from cartwheel.accountfiles.fileparts import SequencePart
 from cartwheel.accounts import LONGEST_NAME, name_key
 from cartwheel.data import catalogchanges, draftstore, flowstore, runstore, schema
@@ -17,7 +17,6 @@ from cartwheel.leads.leadparts import ANY_TIME, MOST_EARLIER, Entry, RunStatus
 from cartwheel.people import Right
 from cartwheel.sequences.flows import Flow
 from cartwheel.sequences.steps import AnyStep, EmailStep
-from cartwheel.times import to_micros
 from cartwheel.ui import flowdrawings, leadquestions, sequencing
 from cartwheel.ui.registry import page
 from cartwheel.ui.sequencing import HERE, path_of, sequence_of
@@ -83,14 +82,7 @@ def add_sequence(visit: Visit) -> Answer:
 def _add(visit: Visit, part: SequencePart, draft: list[AnyStep]) -> int:
     """A sequence that nobody can be in yet, with a draft of its steps. Raises `NameTaken`."""
     with catalogchanges.changing(visit.database, visit.account.id) as connection:
-        values = sequencefile.row_of(part, None, to_micros(visit.now)) | {"boxes": "[]", "version": 0, "hears": "[]"}
-        values |= {"paused": False, "resumed_at": None, "archived_at": None}
-        number = catalogchanges.add_named(
-            connection, schema.sequences, visit.account.id, values.pop("name"), visit.now, **values
-        )
-        draftstore.drop(connection, visit.account.id, number)
-        draftstore.put(connection, visit.account.id, number, draft, [], visit.now)
-    return number
+        return drafting.add(connection, visit.account.id, part, draft, visit.now)
 
 
 def _welcome(visit: Visit) -> list[AnyStep]:
@@ -152,13 +144,11 @@ def import_sequences(visit: Visit) -> Answer:
     if not parts:
         return visit.refuse("sequences.html", {"text": visit._("There is no [[sequences]] in it.")}, **_all(visit))
     for part in parts:
-        known = visit.account.sequences.get(name_key(part.name))
-        if known is None:
+        if name_key(part.name) not in visit.account.sequences:
             _add(visit, part, part.steps)
             continue
         with visit.database.write() as connection:
-            before = sequencing.read(connection, visit.account, known).draft
-            draftstore.put(connection, visit.account.id, known.id, part.steps, before.steps, visit.now)
+            drafting.take(connection, visit.account, part, visit.now)
     names = ", ".join(part.name for part in parts)
     visit.about(names)
     return visit.redirect(HERE, visit._("Taken as drafts: %s. Publish each when you have looked at it.") % names)

@@ -99,7 +99,7 @@ def _doubts(account: Account, step: EmailStep) -> list[str]:
 @page(f"{HERE}/{{number:int}}/mail/{{box}}", menu="sequences", right=Right.LEADS_READ)
 def show_mail(visit: Visit) -> Answer:
     """A mail of the draft, for a frame."""
-    step = sequencing.edited(visit).step(visit.path["box"])
+    step = sequencing.step_of(sequencing.edited(visit), visit.path["box"])
     if not isinstance(step, EmailStep):
         raise NotThere
     lead, _there = trials.reader(visit.database, visit.account, visit.query.get("as", ""), visit.now)
@@ -120,7 +120,7 @@ def show_mail(visit: Visit) -> Answer:
 def send_test(visit: Visit) -> Answer:
     """Sent a test of a mail to themselves."""
     found = sequencing.edited(visit)
-    step = found.step(visit.path["box"])
+    step = sequencing.step_of(found, visit.path["box"])
     if not isinstance(step, EmailStep):
         raise NotThere
     if "body" in visit.form:  # with scripts it is what is being written, saved or not

@@ -1,0 +1,68 @@
+"""Sending calls, and sending them again where that is safe."""
+
+import time
+from collections.abc import Callable, Mapping
+from http import HTTPStatus
+
+import httpx
+
+from cartwheel.client.trouble import NoAnswer
+
+LONGEST_PAUSE_S = 30.0
+FIRST_PAUSE_S = 0.25
+
+_NOT_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
+
+
+class Transport:
+    """One connection pool. `tries` is how often a call is made at most."""
+
+    def __init__(
+        self,
+        url: str,
+        headers: Mapping[str, str],
+        *,
+        timeout_s: float,
+        tries: int,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self._http = httpx.Client(base_url=url, headers=dict(headers), timeout=timeout_s)
+        self._tries = max(1, tries)
+        self._sleep = sleep
+
+    def close(self) -> None:
+        self._http.close()
+
+    def send(
+        self,
+        method: str,
+        path: str,
+        *,
+        safe: bool,
+        query: Mapping[str, str] = {},
+        body: bytes | None = None,
+        headers: Mapping[str, str] = {},
+    ) -> httpx.Response:
+        """The answer; `safe` says that doing it twice is as doing it once. Raises `NoAnswer`.
+
+        Made again is what never left, or was refused because of too many calls, and if it is safe also what got no answer.
+        """
+        for left in reversed(range(self._tries)):
+            try:
+                answer = self._http.request(method, path, params=dict(query), content=body, headers=dict(headers))
+            except httpx.TransportError as error:
+                never_left = isinstance(error, _NOT_SENT)
+                if left and (safe or never_left):
+                    self._sleep(self._pause(left))
+                    continue
+                raise NoAnswer(f"{method} {path}: {error}", done=False if never_left else None) from error
+            busy = answer.status_code in {HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.BAD_GATEWAY} and safe
+            if not left or not (busy or answer.status_code == HTTPStatus.TOO_MANY_REQUESTS):
+                return answer
+            self._sleep(self._pause(left, answer.headers.get("retry-after", "")))
+        raise AssertionError("unreachable: the last try returns or raises")
+
+    def _pause(self, left: int, asked: str = "") -> float:
+        if asked.isascii() and asked.isdigit() and len(asked) < 6:  # noqa: PLR2004 - digits
+            return min(float(asked), LONGEST_PAUSE_S)
+        return min(FIRST_PAUSE_S * 2.0 ** (self._tries - 1 - left), LONGEST_PAUSE_S)

@@ -1,0 +1,1 @@
+"""The MCP server: the operations of /v1 as tools, for assistants."""
