@@ -30,6 +30,7 @@ def role_of(api: Api, person: Person) -> Role | None:
 def invite(person: Person, email: str, role: Role) -> str:
     """Returns the link's path."""
     page = person.post("/settings/people", email=email, role=role.value).text
+    assert 'data-copy="invitation-link"' in page
     found = re.search(r"(/invitation/[\w-]+)", page)
     assert found is not None, page
     return found[1]

@@ -2,6 +2,7 @@
 
 import re
 
+import pytest
 from cast import PASSWORD, Cast, Person
 
 from cartwheel.data import userstore
@@ -25,6 +26,13 @@ def sign_in(cast: Cast, email: str, password: str, there: str = "/", address: st
 def test_the_right_password_opens_the_page_that_was_asked_for(cast: Cast, boss: Person) -> None:
     assert sign_in(cast, boss.email, PASSWORD, "/leads?tag=1")[:2] == (303, "/leads?tag=1")
     assert sign_in(cast, f" {boss.email.upper()} ", PASSWORD)[:2] == (303, "/")
+
+
+@pytest.mark.usefixtures("boss")
+def test_who_has_forgotten_the_password_is_told_what_helps(cast: Cast) -> None:
+    page = cast.visitor().get("/signin").text
+    assert "Forgotten the password?" in page
+    assert "<code>cartwheel user reset you@example.com</code>" in page
 
 
 def test_nobody_learns_whether_an_address_is_known(cast: Cast, boss: Person) -> None:
