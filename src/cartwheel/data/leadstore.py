@@ -14,7 +14,7 @@ from cartwheel.accounts import Account
 from cartwheel.data import dailycounts, erasures, mailstore, schema
 from cartwheel.data.hookfeed import DELIVERY, Telling
 from cartwheel.data.lanes import Delete, Insert, Lane, Row, Select, Update, Write
-from cartwheel.hooks.outbound import Told
+from cartwheel.hooks.outbound import Told, told_of
 from cartwheel.leads.lead import Lead
 from cartwheel.leads.leadparts import (
     NOT_STORED,
@@ -289,6 +289,17 @@ class Recorded(NamedTuple):
     told: Sequence[Told] = ()
     """What of the `account`'s endpoints are told of it."""
     account: Account | None = None
+
+
+def recorded(lead: Lead, origin: str, account: Account) -> list[Recorded]:
+    """The lead's events, and who is told of them: of the leads of test mode, which are not real, nobody."""
+    if not account.hooks or lead.test:
+        return [Recorded(lead, event, event.kind, origin) for event in lead.events]
+    tellings = told_of(account.hooks, lead.events, origin, account.names, lead.score)
+    return [
+        Recorded(lead, event, event.kind, origin, told, account)
+        for event, told in zip(lead.events, tellings, strict=True)
+    ]
 
 
 class RowIds:

@@ -6,16 +6,7 @@ matched and unique (trimmed, without regard to case). Columns `…_at` are micro
 (docs/decisions/0005-times.md), JSON is text.
 """
 
-from sqlalchemy import (
-    Column,
-    Index,
-    Integer,
-    LargeBinary,
-    PrimaryKeyConstraint,
-    Table,
-    func,
-    text,
-)
+from sqlalchemy import Column, Index, Integer, LargeBinary, PrimaryKeyConstraint, Table, func, text
 
 from cartwheel.data.catalogtables import (
     accounts,
@@ -33,14 +24,7 @@ from cartwheel.data.catalogtables import (
     tags,
 )
 from cartwheel.data.columns import flag, metadata, number, table, words
-from cartwheel.data.hooktables import (
-    HOOK_NOT_TAKEN,
-    HOOK_PARKED,
-    HOOK_TAKEN,
-    HOOK_WAITS,
-    hook_deliveries,
-    hook_endpoints,
-)
+from cartwheel.data.hooktables import hook_deliveries, hook_endpoints
 from cartwheel.data.peopletables import (
     api_calls,
     audit_log,
@@ -56,10 +40,6 @@ from cartwheel.data.peopletables import (
 from cartwheel.leads.leadparts import PROFILE_FIELDS
 
 __all__ = [
-    "HOOK_NOT_TAKEN",
-    "HOOK_PARKED",
-    "HOOK_TAKEN",
-    "HOOK_WAITS",
     "accounts",
     "api_calls",
     "api_keys",

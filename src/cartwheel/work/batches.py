@@ -18,9 +18,8 @@ from cartwheel.data import catalog, schema
 from cartwheel.data.catalog import Catalog
 from cartwheel.data.db import Database
 from cartwheel.data.lanes import LOCK_WAIT_S, Insert, Lane, Row, Select, Write
-from cartwheel.data.leadstore import RUN_WOKEN, Flush, Loaded, Recorded, RowIds, Wanted, load
+from cartwheel.data.leadstore import RUN_WOKEN, Flush, Loaded, Recorded, RowIds, Wanted, load, recorded
 from cartwheel.errors import CartwheelError, Conflict, LeadIsDeleted, LeadNotFound, Overloaded, Unavailable
-from cartwheel.hooks.outbound import told_of
 from cartwheel.leads.lead import Lead
 from cartwheel.leads.leadparts import Parts
 from cartwheel.process import observe
@@ -194,17 +193,6 @@ _STORED_ANSWER = Select(
 )
 _ANSWER = Insert(schema.idempotent_calls)
 _CATALOG_VERSION = Select(schema.catalog_version, ("version",), by=("id",))
-
-
-def recorded(lead: Lead, origin: str, account: Account) -> list[Recorded]:
-    """The lead's events, and who is told of them: of the leads of test mode, which are not real, nobody."""
-    if not account.hooks or lead.test:
-        return [Recorded(lead, event, event.kind, origin) for event in lead.events]
-    tellings = told_of(account.hooks, lead.events, origin, account.names, lead.score)
-    return [
-        Recorded(lead, event, event.kind, origin, told, account)
-        for event, told in zip(lead.events, tellings, strict=True)
-    ]
 
 
 def woken_runs(lead: Lead, account: Account) -> set[tuple[int, int, int]]:
