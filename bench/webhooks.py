@@ -30,6 +30,7 @@ from cartwheel import times
 from cartwheel.data import catalog, hookstore, schema
 from cartwheel.data.db import Database
 from cartwheel.data.hookfeed import DELIVERED
+from cartwheel.data.hooktables import HOOK_WAITS
 from cartwheel.hooks import envelope
 from cartwheel.hooks.delivering import PLACES
 from cartwheel.hooks.outbound import Endpoint
@@ -112,7 +113,7 @@ def deliver(options: argparse.Namespace, url: str, folder: Path) -> tuple[float,
             _give_up_after(deadline, log)
             time.sleep(0.005)
         begun = time.perf_counter()
-        waiting = sa.select(schema.hook_deliveries.c.id).where(schema.HOOK_WAITS).limit(1)
+        waiting = sa.select(schema.hook_deliveries.c.id).where(HOOK_WAITS).limit(1)
         while True:
             with database.read() as connection:
                 if connection.execute(waiting).first() is None:

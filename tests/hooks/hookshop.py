@@ -39,7 +39,7 @@ def deliveries(api: Api, **where: Any) -> list[dict[str, Any]]:
     return sorted(api.rows(schema.hook_deliveries, **where), key=lambda row: (row["id"], row["endpoint"]))
 
 
-def _silence_others(api: Api) -> None:
+def silence_others(api: Api) -> None:
     """The accounts of other tests in the same database are not this one's business."""
     table = schema.hook_endpoints
     with api.server.database.write() as connection:
@@ -52,7 +52,7 @@ class Teller:
     def __init__(
         self, api: Api, *, allow_private: bool = True, clock: Callable[[], datetime] | None = None, pool: Any = None
     ) -> None:
-        _silence_others(api)
+        silence_others(api)
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="teller", daemon=True)
         self._thread.start()

@@ -15,6 +15,7 @@ HISTORIES = int(os.environ.get("HOOK_HISTORIES", "2"))
 STEPS = 40
 TAGS = ("Customer", "Trial user")
 THRESHOLD = 10
+DEEDS: list[int | str] = [200, 500, DROP]
 
 
 @dataclass
@@ -87,7 +88,7 @@ def test_what_is_told_is_what_happened(api: Api, history: int) -> None:
             act(api, dice.choice(people), dice)
             what = dice.randrange(6)
             if what == 0:
-                receiver.script = [dice.choice([200, 500, DROP]) for _ in range(3)]
+                receiver.script = dice.choices(DEEDS, k=3)
             elif what == 1:
                 dice.choice([one, other]).begin()
             elif what == 2:

@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 import pytest
 import sqlalchemy as sa
+from hookshop import endpoint
 from office import Office
 from runshop import ADA, LATER, MAIL, NewShop, Shop
 from sink import AS_USUAL, DROP, TAKE_AND_DROP, WAIT, Act, Sink
@@ -91,6 +92,7 @@ def live(shop: NewShop, server: Server, sink: Sink) -> Shop:
     do(flow, SuppressionWork((flow.api.account_id, lead_id(flow, BEFORE)), suppressed=True, origin="cli"))
     do(flow, SuppressionWork((flow.api.account_id, lead_id(flow, BEFORE)), suppressed=False, origin="cli"))
     flow.api.call({"cmd": "edit_lead"}, lead={"email": BEFORE, "new_email": MARKED})
+    endpoint(flow.api, "https://crm.example/", {"assign_tag": None})
     flow.api.on(MARKED, "assign_tag", tag_name="Customer")
     flow.api.on(MARKED, "give_points_to_lead", points=7, expiration=3)
     sink.script["rcpt"] = [AS_USUAL, "450 4.2.0 come again"]
@@ -155,6 +157,7 @@ PLACES = {
     "suppressions.email",
     "suppressions.details",
     "events.details",
+    "hook_deliveries.body",
     "idempotent_calls.answer",
     *(f"api_calls.{name}" for name in ("email", "new_email", "body", "tree", "answer")),
     "test_mailbox.recipient",

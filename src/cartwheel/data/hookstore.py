@@ -13,6 +13,7 @@ import sqlalchemy as sa
 from cartwheel.data import catalogchanges, schema
 from cartwheel.data.db import Database
 from cartwheel.data.hookfeed import DELIVERED, PARKED, QUEUED
+from cartwheel.data.hooktables import HOOK_NOT_TAKEN, HOOK_PARKED, HOOK_TAKEN, HOOK_WAITS
 from cartwheel.hooks.outbound import Endpoint
 from cartwheel.phrases import form
 from cartwheel.times import from_micros, moment_or_none, to_micros
@@ -97,8 +98,8 @@ def health(connection: sa.Connection, account_id: int) -> dict[int, Health]:
             moment_or_none(row.failing_since),
             moment_or_none(row.paused_at),
             row.paused_why,
-            _counted(connection, account_id, row.id, schema.HOOK_WAITS),
-            _counted(connection, account_id, row.id, schema.HOOK_PARKED),
+            _counted(connection, account_id, row.id, HOOK_WAITS),
+            _counted(connection, account_id, row.id, HOOK_PARKED),
         )
         for row in connection.execute(query)
     }
@@ -130,7 +131,7 @@ def resume(connection: sa.Connection, account_id: int, number: int, now: datetim
     values = {"paused_at": None, "paused_why": "", "failing_since": None}
     if connection.execute(sa.update(_ENDS).where(here).values(values)).rowcount == 0:
         return False
-    waiting = (_ROWS.c.account_id == account_id) & (_ROWS.c.endpoint == number) & schema.HOOK_WAITS
+    waiting = (_ROWS.c.account_id == account_id) & (_ROWS.c.endpoint == number) & HOOK_WAITS
     connection.execute(sa.update(_ROWS).where(waiting).values(next_at=to_micros(now)))
     return True
 
@@ -319,7 +320,7 @@ def replay(connection: sa.Connection, account_id: int, numbers: Sequence[tuple[i
 
 def replay_parked(connection: sa.Connection, account_id: int, endpoint: int, now: datetime) -> int:
     """Have all that are parked tried again; returns how many."""
-    here = (_ROWS.c.account_id == account_id) & (_ROWS.c.endpoint == endpoint) & schema.HOOK_PARKED
+    here = (_ROWS.c.account_id == account_id) & (_ROWS.c.endpoint == endpoint) & HOOK_PARKED
     return connection.execute(sa.update(_ROWS).where(here).values(_again(now))).rowcount
 
 
@@ -397,9 +398,9 @@ def page(
     indexed: list[Any] = [_ROWS.c.account_id == account_id, _ROWS.c.endpoint == endpoint]
     rest: list[Any] = [] if not wish.action else [_ROWS.c.action == wish.action]
     if wish.state == PARKED:
-        indexed.append(schema.HOOK_PARKED)
+        indexed.append(HOOK_PARKED)
     elif wish.state == QUEUED:
-        indexed.append(schema.HOOK_WAITS)
+        indexed.append(HOOK_WAITS)
     elif wish.state:
         rest.append(_ROWS.c.state == wish.state)
     if wish.lead_id is not None:
@@ -454,7 +455,7 @@ def _delivery(row: Any) -> Delivery:
 def forget(database: Database, now: datetime) -> int:
     """Away with what was kept long enough, a few at a time; returns how many."""
     forgotten = 0
-    for which, kept in ((schema.HOOK_TAKEN, DELIVERED_KEPT), (schema.HOOK_NOT_TAKEN, KEPT)):
+    for which, kept in ((HOOK_TAKEN, DELIVERED_KEPT), (HOOK_NOT_TAKEN, KEPT)):
         old = sa.select(*_KEY).where(which, _ROWS.c.queued_at < to_micros(now - kept)).limit(MOST_FORGOTTEN)
         with database.read() as connection:
             if connection.execute(old.limit(1)).first() is None:

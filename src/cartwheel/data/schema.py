@@ -26,14 +26,7 @@ from cartwheel.data.catalogtables import (
     tags,
 )
 from cartwheel.data.columns import flag, metadata, number, table, words
-from cartwheel.data.hooktables import (
-    HOOK_NOT_TAKEN,
-    HOOK_PARKED,
-    HOOK_TAKEN,
-    HOOK_WAITS,
-    hook_deliveries,
-    hook_endpoints,
-)
+from cartwheel.data.hooktables import hook_deliveries, hook_endpoints
 from cartwheel.data.peopletables import (
     api_calls,
     audit_log,
@@ -49,10 +42,6 @@ from cartwheel.data.peopletables import (
 from cartwheel.leads.leadparts import PROFILE_FIELDS
 
 __all__ = [
-    "HOOK_NOT_TAKEN",
-    "HOOK_PARKED",
-    "HOOK_TAKEN",
-    "HOOK_WAITS",
     "accounts",
     "api_calls",
     "api_keys",
