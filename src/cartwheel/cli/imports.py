@@ -111,23 +111,16 @@ def import_leads(
 
     Nobody is mailed because of it, unless --start says so. It goes on after a crash, and can be taken back for 14 days.
     """
-    from cartwheel import times
     from cartwheel.cli import context
-    from cartwheel.imports import keeping
     from cartwheel.imports.running import check_plan
 
     with context.opened(account) as (database, owner):
-        with file.open("rb") as opened:
-            how = {"encoding": encoding, "delimiter": "\t" if delimiter == "\\t" else delimiter}
-            number = keeping.keep(database, owner.id, None, file.name, opened, times.now(), **how)
-        found = _get(database, owner, number)
+        found = _keep(database, owner, file, encoding=encoding, delimiter=delimiter)
         try:
             targets = _columns(database, owner, found, preset, column or [], template, make_fields=make_fields)
             plan = _plan(owner, targets, tag or [], list_ or [], batch_tag, make=make)
             plan.consent, plan.blocked = consent, blocked
-            if start:
-                sequence = context.find_sequence(owner, start)
-                plan.sequence, plan.step = sequence.id, sequence.check_box(at) if at else ""
+            plan.sequence, plan.step = _start(owner, start, at)
             check_plan(plan, owner)
         except BaseException:
             _drop(database, found)
@@ -141,6 +134,25 @@ def import_leads(
         else:
             _run(database, found, plan)
             _end(database, found, refused, as_json=as_json)
+
+
+def _keep(database: "Database", owner: "Account", file: Path, *, encoding: str, delimiter: str) -> "Import":
+    from cartwheel import times
+    from cartwheel.imports import keeping
+
+    with file.open("rb") as opened:
+        how = {"encoding": encoding, "delimiter": "\t" if delimiter == "\\t" else delimiter}
+        number = keeping.keep(database, owner.id, None, file.name, opened, times.now(), **how)
+    return _get(database, owner, number)
+
+
+def _start(owner: "Account", sequence: str | None, box: str) -> tuple[int, str]:
+    from cartwheel.cli import context
+
+    if not sequence:
+        return 0, ""
+    found = context.find_sequence(owner, sequence)
+    return found.id, found.check_box(box) if box else ""
 
 
 def _columns(
