@@ -24,67 +24,80 @@ RefusedFile = Annotated[
 ]
 
 
+LeadsFile = Annotated[
+    Path, typer.Argument(metavar="FILE", help="A CSV or TXT file.", exists=True, dir_okay=False, show_default=False)
+]
+Preset = Annotated[
+    str | None,
+    typer.Option(
+        metavar="SYSTEM",
+        help="Whose export it is: kartra, mailchimp, kit or activecampaign.",
+        show_default="found out",
+    ),
+]
+Columns = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="COLUMN=MEANING",
+        help="What a column is about: `Handy=phone`, `Size=field:shoe_size`, `Size=new:size`, `Id=`.",
+    ),
+]
+Template = Annotated[str | None, typer.Option(metavar="NAME", help="Take what columns are about from this template.")]
+SaveTemplate = Annotated[str | None, typer.Option(metavar="NAME", help="Keep it under this name.")]
+ForAllTags = Annotated[list[str] | None, typer.Option(metavar="NAME", help="A tag for all.")]
+ForAllLists = Annotated[list[str] | None, typer.Option("--list", metavar="NAME", help="A list for all.")]
+BatchTag = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME",
+        help="A tag for this import; made if there is none. Empty for none.",
+        show_default="Import of today",
+    ),
+]
+Consent = Annotated[
+    str, typer.Option(metavar="STATUS", help="The GDPR status of all that say none themselves: `accepted`, …")
+]
+Blocked = Annotated[
+    str,
+    typer.Option(metavar="REASON", help="None of them is to be mailed: `unsubscribed`, `bounced`, `complaint`."),
+]
+Start = Annotated[
+    str | None, typer.Option(metavar="SEQUENCE", help="Start all in this sequence; otherwise nobody is mailed.")
+]
+AtStep = Annotated[str, typer.Option(metavar="BOX", help="At this step.", show_default="the first one")]
+Encoding = Annotated[str, typer.Option(metavar="NAME", help="The file's encoding.", show_default="found out")]
+Delimiter = Annotated[str, typer.Option(metavar="SIGN", help="What stands between cells.", show_default="found out")]
+Make = Annotated[
+    bool,
+    typer.Option("--make", help="Make tags and lists that there are not; else rows that name them are refused."),
+]
+MakeFields = Annotated[
+    bool, typer.Option("--make-fields", help="Make a custom field of each column that is about nothing else.")
+]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Only count what would happen, and show some of it.")]
+
+
 def import_leads(
-    file: Annotated[
-        Path, typer.Argument(metavar="FILE", help="A CSV or TXT file.", exists=True, dir_okay=False, show_default=False)
-    ],
+    file: LeadsFile,
     account: AccountName = None,
-    preset: Annotated[
-        str | None,
-        typer.Option(
-            metavar="SYSTEM",
-            help="Whose export it is: kartra, mailchimp, kit or activecampaign.",
-            show_default="found out",
-        ),
-    ] = None,
-    column: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="COLUMN=MEANING",
-            help="What a column is about: `Handy=phone`, `Size=field:shoe_size`, `Size=new:size`, `Id=`.",
-        ),
-    ] = None,
-    template: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Take what columns are about from this template.")
-    ] = None,
-    save_template: Annotated[str | None, typer.Option(metavar="NAME", help="Keep it under this name.")] = None,
-    tag: Annotated[list[str] | None, typer.Option(metavar="NAME", help="A tag for all.")] = None,
-    list_: Annotated[list[str] | None, typer.Option("--list", metavar="NAME", help="A list for all.")] = None,
-    batch_tag: Annotated[
-        str | None,
-        typer.Option(
-            metavar="NAME",
-            help="A tag for this import; made if there is none. Empty for none.",
-            show_default="Import of today",
-        ),
-    ] = None,
-    consent: Annotated[
-        str, typer.Option(metavar="STATUS", help="The GDPR status of all that say none themselves: `accepted`, …")
-    ] = "",
-    blocked: Annotated[
-        str,
-        typer.Option(metavar="REASON", help="None of them is to be mailed: `unsubscribed`, `bounced`, `complaint`."),
-    ] = "",
-    start: Annotated[
-        str | None, typer.Option(metavar="SEQUENCE", help="Start all in this sequence; otherwise nobody is mailed.")
-    ] = None,
-    at: Annotated[str, typer.Option(metavar="BOX", help="At this step.", show_default="the first one")] = "",
-    encoding: Annotated[str, typer.Option(metavar="NAME", help="The file's encoding.", show_default="found out")] = "",
-    delimiter: Annotated[
-        str, typer.Option(metavar="SIGN", help="What stands between cells.", show_default="found out")
-    ] = "",
+    preset: Preset = None,
+    column: Columns = None,
+    template: Template = None,
+    save_template: SaveTemplate = None,
+    tag: ForAllTags = None,
+    list_: ForAllLists = None,
+    batch_tag: BatchTag = None,
+    consent: Consent = "",
+    blocked: Blocked = "",
+    start: Start = None,
+    at: AtStep = "",
+    encoding: Encoding = "",
+    delimiter: Delimiter = "",
     refused: RefusedFile = None,
     *,
-    make: Annotated[
-        bool,
-        typer.Option("--make", help="Make tags and lists that there are not; else rows that name them are refused."),
-    ] = False,
-    make_fields: Annotated[
-        bool, typer.Option("--make-fields", help="Make a custom field of each column that is about nothing else.")
-    ] = False,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Only count what would happen, and show some of it.")
-    ] = False,
+    make: Make = False,
+    make_fields: MakeFields = False,
+    dry_run: DryRun = False,
     as_json: AsJson = False,
 ) -> None:
     """Import leads from a file that some other system has exported.
@@ -98,23 +111,16 @@ def import_leads(
 
     Nobody is mailed because of it, unless --start says so. It goes on after a crash, and can be taken back for 14 days.
     """
-    from cartwheel import times
     from cartwheel.cli import context
-    from cartwheel.imports import keeping
     from cartwheel.imports.running import check_plan
 
     with context.opened(account) as (database, owner):
-        with file.open("rb") as opened:
-            how = {"encoding": encoding, "delimiter": "\t" if delimiter == "\\t" else delimiter}
-            number = keeping.keep(database, owner.id, None, file.name, opened, times.now(), **how)
-        found = _get(database, owner, number)
+        found = _keep(database, owner, file, encoding=encoding, delimiter=delimiter)
         try:
             targets = _columns(database, owner, found, preset, column or [], template, make_fields=make_fields)
             plan = _plan(owner, targets, tag or [], list_ or [], batch_tag, make=make)
             plan.consent, plan.blocked = consent, blocked
-            if start:
-                sequence = context.find_sequence(owner, start)
-                plan.sequence, plan.step = sequence.id, sequence.check_box(at) if at else ""
+            plan.sequence, plan.step = _start(owner, start, at)
             check_plan(plan, owner)
         except BaseException:
             _drop(database, found)
@@ -128,6 +134,25 @@ def import_leads(
         else:
             _run(database, found, plan)
             _end(database, found, refused, as_json=as_json)
+
+
+def _keep(database: "Database", owner: "Account", file: Path, *, encoding: str, delimiter: str) -> "Import":
+    from cartwheel import times
+    from cartwheel.imports import keeping
+
+    with file.open("rb") as opened:
+        how = {"encoding": encoding, "delimiter": "\t" if delimiter == "\\t" else delimiter}
+        number = keeping.keep(database, owner.id, None, file.name, opened, times.now(), **how)
+    return _get(database, owner, number)
+
+
+def _start(owner: "Account", sequence: str | None, box: str) -> tuple[int, str]:
+    from cartwheel.cli import context
+
+    if not sequence:
+        return 0, ""
+    found = context.find_sequence(owner, sequence)
+    return found.id, found.check_box(box) if box else ""
 
 
 def _columns(

@@ -15,8 +15,8 @@ LONGEST_LINE = 1 << 20
 LARGEST_FILE = 512 << 20
 """Bytes."""
 
-IN_A_SLICE = 1000
-"""Rows that are imported in one transaction: SQLite's one writer is kept for some 50 ms."""
+IN_A_SLICE = 500
+"""Rows that are imported in one transaction: SQLite's one writer is kept for some 30 ms."""
 
 SAMPLES = 5
 
