@@ -109,7 +109,8 @@ def test_a_new_lead_starts_what_hears_of_it() -> None:
 
 
 @pytest.mark.parametrize(
-    ("given", "runs"), [((9,), 0), ((10,), 1), ((9, 1), 1), ((12, 5), 1), ((9, -5, 7), 1), ((9, -5, 5), 0)]
+    ("given", "runs"),
+    [((9,), 0), ((10,), 1), ((9, 1), 1), ((12, 5), 1), ((10, 5), 1), ((9, -5, 7), 1), ((9, -5, 5), 0)],
 )
 def test_a_score_is_reached_from_below_only(given: tuple[int, ...], runs: int) -> None:
     reacted = Reacted(rule({"type": "reaches_score", "points": 10}, GOT))
@@ -168,6 +169,13 @@ def test_one_that_starts_itself_runs_once() -> None:
                            {"type": "subscribe_list", "list": "News"}))  # fmt: skip
     reacted.to(lambda lead: lead.join(1, NOON))
     assert reacted.kinds.count("automation_ran") == reacted.kinds.count("automation_refused") == 1
+
+
+def test_that_a_circle_is_broken_off_is_told_once_of_an_event() -> None:
+    again = [{"type": "assign_tag", "tag": "Trial"}, {"type": "unassign_tag", "tag": "Customer"}, GOT]
+    reacted = Reacted(rule({"type": "assign_tag"}, *again)).to(tag(1))
+    assert reacted.kinds.count("tag_assigned") == 3
+    assert reacted.kinds.count("automation_refused") == 1
 
 
 def test_so_many_in_a_row_and_so_many_at_once_are_the_most() -> None:

@@ -299,5 +299,5 @@ def _way_back(start: str, follows: Mapping[str, Sequence[str]]) -> list[str]:
 
 def warnings(account: Account) -> list[str]:
     """What is worth knowing of the account's automations."""
-    text = form("automations may start each other in a circle, which is broken off after one round: {names}")
+    text = form("Automations may start each other in a circle, which is broken off after one round: {names}")
     return [phrase(text, names=" → ".join([*circle, circle[0]])) for circle in circles(account)]

@@ -109,9 +109,8 @@ def sent(visit: Visit) -> Tree:
         if kind is not None:
             then.append(stepforms.sent_of_type(visit, kind, f"then.{at}."))
     found = _KINDS_OF_TRIGGER.get(when)
+    then = [*(then or [{}]), {}] if visit.text("then.more") else then
     tree: Tree = {"when": stepforms.sent_of_type(visit, found, "when.") if found else {}, "then": then}
-    if visit.text("then.more"):
-        then.append({})
     return tree | ({"condition": condition} if condition else {})
 
 
