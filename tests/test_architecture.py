@@ -31,7 +31,7 @@ edge | api           | bodies wire registry commands credentials gate calls disp
 edge | accountfiles  | fileparts sequencefile accountkeys accountrows accountfile accountexport uses tokens drafting
 edge | views         | terminal leadcard why
 edge | rest          | records problems operations calls cursors named fields sequences suppressions upserts leads events table description site
-edge | client        | trouble transport modern kartra
+edge | client        | trouble transport modern kartra __init__
 edge | mcp           | tools server
 edge | reference     | examples openapi tables sequencepages restpages pages
 edge | simulation    | simulator worlds
