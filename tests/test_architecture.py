@@ -40,7 +40,7 @@ edge | reference     | examples openapi tables sequencepages restpages hookpages
 edge | simulation    | simulator worlds
 edge | views         | leadcard automationviews why asking tables storyviews runviews mailviews hookviews
 edge | rest          | records problems operations calls cursors named fields sequences suppressions upserts leads events table description site
-edge | client        | trouble transport modern kartra
+edge | client        | trouble transport modern kartra __init__
 edge | mcp           | tools server
 edge | public        | texts publicdata pages
 edge | exports       | formats records writers streams

@@ -15,12 +15,12 @@ from restkit import caller
 
 from cartwheel.accountfiles import tokens
 from cartwheel.mcp import tools
-from cartwheel.rest.table import OPERATIONS
+from cartwheel.rest.table import OPERATIONS, Operation
 from harness import Api
 
 
 @pytest.mark.parametrize("operation", OPERATIONS.values(), ids=list(OPERATIONS))
-def test_each_tool_takes_what_the_example_gives(operation: tools.Operation) -> None:
+def test_each_tool_takes_what_the_example_gives(operation: Operation) -> None:
     schema = tools.input_schema(operation)
     jsonschema.Draft202012Validator.check_schema(schema)
     arguments = {**operation.example, **operation.example.get("body", {})}

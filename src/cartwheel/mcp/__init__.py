@@ -1,1 +1,0 @@
-"""The MCP server: the operations of /v1 as tools, for assistants."""

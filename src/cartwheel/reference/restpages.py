@@ -128,7 +128,7 @@ def _fields(kind: Any) -> str:
 
 def _param(param: Param) -> tuple[str, str, str, str]:
     told = str(param.schema.get("description", ""))
-    choices = next((one["enum"] for one in param.schema.get("$defs", {}).values() if "enum" in one), [])
+    choices: list[Any] = next((one["enum"] for one in param.schema.get("$defs", {}).values() if "enum" in one), [])
     if choices:
         told = ", ".join(map(code, choices))
     return code(param.name), "path" if param.in_path else "query", "yes" if param.in_path else "no", told
