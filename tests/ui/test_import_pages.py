@@ -109,7 +109,7 @@ def test_in_a_browser(chromium: Browser, own: Api) -> None:
     with Cast(own) as cast:
         boss = cast.person(Role.OWNER)
         context = chromium.new_context()
-        context.add_cookies([{"name": site.COOKIE, "value": boss.cookie, "url": own.server.url}])
+        context.add_cookies([{"name": site.cookie_name(own.server.url), "value": boss.cookie, "url": own.server.url}])
         page = context.new_page()
         page.goto(f"{own.server.url}/leads")
         page.get_by_role("link", name="Import", exact=True).click()

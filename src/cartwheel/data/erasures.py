@@ -43,6 +43,7 @@ _WIPES: Sequence[Write] = (
     Delete(schema.clicks, by=_OF_LEAD),
     Delete(import_leads, by=_OF_LEAD),
     Delete(schema.hook_deliveries, by=_OF_LEAD),
+    Delete(schema.notices, by=_OF_LEAD),
     Delete(schema.suppressions, by=_ABOUT_LEAD),
     Change(schema.mails, _MAIL_WIPED, by=_OF_LEAD),
     Change(schema.enrolments, "reason = ''", by=_OF_LEAD),

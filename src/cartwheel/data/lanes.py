@@ -5,6 +5,7 @@ difference between the engines; the statements are derived from `schema`, once.
 """
 
 import asyncio
+import logging
 import secrets
 import sqlite3
 import time
@@ -20,6 +21,8 @@ from sqlalchemy import BigInteger, Boolean, Integer, LargeBinary, Table, Text
 
 from cartwheel.data.arrays import Array, bigint_array, boolean_array, bytes_array, int_array, text_array
 from cartwheel.errors import Conflict, Unavailable
+
+log = logging.getLogger(__name__)
 
 Row = tuple[Any, ...]
 
@@ -183,6 +186,14 @@ class Lane(Protocol):
         ...
 
     async def close(self) -> None: ...
+
+
+async def roll_back(lane: Lane) -> None:
+    """Leave the transaction; a connection that is gone has left it already."""
+    try:
+        await lane.rollback()
+    except Unavailable as trouble:
+        log.warning("while rolling back: %s", trouble)
 
 
 GIVE_BACK = "UPDATE counters SET next = {} WHERE name = {} AND next = {}"

@@ -224,8 +224,7 @@ enrolments = table(
     ),
     key=("account_id", "lead_id", "id"),
 )
-"""Runs through sequences. Only the latest one through each sequence is loaded with its lead. `mails_due` is how many rows of
-`mails` the run has: counted here, so that one that is lost is missed."""
+"""Runs through sequences; of each only the latest is loaded. `mails_due` counts its `mails`, so that a lost one is missed."""
 
 mails = table(
     "mails",
@@ -328,8 +327,7 @@ suppressions = table(
     number("lead", null=True),
     key=("account_id", "email"),
 )
-"""Addresses that are not to be mailed; with an empty `reason` only the temporary failures are counted. `lead` is who had
-the address when this was written."""
+"""Addresses not to be mailed, or with an empty `reason` those with temporary failures. `lead` had the address then."""
 
 Index(
     "suppressions_lead",

@@ -49,7 +49,7 @@ from cartwheel.rest.records import (
     WhyRecord,
 )
 from cartwheel.rest.upserts import SCOPES, Upserted, UpsertWork
-from cartwheel.views import leadcard, why
+from cartwheel.views import asking, leadcard
 from cartwheel.work.leadwork import DeletionWork
 
 Who = Annotated[str, Meta(min_length=1, max_length=320, description="The lead's id, or its e-mail address.")]
@@ -234,7 +234,7 @@ async def read_mails(call: Call, *, lead: Who, after: Cursor = "", limit: Rows =
 )
 def explain_lead(call: Call, *, lead: Who, about: Text | None = None) -> WhyRecord:
     """Why the lead got a mail or did not; `about` a sequence, or a mail by its number or Message-ID."""
-    told = why.ask(call.database, call.catalog, call.account, lead.strip(), about, call.now)
+    told = asking.ask(call.database, call.catalog, call.account, lead.strip(), about, call.now)
     facts = [FactRecord(about=fact.about.value, text=fact.text, stops=fact.stops) for fact in told.facts]
     return WhyRecord(email=told.email, facts=facts)
 

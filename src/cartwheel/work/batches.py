@@ -17,7 +17,7 @@ from cartwheel.accounts import Account, CustomField
 from cartwheel.data import catalog, schema
 from cartwheel.data.catalog import Catalog
 from cartwheel.data.db import Database
-from cartwheel.data.lanes import LOCK_WAIT_S, Insert, Lane, Row, Select, Write
+from cartwheel.data.lanes import LOCK_WAIT_S, Insert, Lane, Row, Select, Write, roll_back
 from cartwheel.data.leadstore import RUN_WOKEN, Flush, Loaded, Recorded, RowIds, Wanted, load
 from cartwheel.errors import CartwheelError, Conflict, LeadIsDeleted, LeadNotFound, Overloaded, Unavailable
 from cartwheel.leads.events import is_quiet
@@ -457,7 +457,7 @@ class Batches:
             started = time.perf_counter()
             await lane.commit()
         except BaseException:
-            await _roll_back(lane)
+            await roll_back(lane)
             raise
         finally:
             self._lead_ids.extendleft(reversed(lead_ids))
@@ -494,11 +494,3 @@ class Batches:
                 await lane.give_back("leads", ids[0], ids[-1] + 1)
             except Unavailable as trouble:
                 log.warning("lead ids are left unused: %s", trouble)
-
-
-async def _roll_back(lane: Lane) -> None:
-    """Leave the transaction; a connection that is gone has left it already."""
-    try:
-        await lane.rollback()
-    except Unavailable as trouble:
-        log.warning("while rolling back: %s", trouble)
