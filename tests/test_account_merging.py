@@ -87,9 +87,15 @@ MAIL = table(
     sender=SENDERS, reply_to=SENDERS, address=WORDS, track_opens=FLAGS, track_clicks=FLAGS,
     soft_bounces=st.integers(1, 9), in_doubt=st.sampled_from(["hold", "resend"]),
 )  # fmt: skip
+DAYS = st.integers(0, 400)
+RETENTION = table(opens_and_clicks=DAYS, events=DAYS, mails=DAYS, deleted_leads=DAYS)
 FILES = table(
     account=table(
-        timezone=st.sampled_from(["America/New_York", "Europe/Madrid", "UTC"]), gdpr=FLAGS, active=FLAGS, mail=MAIL
+        timezone=st.sampled_from(["America/New_York", "Europe/Madrid", "UTC"]),
+        gdpr=FLAGS,
+        active=FLAGS,
+        mail=MAIL,
+        retention=RETENTION,
     ),
     apps=entries(
         "name",
@@ -126,6 +132,7 @@ NEW: Mapping[str, Tree] = {
             "sender": "", "reply_to": "", "address": "", "track_opens": True, "track_clicks": True,
             "soft_bounces": 5, "in_doubt": "hold",
         },
+        "retention": {"opens_and_clicks": 0, "events": 0, "mails": 0, "deleted_leads": 0},
     },
     "apps": {"mode": "live", "rate_limit": 20, "allow_ips": [], "commands": ["*"], "active": True},
     "lists": {"public_name": ""},

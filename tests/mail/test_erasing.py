@@ -181,8 +181,6 @@ def test_an_erasure_leaves_no_mark_anywhere(shop: NewShop, server: Server, sink:
     assert not WATCHED & set(kinds)
     assert {"mail_sent", "points_given", "from_the_future"} <= set(kinds)
     assert [row["origin"] for row in flow.api.rows(schema.events, kind="lead_erased")] == ["lead"]
-    [proof] = flow.api.rows(schema.audit_log)
-    assert (proof["who"], proof["action"], proof["subject"]) == ("the lead itself", "Erased a lead", f"no. {number}")
     assert all(row["opened_at"] is None and row["clicked_at"] is None for row in flow.api.rows(schema.mails))
     assert [row["status"] for row in flow.api.rows(schema.enrolments)] == ["unsubscribed"]
 
@@ -271,6 +269,9 @@ def test_an_address_that_comes_back_is_not_mailed_until_an_owner_allows_it(
     flow.start()
     assert len(sink.messages) == 1
     assert cartwheel("lead", "erase", ADA, "--yes", *account).code == 0
+    assert [(row["who"], row["action"]) for row in flow.api.rows(schema.audit_log)] == [
+        ("command line", "Erased a lead")
+    ]
     assert "not to be mailed since" in " ".join(cartwheel("why", ADA, *account).out.split())
 
     flow.start()

@@ -292,6 +292,8 @@ def test_deleting_asks_once_more(sent: SentMail) -> None:
 
 def test_who_is_erased_is_gone_and_its_page_tells_nothing(sent: SentMail) -> None:
     assert "Your data is deleted" in sent.press(sent.preferences, do="erase").text
+    [proof] = sent.api.rows(schema.audit_log)
+    assert (proof["who"], proof["action"]) == ("the lead itself", "Erased a lead")
     [row] = sent.api.rows_of_leads()
     assert row["email"] == f"erased:{sent.id.lead_id}"
     assert (sent.suppression, sent.status) == ("", "unsubscribed")
