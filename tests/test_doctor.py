@@ -76,6 +76,14 @@ def test_every_broken_promise_is_found(cartwheel: Cartwheel, patient: Api) -> No
             f"UPDATE mails SET run = 7 WHERE {here} AND address = 'grace@shop.example'",
             f"INSERT INTO suppressions VALUES ({patient.account_id}, 'ada@shop.example', 'complaint', 0, '', 0, 1)",
             f"INSERT INTO events SELECT account_id, id, 1, 'lead_erased', '', '', 0 FROM leads WHERE {here}",
+            (
+                f"INSERT INTO hook_endpoints VALUES ({patient.account_id}, 1, 'x', 'x', 'http://x/', TRUE, '{{}}', 0, FALSE, "
+                "'[]', '', 0, NULL, NULL, '', NULL)"
+            ),
+            (
+                f"INSERT INTO hook_deliveries VALUES ({patient.account_id}, 1, 1, 1, 'assign_tag', '{{}}', 'queued', 0, 1, 0, "
+                "NULL, NULL, NULL, '', '')"
+            ),
         ):
             connection.execute(sa.text(sql))
         for table in schema.metadata.tables.values():
