@@ -84,7 +84,11 @@ def theirs(shown: Server) -> Iterator[Mapping[Door, str]]:
         by_form = furnish(api, boss)
         [segment] = api.rows(schema.segments)
         of_segment = {("/leads/segments/{number:int}", True): f"/leads/segments/{segment['id']}"}
-        yield found(boss, PAGES) | {(path, False): address for path, address in by_form.items()} | of_segment
+        tokens = "/integrations/api/tokens"
+        boss.post(tokens, name="Sync", rate_limit="20", days="0", scopes="leads:read")
+        of_token = {(f"{tokens}/{{number:int}}/{verb}", True): f"{tokens}/1/{verb}" for verb in ("revoke", "restore")}
+        by_form_too = {(path, False): address for path, address in by_form.items()}
+        yield found(boss, PAGES) | by_form_too | of_segment | of_token
 
 
 @pytest.fixture(scope="module")
