@@ -35,13 +35,13 @@ edge | sending       | conversations smtp servers sendlimits posts settling hand
 edge | hooks         | targets posting delivering byhand
 edge | api           | bodies wire registry commands credentials gate calls dispatch redaction recorder
 edge | accountfiles  | fileparts sequencefile automationfile webhookfile accountkeys accountrows accountfile accountexport uses tokens drafting
-edge | views         | terminal
-edge | reference     | examples openapi tables sequencepages restpages hookpages pages
-edge | simulation    | simulator worlds
-edge | views         | leadcard automationviews why asking tables storyviews runviews mailviews hookviews
+edge | views         | terminal leadcard automationviews why asking
 edge | rest          | records problems operations calls cursors named fields sequences suppressions upserts leads events table description site
 edge | client        | trouble transport modern kartra __init__
 edge | mcp           | tools server
+edge | reference     | examples openapi tables sequencepages restpages hookpages pages
+edge | simulation    | simulator worlds
+edge | views         | tables storyviews runviews mailviews hookviews
 edge | public        | texts publicdata pages
 edge | exports       | formats records writers streams
 edge | ui            | collecting translations attempts menu dnscheck remembered slots streaming visits registry forgery passwords mailwords mailframes manywork rendering browsers snippets explaining trying

@@ -144,9 +144,7 @@ def _read(connection: sa.Connection, accounts: sa.Select[Any]) -> Catalog:
         return CustomField(row.id, row.identifier, FieldType(row.type), chosen_from)
 
     fields = rows.named(schema.custom_fields, custom_field)
-    hooks: dict[int, tuple[Endpoint, ...]] = {}
-    for row in rows.of(schema.hook_endpoints, "id", alive(schema.hook_endpoints)):
-        hooks[row.account_id] = (*hooks.get(row.account_id, ()), _endpoint(row))
+    hooks = _hooks(rows)
     automations = rows.named(schema.automations, _automation)
     deleted_automations = rows.deleted(schema.automations, _automation)
     deleted_lists = rows.deleted(schema.lists, _list)
@@ -179,18 +177,14 @@ def _read(connection: sa.Connection, accounts: sa.Select[Any]) -> Catalog:
             for row in rows.accounts
         },
         {row.app_id: _app(row) for row in rows.of(schema.apps, "id")},
-        {
-            row.key_digest: ApiKey(
-                row.account_id,
-                row.key_digest,
-                row.password_hash,
-                from_micros(row.created_at),
-                moment_or_none(_end(row)),
-            )
-            for row in rows.of(schema.api_keys, "key_digest")
-        },
+        {row.key_digest: _api_key(row) for row in rows.of(schema.api_keys, "key_digest")},
         {row.digest: _token(row) for row in rows.of(api_tokens, "id")},
     )
+
+
+def _api_key(row: Any) -> ApiKey:
+    created_at, ends_at = from_micros(row.created_at), moment_or_none(_end(row))
+    return ApiKey(row.account_id, row.key_digest, row.password_hash, created_at, ends_at)
 
 
 def _token(row: Any) -> Token:
@@ -236,6 +230,14 @@ class _Rows:
         for row in self.of(table, "id", ~alive(table)):
             found.setdefault(row.account_id, {})[row.id] = make(row)
         return found
+
+
+def _hooks(rows: _Rows) -> Mapping[int, tuple[Endpoint, ...]]:
+    """By account, oldest first."""
+    hooks: dict[int, tuple[Endpoint, ...]] = {}
+    for row in rows.of(schema.hook_endpoints, "id", alive(schema.hook_endpoints)):
+        hooks[row.account_id] = (*hooks.get(row.account_id, ()), _endpoint(row))
+    return hooks
 
 
 def alive(table: sa.Table) -> sa.ColumnElement[bool]:
