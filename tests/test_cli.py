@@ -112,6 +112,7 @@ def test_an_exported_file_begins_with_the_account_and_has_a_table_an_entry(cartw
     assert heads == [
         "[account]",
         "[account.mail]",
+        "[account.retention]",
         *["[[apps]]"] * 2,
         *["[[lists]]"] * 2,
         *["[[tags]]"] * 2,

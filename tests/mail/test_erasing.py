@@ -228,6 +228,7 @@ def test_every_text_of_an_event_is_wiped_or_known_to_say_nothing_of_a_person() -
         if field.type not in {int, bool, list[int]} and field.name not in event.quotes
     }
     assert {(kind, name) for kind, name in texts if name != "step"} == {
+        ("automation_ran", "event"),
         ("lead_created", "source"),
         ("lead_edited", "fields"),
         ("lead_suppressed", "reason"),

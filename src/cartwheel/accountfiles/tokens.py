@@ -12,7 +12,9 @@ from cartwheel.data.db import Database
 from cartwheel.errors import BadAccountFile, NoSuchName
 from cartwheel.people import Right
 
-SCOPES = tuple(right for right in Right if right not in {Right.INTEGRATIONS, Right.SETTINGS, Right.PEOPLE})
+SCOPES = tuple(
+    right for right in Right if right not in {Right.EXPORT, Right.INTEGRATIONS, Right.SETTINGS, Right.PEOPLE}
+)
 """What a token can be for: what people may do to leads and lists, and nothing that is about who may."""
 
 PREFIX = "cwt_"
