@@ -5,6 +5,9 @@ from collections.abc import Callable
 MOST_DIGITS = 18
 """Every number of so many digits fits into a BIGINT."""
 
+EXACT_DIGITS = 15
+"""Every number of so many digits is one that JSON keeps exactly, in programs of all kinds."""
+
 
 def digits(text: str, most: int = MOST_DIGITS) -> int | None:
     """The whole number that an address or a form names, of at most so many digits; None for anything else."""

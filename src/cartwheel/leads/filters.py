@@ -21,9 +21,6 @@ MOST_DEPTH = 4
 LONGEST = 8000
 """Characters of a filter in an address."""
 
-MOST_DIGITS = 15
-"""Every number of so many digits is one that JSON keeps exactly, in programs of all kinds."""
-
 Number = Annotated[int, Meta(ge=0, lt=1 << 53)]
 Points = Annotated[int, Meta(gt=-(1 << 53), lt=1 << 53)]
 Words = Annotated[str, Meta(max_length=255)]

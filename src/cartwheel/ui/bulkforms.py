@@ -6,7 +6,7 @@ import msgspec
 
 from cartwheel.leads import acts
 from cartwheel.leads.acts import Act
-from cartwheel.readers import digits
+from cartwheel.readers import EXACT_DIGITS, digits
 from cartwheel.ui.visits import Visit
 
 
@@ -58,7 +58,7 @@ def read(kind: str, value: Callable[[str], str]) -> Act | None:
         text = value(name)
         if name == "step":
             sent[name] = text
-        elif (number := digits(text)) is not None:
+        elif (number := digits(text, EXACT_DIGITS)) is not None:
             sent[name] = number
     try:
         return acts.read(msgspec.json.encode(sent).decode())

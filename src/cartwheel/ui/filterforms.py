@@ -16,7 +16,7 @@ from cartwheel.accounts import Account, CustomField
 from cartwheel.leads import filters
 from cartwheel.leads.filters import All, AnyOf, Condition, Group, Not
 from cartwheel.leads.leadparts import PROFILE_FIELDS, RunStatus
-from cartwheel.readers import digits
+from cartwheel.readers import EXACT_DIGITS, digits
 
 
 def _(text: str) -> str:
@@ -186,7 +186,7 @@ def fresh(kind: str, account: Account, today: date) -> Condition | None:
 
 
 def _number(text: str) -> int | None:
-    number = digits(text.removeprefix("-"), filters.MOST_DIGITS)
+    number = digits(text.removeprefix("-"), EXACT_DIGITS)
     return number if number is None or not text.startswith("-") else -number
 
 

@@ -17,9 +17,8 @@ from cartwheel.data import userstore
 from cartwheel.data.catalog import Catalog
 from cartwheel.data.db import Database
 from cartwheel.data.userstore import SignedIn
-from cartwheel.leads.filters import MOST_DIGITS
 from cartwheel.people import RIGHTS, Right, Role, User
-from cartwheel.readers import digits
+from cartwheel.readers import EXACT_DIGITS, digits
 from cartwheel.ui.attempts import Attempts
 from cartwheel.ui.dnscheck import Dns
 from cartwheel.ui.remembered import Remembered
@@ -206,8 +205,8 @@ class Visit:
         return [value for value in self.form.getlist(name) if isinstance(value, str)]
 
     def number(self, name: str) -> int | None:
-        """A whole number that was sent."""
-        return digits(self.text(name), MOST_DIGITS)
+        """A whole number of at most 15 digits that was sent."""
+        return digits(self.text(name), EXACT_DIGITS)
 
     def _(self, text: str) -> str:
         """The text in the visitor's language."""

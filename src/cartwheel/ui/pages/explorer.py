@@ -12,7 +12,7 @@ from cartwheel.api.registry import Command, Param, Scope
 from cartwheel.data import callstore
 from cartwheel.leads.leadparts import PROFILE_FIELDS
 from cartwheel.people import Right
-from cartwheel.readers import digits
+from cartwheel.readers import EXACT_DIGITS, digits
 from cartwheel.reference.examples import LEAD, provocations
 from cartwheel.ui.explaining import explain, loaded
 from cartwheel.ui.registry import page
@@ -132,7 +132,7 @@ def _written(value: Any) -> str:
 def _read(param: Param, text: str) -> Any:
     """What the form holds as the call has it. What does not fit is sent as it is: the answer says what is wrong."""
     schema = param.schema
-    if schema.get("type") == "integer" and (number := digits(text)) is not None:
+    if schema.get("type") == "integer" and (number := digits(text, EXACT_DIGITS)) is not None:
         return number
     if schema.get("type") == "array":
         lines = [line.strip() for line in text.splitlines() if line.strip()]
