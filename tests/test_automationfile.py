@@ -1,6 +1,8 @@
 """Automations in account files, on the command line, in the simulator and in the answer to why."""
 
 import json
+from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -59,10 +61,10 @@ then = [{ type = "subscribe_list", list = "News" }, { type = "notify", to = "bos
 
 
 @pytest.fixture
-def database(url: str) -> Database:
-    made = Database(url)
-    made.migrate()
-    return made
+def database(url: str) -> Iterator[Database]:
+    with closing(Database(url)) as made:
+        made.migrate()
+        yield made
 
 
 def applied(database: Database, text: str = FILE) -> dict[str, object]:

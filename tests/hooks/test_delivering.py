@@ -17,12 +17,6 @@ ADA, GRACE = "ada@shop.example", "grace@shop.example"
 TAGGING = {"assign_tag": None, "unassign_tag": None}
 
 
-@pytest.fixture
-def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nobody is waited for in vain."""
-    monkeypatch.setattr(posting, "TIMEOUT_S", 0.3)
-
-
 def tag(api: Api, *emails: str, times: int = 1) -> None:
     """Give and take a tag so often."""
     for _ in range(times):
@@ -51,15 +45,19 @@ def test_what_is_taken_is_logged(api: Api) -> None:
         assert row["micros"] > 0
 
 
-@pytest.mark.usefixtures("quick")
 @pytest.mark.parametrize("deed", [500, 404, 301, 302, 307, 410, DROP, STALL, BABBLE])
-def test_what_is_not_taken_is_tried_again_and_what_follows_waits(api: Api, deed: int | str) -> None:
+def test_what_is_not_taken_is_tried_again_and_what_follows_waits(
+    api: Api, deed: int | str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     head = "Location: http://127.0.0.1:1/elsewhere\r\n"
     with Receiver([deed], head=head) as receiver, Teller(api) as teller:
         endpoint(api, receiver.url(), TAGGING)
         api.create(ADA)
         tag(api, ADA)
-        teller.settle()
+        with monkeypatch.context() as patience:
+            if deed == STALL:  # it is waited for in vain
+                patience.setattr(posting, "TIMEOUT_S", 0.3)
+            teller.settle()
         assert [got.target for got in receiver.got] == ["/hook?key=secret"]  # no redirect is followed
         first, second = deliveries(api)
         assert (first["state"], first["status"]) == ("queued", deed if isinstance(deed, int) else None)
@@ -71,7 +69,6 @@ def test_what_is_not_taken_is_tried_again_and_what_follows_waits(api: Api, deed:
     assert states(api) == ["delivered", "delivered"]
 
 
-@pytest.mark.usefixtures("quick")
 def test_an_answer_without_end_is_read_to_a_bound(api: Api) -> None:
     with Receiver([ENDLESS]) as receiver, Teller(api) as teller:
         endpoint(api, receiver.url(), {"assign_tag": None})
@@ -134,9 +131,7 @@ def test_a_dead_endpoint_is_paused_loses_nothing_and_goes_on(api: Api) -> None:
     assert health(api, number) == (None, None, "", 0, 0)
 
 
-@pytest.mark.usefixtures("quick")
-def test_a_slow_endpoint_slows_no_other(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(posting, "TIMEOUT_S", 10)
+def test_a_slow_endpoint_slows_no_other(api: Api) -> None:
     with Receiver(usual=STALL) as slow, Receiver() as quick, Teller(api) as teller:
         endpoint(api, slow.url(), TAGGING)
         endpoint(api, quick.url(), TAGGING)

@@ -1,5 +1,7 @@
 """`cartwheel import` and `cartwheel imports`."""
 
+from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -15,11 +17,11 @@ TEXT = "Email,First Name,Tags,Hat\nada@shop.example,Ada,VIP,L\nbob@shop.example,
 
 
 @pytest.fixture
-def database(url: str) -> Database:
-    database = Database(url)
-    database.migrate()
-    accountfile.apply(database, accountfile.read_text(FILE, Path()), Clock()())
-    return database
+def database(url: str) -> Iterator[Database]:
+    with closing(Database(url)) as database:
+        database.migrate()
+        accountfile.apply(database, accountfile.read_text(FILE, Path()), Clock()())
+        yield database
 
 
 @pytest.fixture
@@ -49,7 +51,6 @@ def test_a_file_is_tried_out_imported_and_taken_back(
     assert leads(database) == 0
     assert [row["state"] for row in cartwheel("imports", "list", "--json").json] == ["undone"]
     assert cartwheel("imports", "undo", done["number"]).code == 1
-    database.close()
 
 
 def test_what_columns_are_about_can_be_said_and_kept(cartwheel: Cartwheel, database: Database, file: Path) -> None:
@@ -62,7 +63,6 @@ def test_what_columns_are_about_can_be_said_and_kept(cartwheel: Cartwheel, datab
         assert "hat" in {row.identifier for row in connection.execute(schema.custom_fields.select())}
     again = cartwheel("import", file, "--template", "Hats", "--batch-tag", "", "--json").json
     assert (again["made"], again["same"], again["changed"]) == (0, 2, 0)
-    database.close()
 
 
 @pytest.mark.parametrize(
@@ -79,11 +79,11 @@ def test_what_columns_are_about_can_be_said_and_kept(cartwheel: Cartwheel, datab
         (["--encoding", "klingon"], "no text encoding klingon"),
     ],
 )
+@pytest.mark.usefixtures("database")
 def test_what_makes_no_sense_is_told_in_one_line_and_nothing_is_kept(
-    cartwheel: Cartwheel, database: Database, file: Path, arguments: list[str], told: str
+    cartwheel: Cartwheel, file: Path, arguments: list[str], told: str
 ) -> None:
     ran = cartwheel("import", file, *arguments)
     assert ran.code == 1
     assert told in ran.trouble
     assert cartwheel("imports", "list", "--json").json == []
-    database.close()
