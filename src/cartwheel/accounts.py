@@ -20,6 +20,7 @@ from cartwheel.errors import (
     StepNotAlphanumeric,
     StepNotFound,
     TagNotFound,
+    WebhookNotFound,
 )
 from cartwheel.hooks.outbound import Endpoint
 from cartwheel.leads.events import Names
@@ -326,6 +327,9 @@ class Account:
     def sequence_named(self, name: str) -> Sequence:
         return _named(self.sequences, name, SequenceNotFound)
 
+    def hook_named(self, name: str) -> Endpoint:
+        return _named({name_key(each.name): each for each in self.hooks}, name, WebhookNotFound)
+
     @cached_property
     def list_names(self) -> Mapping[int, str]:
         """Without those that were deleted, though leads may be on them still."""
@@ -386,6 +390,7 @@ class Account:
             self.sequence_names,
             {field.id: field.identifier for field in (*gone.fields.values(), *self.fields.values())},
             {each.id: each.name for each in (*gone.automations.values(), *self.automations.values())},
+            {each.id: each.name for each in self.hooks},
         )
 
     def holds(self, sequence_id: int) -> bool:

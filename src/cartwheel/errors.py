@@ -64,6 +64,14 @@ class SequenceNotFound(DomainError):
     example = {"sequence_name": "No such sequence"}
 
 
+class WebhookNotFound(DomainError):
+    """There is no webhook of this name."""
+
+
+class WebhookNotAsked(DomainError):
+    """The webhook is not told what automations send."""
+
+
 class StepNotAlphanumeric(DomainError):
     """A step's box label is made of letters and digits."""
 

@@ -214,9 +214,9 @@ def _apply(
         row = {"name": automation.name, "active": automation.active, "plan": automationfile.encode(automation.plan)}
         changes.named(schema.automations, account_id, automation, row)
     known = catalog.only(connection, wanted.account.name)
-    account = known.accounts[account_id]
     for webhook in wanted.webhooks:
-        changes.webhook(account, known.apps_of(account_id), webhook)
+        changes.webhook(known.accounts[account_id], known.apps_of(account_id), webhook)
+    account = catalog.only(connection, wanted.account.name).accounts[account_id]
     warnings = [warning for sequence in wanted.sequences for warning in sequencefile.check(sequence, account)]
     warnings += sequencefile.missing_for_mail(wanted.sequences, account)
     automationfile.check(wanted.automations, account)

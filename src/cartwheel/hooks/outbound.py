@@ -26,8 +26,8 @@ class Outbound(NamedTuple):
 
     @property
     def narrows(self) -> bool:
-        """Whether it can be about one thing only."""
-        return bool(self.about)
+        """Whether an endpoint may be told of one thing only. An automation names the endpoint itself."""
+        return self.about not in {"", "automation"}
 
 
 def _row(action: str, about: str, event: type[Event], doc: str) -> Outbound:
@@ -35,6 +35,7 @@ def _row(action: str, about: str, event: type[Event], doc: str) -> Outbound:
 
 
 REACHES_SCORE = "reaches_score"
+AUTOMATION = "automation"
 
 OUTBOUND: Mapping[str, Outbound] = {
     row.action: row
@@ -47,6 +48,7 @@ OUTBOUND: Mapping[str, Outbound] = {
         _row("sequence_unsubscription", "sequence", events.SequenceLeft, "The lead was unsubscribed from a sequence."),
         _row("sequence_completion", "sequence", events.SequenceCompleted, "The lead came to the end of a sequence."),
         _row(REACHES_SCORE, "", events.PointsGiven, "The lead's score reached a number of points for the first time."),
+        _row(AUTOMATION, "automation", events.WebhookCalled, "An automation tells this webhook of the lead."),
     )
 }
 """By action. The reference page, the page's form and the checks of account files are derived from it."""
@@ -111,6 +113,7 @@ def told_of(
                 Told(endpoint, row.action, details)
                 for endpoint in listening
                 if row.action in endpoint.events and endpoint.events[row.action] in {None, number}
+                if not isinstance(event, events.WebhookCalled) or event.webhook_id == endpoint.id
             )
 
 

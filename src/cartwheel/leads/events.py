@@ -23,6 +23,7 @@ class Names(NamedTuple):
     sequences: Mapping[int, str]
     fields: Mapping[int, str]
     automations: Mapping[int, str] = {}
+    webhooks: Mapping[int, str] = {}
 
 
 _SEQUENCE = "sequence:"
@@ -457,6 +458,19 @@ class AutomationRefused(Event, frozen=True):
     def told(self, names: Names) -> str:
         name = _called(names.automations, self.automation_id)
         return phrase("The automation {name} was stopped: {reason}", name=name, reason=self.reason)
+
+
+class WebhookCalled(Event, frozen=True):
+    """An automation has another system told of the lead. Whether and when it took that, the webhook's log says."""
+
+    automation_id: int
+    webhook_id: int
+
+    def told(self, names: Names) -> str:
+        name = _called(names.automations, self.automation_id)
+        return phrase(
+            "The automation {name} told {webhook}", name=name, webhook=_called(names.webhooks, self.webhook_id)
+        )
 
 
 KINDS: dict[str, type[Event]] = {event.kind: event for event in Event.__subclasses__()}

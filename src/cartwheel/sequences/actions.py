@@ -1,4 +1,7 @@
-"""What an automation does: the effects that steps of sequences have, and a word to a person. One class an action. Pure."""
+"""What an automation does: the effects that steps of sequences have, and a word to a person or to another system.
+
+One class an action. Pure.
+"""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -9,6 +12,9 @@ import msgspec
 from msgspec.structs import asdict
 
 from cartwheel.accounts import NO_TIME, Account
+from cartwheel.errors import WebhookNotAsked
+from cartwheel.hooks.outbound import AUTOMATION, Endpoint
+from cartwheel.leads.events import WebhookCalled
 from cartwheel.leads.lead import Lead
 from cartwheel.leads.leadparts import NO_RUN, Enrolment, Part, Parts, RunStatus
 from cartwheel.phrases import phrase
@@ -47,6 +53,7 @@ class Doing:
     lead: Lead
     account: Account
     now: datetime
+    automation_id: int
     notify: Callable[["Notify"], None]
 
 
@@ -218,6 +225,30 @@ class Notify(Action, tag="notify", frozen=True):
         return phrase("notify {person}", person=self.to)
 
 
-AnyAction = AssignTag | UnassignTag | SubscribeList | UnsubscribeList | StartSequence | StopSequence | Points | Notify
+class Webhook(Action, tag="webhook", frozen=True):
+    """Tell another system of the lead, as it is then: a webhook whose events have `automation` among them."""
+
+    webhook: Annotated[Text, msgspec.Meta(description="Its name.")]
+
+    def do(self, doing: Doing) -> None:
+        endpoint = self._endpoint(doing.account)
+        doing.lead.events.append(WebhookCalled(doing.automation_id, endpoint.id))
+
+    def check(self, account: Account) -> None:
+        self._endpoint(account)
+
+    def _endpoint(self, account: Account) -> Endpoint:
+        endpoint = account.hook_named(self.webhook)
+        if AUTOMATION not in endpoint.events:
+            raise WebhookNotAsked(f"the webhook {endpoint.name} is not told what automations send")
+        return endpoint
+
+    def told(self) -> str:
+        return phrase("tell the webhook {name}", name=self.webhook)
+
+
+AnyAction = (
+    AssignTag | UnassignTag | SubscribeList | UnsubscribeList | StartSequence | StopSequence | Points | Webhook | Notify
+)
 
 ACTION_TYPES: tuple[type[Action], ...] = get_args(AnyAction)

@@ -207,7 +207,7 @@ class _Reacting:
 
         for action in plan.then:
             try:
-                action.do(Doing(self._lead, self._account, self._now, notify))
+                action.do(Doing(self._lead, self._account, self._now, automation.id, notify))
             except DomainError as error:
                 self._lead.events.append(AutomationRefused(automation.id, str(error)))
             self._follow(automation, cause)

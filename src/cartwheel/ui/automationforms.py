@@ -45,6 +45,7 @@ ACTIONS: Mapping[str, str] = {
     "start_sequence": _("start a sequence"),
     "stop_sequence": _("take it out of a sequence"),
     "points": _("give or take points"),
+    "webhook": _("tell a webhook"),
     "notify": _("mail somebody of your team"),
 }
 

@@ -13,6 +13,7 @@ import msgspec
 from msgspec import inspect as types
 
 from cartwheel.accounts import LONGEST_BODY, Account
+from cartwheel.hooks.outbound import AUTOMATION
 from cartwheel.leads.leadparts import PROFILE_FIELDS
 from cartwheel.reference.tables import struct_of
 from cartwheel.sequences.conditions import CONDITION_TYPES
@@ -63,6 +64,7 @@ LABELS: Mapping[str, str] = {
     "tag": _("Tag"),
     "list": _("List"),
     "sequence": _("Sequence"),
+    "webhook": _("Webhook"),
     "step": _("Begin at the step"),
     "condition": _("If the lead"),
     "conditions": _("Conditions"),
@@ -258,6 +260,8 @@ class Maker:
                     "sequence": account.sequence_choices(value),
                 }[name]
                 return [none, *((each, each) for each in sorted(found.values(), key=str.casefold))]
+            case "webhook":
+                return [none, *((each.name, each.name) for each in account.hooks if AUTOMATION in each.events)]
             case "field":
                 custom = [entry.identifier for entry in account.fields.values()]
                 return [none, *((entry, entry) for entry in ("email", *PROFILE_FIELDS, *custom))]
