@@ -324,7 +324,7 @@ ASTRAY = [
     ("POST", "/Api/", "*/*", 404, True),
     ("POST", "/", "application/json", 405, True),
     ("POST", "/", "*/*", 405, False),
-    ("POST", "/v1/leads", "text/html", 404, False),
+    ("POST", "/v2/leads", "text/html", 404, False),
     ("POST", "/health", "*/*", 405, False),
 ]
 
