@@ -37,7 +37,7 @@ assets/node_modules/.package-lock.json: assets/package-lock.json .venv/ready
 messages: .venv/ready ## collect the pages' texts, and put new ones into each language's file
 	$(BIN)/pybabel --quiet extract --width=120 --no-location --omit-header --mapping-file=assets/babel.ini --output-file=src/cartwheel/ui/locale/texts.pot src/cartwheel
 	for file in src/cartwheel/ui/locale/*.po; do \
-	  $(BIN)/pybabel --quiet update --width=120 --no-fuzzy-matching --input-file=src/cartwheel/ui/locale/texts.pot --output-file=$$file --locale=$$(basename $$file .po) --omit-header; \
+	  $(BIN)/pybabel --quiet update --width=120 --no-fuzzy-matching --ignore-obsolete --input-file=src/cartwheel/ui/locale/texts.pot --output-file=$$file --locale=$$(basename $$file .po) --omit-header; \
 	done
 
 run: setup ## the demo: a server with an account to try, and a story

@@ -29,10 +29,12 @@ def serving(url: str) -> Iterator[Server]:
 
 
 @pytest.fixture(scope="module")
-def lived_in(engine: str, databases: Databases) -> Api:
+def lived_in(engine: str, databases: Databases) -> Iterator[Api]:
     """An account with everything, whose names nobody should trust. Its server is stopped, so that nothing changes."""
     with serving(databases.new(engine)) as server:
-        return live(server)
+        api = live(server)
+    yield api
+    server.database.close()
 
 
 @pytest.fixture

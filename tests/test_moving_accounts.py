@@ -24,13 +24,14 @@ SAME = (schema.leads, *OF_LEADS, *OF_ACCOUNT, *CATALOG, schema.apps)
 
 
 @pytest.fixture(scope="module")
-def origin(engine: str, databases: Databases) -> Api:
+def origin(engine: str, databases: Databases) -> Iterator[Api]:
     """An account after some weeks, whose server is stopped. Its sequence has an older version, and a tag was deleted."""
     server = Server(databases.new(engine))
     api = live(server, name='Käse, "Wein" & =Brot')
     _edit(api)
     server.stop()
-    return api
+    yield api
+    server.database.close()
 
 
 def _edit(api: Api) -> None:

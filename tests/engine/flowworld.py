@@ -8,6 +8,7 @@ from zoneinfo import ZoneInfo
 import msgspec
 
 from cartwheel.accounts import Account, CustomField, FieldType, MailingList, Option, Sequence, Tag, name_key
+from cartwheel.hooks.outbound import AUTOMATION, Endpoint
 from cartwheel.leads.lead import Lead
 from cartwheel.leads.leadparts import Enrolment, Gdpr
 from cartwheel.sequences.flows import Flow, advance
@@ -30,6 +31,7 @@ ACCOUNT = Account(
         for number, name in enumerate(["Welcome", "Other"], 1)
     },
     fields={"plan": CustomField(1, "plan", FieldType.DROP_DOWN, (Option(7, "Gold"), Option(8, "Silver")))},
+    hooks=(Endpoint(1, "CRM", "https://crm.example/", enabled=True, secret="", events={AUTOMATION: None}),),
 )
 
 

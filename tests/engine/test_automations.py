@@ -241,6 +241,7 @@ def test_an_automation_is_told_in_one_sentence() -> None:
 SAMPLES: dict[str, dict[str, Any]] = {
     "tag": {"tag": "Customer"}, "list": {"list": "News"}, "sequence": {"sequence": "Welcome", "step": "1"},
     "points": {"points": 3, "days": 2}, "to": {"to": "b@shop.example"}, "field": {"field": "city"},
+    "webhook": {"webhook": "CRM"},
 }  # fmt: skip
 
 

@@ -9,7 +9,7 @@ from cartwheel.data.hookstore import Delivery, Health, Wish
 from cartwheel.data.leadstore import find_lead
 from cartwheel.errors import AccountFull, NameTaken
 from cartwheel.hooks import byhand
-from cartwheel.hooks.outbound import LONGEST_URL, OUTBOUND, REACHES_SCORE, Endpoint, Outbound, wrong_url
+from cartwheel.hooks.outbound import AUTOMATION, LONGEST_URL, OUTBOUND, REACHES_SCORE, Endpoint, Outbound, wrong_url
 from cartwheel.people import Right
 from cartwheel.ui.registry import page
 from cartwheel.ui.visits import Answer, NotThere, Undo, Visit
@@ -113,6 +113,7 @@ def _label(visit: Visit, row: Outbound) -> str:
         "sequence_unsubscription": visit._("A lead leaves a sequence"),
         "sequence_completion": visit._("A lead completes a sequence"),
         REACHES_SCORE: visit._("A lead's score reaches, for the first time"),
+        AUTOMATION: visit._("An automation tells it of a lead"),
     }[row.action]
 
 
