@@ -61,6 +61,30 @@ async def test_when_they_disband_nothing_waits_for_its_turn() -> None:
     await carriers.finish()
 
 
+@pytest.mark.parametrize("steps", range(4))
+async def test_what_comes_just_when_they_have_ended_waits_for_nobody(steps: int) -> None:
+    """However many steps of the loop after the last one was carried: an ended task is not one that will carry it."""
+    loop = asyncio.get_running_loop()
+    carried: list[int] = []
+
+    def put_after(left: int) -> None:
+        if left:
+            loop.call_soon(put_after, left - 1)
+        else:
+            carriers.put(2)
+
+    async def carry(number: int) -> None:
+        carried.append(number)
+        if number == 1:
+            loop.call_soon(put_after, steps)
+
+    carriers = Carriers(carry, 1, lambda: None)
+    carriers.put(1)
+    for _ in range(10):
+        await asyncio.sleep(0)
+    assert carried == [1, 2]
+
+
 class Store:
     """Takes its time."""
 

@@ -23,15 +23,17 @@ class Carriers(Generic[T]):
         self._rest = rest
         self._waiting: deque[T] = deque()
         self._tasks: set[asyncio.Task[None]] = set()
+        self._at_work = 0
+        """Those who will look at what waits before they go: a task that has ended is among `_tasks` for a moment more."""
 
     def put(self, item: T) -> None:
         self._waiting.append(item)
-        if len(self._tasks) < self._most:
+        if self._at_work < self._most:
             self._start()
 
     @property
     def at_work(self) -> bool:
-        return bool(self._tasks)
+        return bool(self._at_work)
 
     def disband(self) -> None:
         """Let nothing wait for its turn."""
@@ -45,19 +47,23 @@ class Carriers(Generic[T]):
 
     def _start(self) -> None:
         task = asyncio.create_task(self._run())
+        self._at_work += 1
         self._tasks.add(task)
-        task.add_done_callback(self._gone)
-
-    def _gone(self, task: asyncio.Task[None]) -> None:
-        self._tasks.discard(task)
-        self._rest()
+        task.add_done_callback(self._tasks.discard)
 
     async def _run(self) -> None:
-        while self._waiting:
-            try:
-                await self._carry(self._waiting.popleft())
-            except Exception:  # whatever it is, the others have to be carried, too
-                log.exception("a mail was dropped")
+        try:
+            while self._waiting:
+                await self._carry_one(self._waiting.popleft())
+        finally:
+            self._at_work -= 1
+            self._rest()
+
+    async def _carry_one(self, item: T) -> None:
+        try:
+            await self._carry(item)
+        except Exception:  # whatever it is, the others have to be carried, too
+            log.exception("a mail was dropped")
 
 
 class Gathering(Generic[T]):
