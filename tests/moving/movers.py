@@ -104,7 +104,7 @@ def _import(api: Api, rows: list[list[Any]]) -> None:
     with database.write() as connection:
         account = catalog.of(connection, api.account_id).accounts[api.account_id]
         plan = Plan(columns=columns.guess(_HEADERS, [], account, "kartra"))
-        values = {"plan": msgspec.json.encode(plan).decode(), "state": State.RUNNING.value}
+        values: dict[str, Any] = {"plan": msgspec.json.encode(plan).decode(), "state": State.RUNNING.value}
         importstore.change(connection, api.account_id, number, next_at=to_micros(clock()), **values)
 
     async def rounds() -> None:

@@ -200,7 +200,7 @@ STEP = (
 def test_people_in_a_sequence_go_on_where_they_stand_only_if_asked(
     move: Move, here: Server, box: str, started: int
 ) -> None:
-    api = new_api(here, file=NEW + STEP.format("welcome ", box))
+    api = new_api(here, file=NEW + STEP.format("welcome", box))
     assert "started" not in move("--json", "--batch-tag", "").json["not_moved"]
     assert api.rows(schema.enrolments) == []
     told = move("--start-sequences", "--json").json
@@ -250,12 +250,12 @@ def test_wrong_credentials_are_told_and_nothing_is_kept(
     ran = move()
     assert ran.code == 1
     assert "Password" in ran.trouble or "password" in ran.trouble
+    assert "there is no time zone Moon" in move("--zone", "Moon").trouble
     monkeypatch.delenv("KARTRA_API_PASSWORD")
     assert "KARTRA_API_PASSWORD: set in the environment, or give --credentials FILE" in move().trouble
     bad = tmp_path / "secrets.toml"
     bad.write_text('app_id = "x"\n')
     assert f"--credentials: {bad} has no api_key, api_password" in move("--credentials", bad).trouble
-    assert "there is no time zone Moon" in move("--zone", "Moon").trouble
     with here.database.read() as connection:
         assert connection.execute(sa.select(schema.metadata.tables["imports"])).all() == []
 
@@ -274,11 +274,12 @@ def test_credentials_may_come_from_a_file(
 def test_one_lead_is_given_up_only_if_others_are_answered(there: Api) -> None:
     def asking(fault: Callable[[int, bytes], str]) -> tuple[KartraClient, BadLine, list[float]]:
         line, pauses = BadLine(there.server.url, fault), list[float]()
-        client = KartraClient(line.url, **there.credentials, tries=fetching.TRIES, sleep=pauses.append)
+        known: dict[str, Any] = {**there.credentials, "tries": fetching.TRIES, "sleep": pauses.append}
+        client = KartraClient(line.url, **known)
         return client, line, pauses
 
     for fault in ("hung up", "cut off", "garbage", "500"):
-        client, line, pauses = asking(lambda _, body, fault=fault: fault if b"lead3%40" in body else "")  # type: ignore[misc] - a lambda's default
+        client, line, pauses = asking(lambda _, body: fault if b"lead3%40" in body else "")  # noqa: B023
         assert fetching.ask(client, address(4))["city"] == "City 4"
         with pytest.raises(Refused, match="no answer came from Kartra, 8 times"):
             fetching.ask(client, address(3))

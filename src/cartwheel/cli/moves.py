@@ -93,8 +93,11 @@ def move_from_kartra(
 
     _check_url(url)
     secrets = _credentials(credentials)
-    client = fetching.new_client(url, secrets, rate, timeout)
-    with context.opened(account) as (database, owner), file.open("rb") as opened:
+    with (
+        context.opened(account) as (database, owner),
+        file.open("rb") as opened,
+        fetching.new_client(url, secrets, rate, timeout) as client,
+    ):
         how = {"encoding": encoding, "delimiter": "\t" if delimiter == "\\t" else delimiter}
         plan = _plan(owner, opened, how, url=url, zone=zone, batch_tag=batch_tag, start_sequences=start_sequences)
         try:

@@ -97,9 +97,15 @@ class Fetcher:
 
     def __init__(self, client: KartraClient, rate: float) -> None:
         self._client = client
-        self._waiting: queue.SimpleQueue[tuple[str, Future[dict[str, Any]]]] = queue.SimpleQueue()
-        for _ in range(min(MOST_CONNECTIONS, math.ceil(rate))):
+        self._waiting: queue.SimpleQueue[tuple[str, Future[dict[str, Any]]] | None] = queue.SimpleQueue()
+        self._connections = min(MOST_CONNECTIONS, math.ceil(rate))
+        for _ in range(self._connections):
             threading.Thread(target=self._work, name="fetcher", daemon=True).start()
+
+    def close(self) -> None:
+        """What is under way comes to its end, and nobody waits for that."""
+        for _ in range(self._connections):
+            self._waiting.put(None)
 
     def ask(self, email: str) -> "Future[dict[str, Any]]":
         future: Future[dict[str, Any]] = Future()
@@ -107,8 +113,8 @@ class Fetcher:
         return future
 
     def _work(self) -> None:
-        while True:
-            email, future = self._waiting.get()
+        while (asked := self._waiting.get()) is not None:
+            email, future = asked
             if not future.set_running_or_notify_cancel():
                 continue
             try:

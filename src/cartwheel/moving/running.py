@@ -99,6 +99,7 @@ class MoveRunner:
                     raise AnotherMoves
             return await asyncio.to_thread(self._end, there, account)
         finally:
+            self._fetcher.close()
             await self._batches.stop()
 
     def _prepare(self, there: Origin) -> None:
