@@ -14,9 +14,10 @@ from badline import FAULTS, BadLine
 from movers import DELETED, address, details, origin
 
 from cartwheel.client import KartraClient
-from cartwheel.data import doctor, schema
+from cartwheel.data import catalog, doctor, importstore, schema
 from cartwheel.imports.deciding import Refused
-from cartwheel.moving import fetching
+from cartwheel.moving import fetching, running
+from cartwheel.moving.answers import MovePlan
 from commandline import Cartwheel
 from conftest import Databases
 from harness import Api, Server, new_api
@@ -97,7 +98,12 @@ def compare(there: Api, here: Api, leads: int, **other: Any) -> None:
 
 
 def test_a_move_over_a_bad_line_that_is_killed_again_and_again_misses_nothing(
-    engine: str, databases: Databases, here: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    engine: str,
+    databases: Databases,
+    here: Server,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    cartwheel: Cartwheel,
 ) -> None:
     server = Server(databases.migrated(engine))
     from_ = origin(server, LEADS)
@@ -111,18 +117,18 @@ def test_a_move_over_a_bad_line_that_is_killed_again_and_again_misses_nothing(
         process = _start(arguments)
         wait_until(lambda: len(leads_of(here)) >= before + max(20, LEADS // 10), "some leads more")  # noqa: B023
         process.send_signal(how)
-        told = process.communicate()[1]
+        said = process.communicate()[1]
         if how is signal.SIGINT:
             assert process.returncode == 1
-            assert told.splitlines()[-1].startswith("cartwheel: broken off after ")
-            assert told.endswith(" rows: the same command goes on from there\n")
+            assert said.splitlines()[-1].startswith("cartwheel: broken off after ")
+            assert said.endswith(" rows: the same command goes on from there\n")
     assert len(leads_of(here)) < LEADS
-    process = _start(arguments)
-    out, told = process.communicate()
-    assert process.returncode == 0, told
-    assert "Going on with move 1, after" in told
-    assert f'"number": 1, "state": "finished", "rows": {LEADS + 5}, "made": {LEADS}, "changed": 0, "same": 0' in out
-    assert '"refused": 4, "repeated": 1' in out
+    ran = cartwheel("move", "from-kartra", *arguments)
+    assert ran.code == 0, ran.err
+    assert "Going on with move 1, after" in ran.err
+    told = ran.json
+    assert (told["number"], told["state"], told["rows"], told["made"]) == (1, "finished", LEADS + 5, LEADS)
+    assert (told["changed"], told["same"], told["refused"], told["repeated"]) == (0, 0, 4, 1)
     assert sum(line.faults.values()) >= LEADS // 25
     assert len(leads_of(here)) == LEADS
     compare(from_, to, LEADS)
@@ -240,6 +246,30 @@ def test_what_is_another_thing_here_is_told(move: Move, here: Server) -> None:
 
 
 # -- what goes wrong --
+
+
+def test_a_move_that_was_begun_is_no_import_that_others_go_on_with(
+    move: Move, here: Server, file: Path, cartwheel: Cartwheel
+) -> None:
+    api = new_api(here, file=NEW)
+    with here.database.read() as connection:
+        account = catalog.of(connection, api.account_id).accounts[api.account_id]
+    plan = MovePlan("http://127.0.0.1:1", "digest", "UTC", batch_tag="Moved from Kartra")
+    with file.open("rb") as opened:
+        begun = running.begin(here.database, account, plan, file.name, opened, here.clock())
+    assert running.unfinished(here.database, account, plan) == begun
+    with here.database.write() as connection:
+        importstore.change(connection, api.account_id, begun.id, next_at=1)
+    assert importstore.take(here.database, here.clock()) is None
+    assert "the command that began it goes on with it" in cartwheel("imports", "resume", begun.id).trouble
+    assert move("--json").json["number"] == 2, "another address is another move"
+    assert cartwheel("imports", "undo", begun.id, "--json").json == {
+        "number": 1,
+        "state": "undone",
+        "undone": 0,
+        "kept": 0,
+    }
+    assert len(leads_of(here)) == FEW
 
 
 def test_wrong_credentials_are_told_and_nothing_is_kept(

@@ -93,18 +93,18 @@ class AnswerReader:
             joint,
             _profile(details, losses),
             dict(self._custom(details, losses)),
-            _text(details.get("notes"))[:LONGEST_NOTES],
+            text_of(details.get("notes"))[:LONGEST_NOTES],
             self._moment(details.get("date_joined")),
             blocked,
             Elsewhere(
-                _source(details), _text(details.get("ip_country")), _number(details.get("source_id")), left, starts
+                _source(details), text_of(details.get("ip_country")), _number(details.get("source_id")), left, starts
             ),
         )
         return Told(wish, losses, places, started)
 
     def _email(self, asked: str, details: Mapping[str, Any], losses: list[str]) -> str:
         try:
-            told = read_email(_text(details.get("email")))
+            told = read_email(text_of(details.get("email")))
         except EmailNotValid:
             return asked
         if told != asked:
@@ -113,7 +113,7 @@ class AnswerReader:
 
     def _moment(self, value: object) -> datetime | None:
         try:
-            found = datetime.fromisoformat(_text(value))
+            found = datetime.fromisoformat(text_of(value))
         except ValueError:
             return None
         return found.replace(tzinfo=found.tzinfo or self._zone) if found.year >= EARLIEST else None
@@ -129,7 +129,7 @@ class AnswerReader:
 
     def _tagged(self, details: Mapping[str, Any]) -> Iterator[int]:
         for entry in _entries(details, "tags"):
-            number = self._number_of("tags", _text(entry.get("tag_name")))
+            number = self._number_of("tags", text_of(entry.get("tag_name")))
             if number is not None:
                 yield number
 
@@ -137,7 +137,7 @@ class AnswerReader:
         """Those that it is on, and those that it was on."""
         found: dict[bool, dict[int, None]] = {True: {}, False: {}}
         for entry in _entries(details, "lists"):
-            number = self._number_of("lists", _text(entry.get("list_name")))
+            number = self._number_of("lists", text_of(entry.get("list_name")))
             if number is not None:
                 found[bool(_number(entry.get("active", 1)))][number] = None
         return tuple(found[True]), tuple(number for number in found[False] if number not in found[True])
@@ -147,7 +147,7 @@ class AnswerReader:
     ) -> tuple[list[Place], tuple[tuple[int, str], ...], list[str]]:
         places, starts, started = [], [], []
         for entry in _entries(details, "sequences"):
-            place = Place(*(_text(entry.get(name)).strip() for name in ("sequence_name", "step", "status")))
+            place = Place(*(text_of(entry.get(name)).strip() for name in ("sequence_name", "step", "status")))
             places.append(place)
             if place.status != RunStatus.ACTIVE.value or not self._plan.start_sequences:
                 continue
@@ -165,14 +165,14 @@ class AnswerReader:
         try:
             status = Gdpr(_number(details.get("gdpr_lead_status")))
         except ValueError:
-            losses.append(f"a GDPR status that is not known: {_text(details['gdpr_lead_status'])[:20]}")
+            losses.append(f"a GDPR status that is not known: {text_of(details['gdpr_lead_status'])[:20]}")
             return None
         if status is Gdpr.OFF and self._account.gdpr:
             losses.append("never asked for consent, because GDPR was off at Kartra: `unknown` here")
             return None
         agreed = bool(_number(details.get("gdpr_lead_communications")))
         at = self._moment(details.get("gdpr_lead_status_date"))
-        return Stated(status, agreed, at, _text(details.get("gdpr_lead_status_ip")))
+        return Stated(status, agreed, at, text_of(details.get("gdpr_lead_status_ip")))
 
     def _points(self, details: Mapping[str, Any], losses: list[str]) -> int:
         points = _number(details.get("score"))
@@ -183,9 +183,9 @@ class AnswerReader:
 
     def _custom(self, details: Mapping[str, Any], losses: list[str]) -> Iterator[tuple[int, CustomValue]]:
         for entry in _entries(details, "custom_fields"):
-            identifier, sent = _text(entry.get("field_identifier")), entry.get("field_value")
+            identifier, sent = text_of(entry.get("field_identifier")), entry.get("field_value")
             chosen = [option for option in wire.items(sent) or () if isinstance(option, Mapping)]
-            text = "; ".join(_text(option.get("option_value")) for option in chosen) if chosen else _text(sent)
+            text = "; ".join(text_of(option.get("option_value")) for option in chosen) if chosen else text_of(sent)
             if not text:
                 continue
             field = self._account.field(identifier)
@@ -204,15 +204,15 @@ def _value(field: CustomField, chosen: list[Mapping[str, Any]], text: str) -> Cu
     exact = {(str(option.id), name_key(option.name)): option.id for option in field.options}
     found = set()
     for option in chosen or [{"option_value": text}]:
-        name = name_key(_text(option.get("option_value")))
-        found.add(exact.get((_text(option.get("option_id")), name), by_name.get(name)))
+        name = name_key(text_of(option.get("option_value")))
+        found.add(exact.get((text_of(option.get("option_id")), name), by_name.get(name)))
     if None in found or (len(found) > 1 and not field.type.takes_many):
         return None
     return tuple(sorted(number for number in found if number is not None))
 
 
 def _profile(details: Mapping[str, Any], losses: list[str]) -> dict[str, str]:
-    found = {name: _text(details.get(name)) for name in PROFILE_FIELDS}
+    found = {name: text_of(details.get(name)) for name in PROFILE_FIELDS}
     for name, text in found.items():
         if len(text) > LONGEST_FIELD:
             losses.append(f"{name} is longer than {LONGEST_FIELD:,} characters: cut off there")
@@ -221,7 +221,7 @@ def _profile(details: Mapping[str, Any], losses: list[str]) -> dict[str, str]:
 
 def _source(details: Mapping[str, Any]) -> Source:
     try:
-        return Source(_text(details.get("source")))
+        return Source(text_of(details.get("source")))
     except ValueError:
         return Source.IMPORT
 
@@ -243,7 +243,8 @@ def _entries(details: Mapping[str, Any], name: str) -> list[Mapping[str, Any]]:
     return [entry for entry in wire.items(details.get(name) or []) or () if isinstance(entry, Mapping)]
 
 
-def _text(value: object) -> str:
+def text_of(value: object) -> str:
+    """As it can be stored; empty for whatever is none."""
     if isinstance(value, bool) or not isinstance(value, str | int | float):
         return ""
     return _UNSTORABLE.sub("\N{REPLACEMENT CHARACTER}", str(value))
@@ -252,6 +253,6 @@ def _text(value: object) -> str:
 def _number(value: object) -> int:
     """0 for whatever is none."""
     try:
-        return int(float(_text(value) or 0)) if len(_text(value)) < 20 else MOST_POINTS + 1  # noqa: PLR2004 - digits
+        return int(float(text_of(value) or 0)) if len(text_of(value)) < 20 else MOST_POINTS + 1  # noqa: PLR2004 - digits
     except (ValueError, OverflowError):
         return 0

@@ -11,11 +11,14 @@ import sqlalchemy as sa
 from cartwheel.accountfiles import drafting
 from cartwheel.accountfiles.fileparts import SequencePart
 from cartwheel.accounts import FIELD_IDENTIFIER, LONGEST_NAME, Account, CustomField, FieldType, name_key
+from cartwheel.api import wire
 from cartwheel.client.kartra import KartraClient
 from cartwheel.data import catalog, catalogchanges, fieldoptions, importstore
 from cartwheel.data.db import Database
 from cartwheel.data.importstore import Import
 from cartwheel.moving import reports
+from cartwheel.moving.answers import text_of
+from cartwheel.readers import digits
 
 
 class FieldThere(NamedTuple):
@@ -37,23 +40,23 @@ class Origin(NamedTuple):
 def fetch(client: KartraClient) -> Origin:
     """Raises `ClientError`."""
     return Origin(
-        client.retrieve_account_lists(),
-        client.retrieve_account_tags(),
-        client.retrieve_account_sequences(),
-        [_field(entry) for entry in client.retrieve_custom_fields()],
+        [text_of(name) for name in client.retrieve_account_lists()],
+        [text_of(name) for name in client.retrieve_account_tags()],
+        [text_of(name) for name in client.retrieve_account_sequences()],
+        [_field(entry) for entry in client.retrieve_custom_fields() if isinstance(entry, Mapping)],
     )
 
 
 def _field(entry: Mapping[str, Any]) -> FieldThere:
-    called = str(entry.get("field_type", ""))
+    called = text_of(entry.get("field_type"))
     kind = FieldType(called) if called in set(FieldType) else None
     sent = entry.get("field_value")
     options = tuple(
-        (int(option["option_id"]) if str(option.get("option_id", "")).isdecimal() else 0, str(option["option_value"]))
-        for option in (sent if isinstance(sent, list) else [])
-        if isinstance(option, Mapping) and str(option.get("option_value", "")).strip()
+        (digits(text_of(option.get("option_id"))) or 0, text_of(option["option_value"]).strip())
+        for option in wire.items(sent) or ()
+        if isinstance(option, Mapping) and text_of(option.get("option_value")).strip()
     )
-    return FieldThere(str(entry.get("field_identifier", "")), kind, called, options)
+    return FieldThere(text_of(entry.get("field_identifier")), kind, called, options)
 
 
 def names_to_make(origin: Origin, account: Account) -> dict[str, list[str]]:
