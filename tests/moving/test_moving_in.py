@@ -164,6 +164,8 @@ def test_what_could_not_be_moved_is_told_and_why(
     assert told["sequences"] == {"Welcome": {"A2": {"active": 3}, "2": {"unsubscribed": 3}}}
     assert told["not_moved"][0]["what"].startswith("blocked")
     assert told["not_moved"][0]["leads"] == len(range(0, FEW, 17))
+    assert told["not_moved"][0]["first_lines"] == [2, 23]
+    assert "(line 2, 23)" in cartwheel("move", "report", told["number"]).out
     shown = cartwheel("move", "report", told["number"])
     assert "Welcome, step A2: 3 active" in shown.out
     assert "new sequences (drafts without steps): Welcome" in shown.out

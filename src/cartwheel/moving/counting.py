@@ -62,5 +62,5 @@ def lines(counted: dict[str, Any], rate: float) -> list[Text]:
             for kind, names in counted["made"].items()
             if names
         ),
-        plain(f"It takes {takes} or more, at {rate:g} calls a second. Nothing was moved: this was a dry run."),
+        plain(f"It takes {takes} or more, with --rate {rate:g}. Nothing was moved: this was a dry run."),
     ]

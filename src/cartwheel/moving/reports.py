@@ -5,7 +5,7 @@ from collections.abc import Iterable
 import msgspec
 
 SHOWN = 5
-"""Addresses that are named of those with whom something is amiss."""
+"""Lines of the file that are named, of those with whom something is amiss: no addresses, because reports outlive leads."""
 
 MOST_KINDS = 500
 OTHERS = "other things"
@@ -18,7 +18,8 @@ class Loss(msgspec.Struct):
     """Something that is not here as it was there."""
 
     leads: int = 0
-    some: list[str] = []
+    some: list[int] = []
+    """Their lines in the file."""
 
 
 class Report(msgspec.Struct, omit_defaults=True):
@@ -34,13 +35,13 @@ class Report(msgspec.Struct, omit_defaults=True):
     differences: list[str] = []
     """What is another thing here for all leads: names, types of fields."""
 
-    def lose(self, email: str, what: Iterable[str]) -> None:
+    def lose(self, line: int, what: Iterable[str]) -> None:
         for each in what:
             known = each in self.losses or len(self.losses) < MOST_KINDS
             loss = self.losses.setdefault(each if known else OTHERS, Loss())
             loss.leads += 1
             if len(loss.some) < SHOWN:
-                loss.some.append(email)
+                loss.some.append(line)
 
     def place(self, sequence: str, step: str, status: str) -> None:
         statuses = self.places.setdefault(sequence, {}).setdefault(step, {})

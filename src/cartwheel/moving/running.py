@@ -139,7 +139,7 @@ class MoveRunner:
             report = reports.read(found.report)
             for row, each in zip(rows, told, strict=True):
                 if each is not None and row.outcome != "repeated":
-                    _note(report, each)
+                    _note(report, row.line, each)
             slice_.report = reports.written(report)
             return works
 
@@ -222,8 +222,8 @@ class MoveRunner:
         return self._get()
 
 
-def _note(report: reports.Report, told: Told) -> None:
-    report.lose(told.wish.email, told.losses)
+def _note(report: reports.Report, line: int, told: Told) -> None:
+    report.lose(line, told.losses)
     for place in told.places:
         report.place(*place)
     for name in told.started:

@@ -43,7 +43,7 @@ def told(database: Database, found: Import) -> dict[str, Any]:
         "sequences": report.places,
         "started": report.started,
         "not_moved": [
-            {"what": what, "leads": loss.leads, "some": loss.some}
+            {"what": what, "leads": loss.leads, "first_lines": loss.some}
             for what, loss in sorted(report.losses.items(), key=lambda each: -each[1].leads)
         ],
         "refusals": [{"reason": reason, "rows": rows, "first_line": line} for reason, rows, line in reasons],
@@ -90,5 +90,6 @@ def _places(data: dict[str, Any]) -> Iterator[str]:
 
 
 def _loss(entry: dict[str, Any]) -> str:
-    more = ", …" * (entry["leads"] > len(entry["some"]))
-    return f"{entry['leads']:,}: {entry['what']} ({', '.join(entry['some'])}{more})"
+    named = ", ".join(f"{line:,}" for line in entry["first_lines"])
+    more = ", …" * (entry["leads"] > len(entry["first_lines"]))
+    return f"{entry['leads']:,}: {entry['what']} (line {named}{more})"
