@@ -39,6 +39,7 @@ edge | views         | terminal leadcard automationviews why asking
 edge | rest          | records problems operations calls cursors named fields sequences suppressions upserts leads events table description site
 edge | client        | trouble transport modern kartra __init__
 edge | mcp           | tools server
+edge | moving        | reports answers origin fetching running counting telling
 edge | reference     | examples openapi tables sequencepages restpages hookpages pages
 edge | simulation    | simulator worlds
 edge | views         | tables storyviews runviews mailviews hookviews
@@ -51,7 +52,7 @@ edge | ui            | leadquestions mailquestions filterforms bulkforms pages s
 edge |               | app worker serving testing
 edge | cli           | shared context
 edge |               | demopeople demoreaders demopast demo
-edge | cli           | accounts hooks exports backups leads sequences automations runs mail people tokens assistants imports main
+edge | cli           | accounts hooks exports backups leads sequences automations runs mail people tokens assistants imports moves main
 edge |               | __main__
 """
 """A module may import those before it. Within `commands`, modules do not import each other."""

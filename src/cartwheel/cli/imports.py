@@ -385,6 +385,8 @@ def resume_import(
 
     with context.opened(account) as (database, owner):
         found = _get(database, owner, number)
+        if found.state is State.MOVING:
+            _refuse(f"the import {number} is a move: the command that began it goes on with it")
         if found.state not in {State.RUNNING, State.STOPPED}:
             _refuse(f"the import {number} is {found.state}")
         _begin(database, found, State.RUNNING, told="", ended_at=None)
@@ -401,7 +403,7 @@ def undo_import(number: Number, account: AccountName = None, *, as_json: AsJson 
 
     with context.opened(account) as (database, owner):
         found = _get(database, owner, number)
-        if found.state not in {State.FINISHED, State.STOPPED, State.UNDOING}:
+        if found.state not in {State.FINISHED, State.STOPPED, State.MOVING, State.UNDOING}:
             _refuse(f"the import {number} is {found.state}: it cannot be taken back")
         if not found.samples:
             _refuse(f"the import {number} is too old to be taken back")

@@ -21,6 +21,7 @@ from cartwheel.cli.hooks import webhook_cli
 from cartwheel.cli.imports import imports_cli
 from cartwheel.cli.leads import lead_cli
 from cartwheel.cli.mail import domain_cli, mail_cli, mailbox_cli
+from cartwheel.cli.moves import move_cli
 from cartwheel.cli.people import user_cli
 from cartwheel.cli.runs import sequence_cli
 from cartwheel.cli.shared import TROUBLE, USAGE, AsJson
@@ -165,6 +166,7 @@ cli.command("import-whole", rich_help_panel=LEADS)(exports.import_whole)
 cli.add_typer(sequence_cli, name="sequence", rich_help_panel=LEADS)
 cli.command("import", rich_help_panel=LEADS)(imports.import_leads)
 cli.add_typer(imports_cli, name="imports", rich_help_panel=LEADS)
+cli.add_typer(move_cli, name="move", rich_help_panel=LEADS)
 cli.add_typer(automation_cli, name="automation", rich_help_panel=LEADS)
 cli.command("why", rich_help_panel=LEADS)(sequences.why)
 cli.command("simulate", rich_help_panel=LEADS)(sequences.simulate)

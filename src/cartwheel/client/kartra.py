@@ -2,12 +2,15 @@
 
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
+from http import HTTPStatus
 from types import TracebackType
 from typing import Any, Self
 from urllib.parse import urlencode
 
+import httpx
 import msgspec
 
+from cartwheel.api import wire
 from cartwheel.client.transport import Transport
 from cartwheel.client.trouble import KartraError, NoAnswer
 
@@ -32,8 +35,11 @@ class KartraClient:
         keys: bool = False,
         timeout_s: float = 30,
         tries: int = 4,
+        **pacing: Any,
     ) -> None:
-        self._transport = Transport(url.rstrip("/").removesuffix("/api"), {}, timeout_s=timeout_s, tries=tries)
+        """`pacing` is what else `Transport` takes: when a call is in turn, and how pauses are made."""
+        base = url.rstrip("/").removesuffix("/api")
+        self._transport = Transport(base, {}, timeout_s=timeout_s, tries=tries, **pacing)
         self._credentials = {"app_id": app_id, "api_key": api_key, "api_password": api_password}
         self._keys = keys
 
@@ -66,12 +72,13 @@ class KartraClient:
         if self._keys:
             headers["Idempotency-Key"] = uuid.uuid4().hex
         body = _encoded(_flat("", parts))
-        answer = self._transport.send("POST", "/api", safe=safe or self._keys, body=body, headers=headers)
-        try:
-            told = msgspec.json.decode(answer.content)
-        except msgspec.DecodeError as error:
-            raise NoAnswer(f"what answers with {answer.status_code} is not Kartra's API: {error}", done=None) from error
-        if not isinstance(told, dict):
+        answer = self._transport.send(
+            "POST", "/api", safe=safe or self._keys, body=body, headers=headers, readable=_is_whole
+        )
+        if answer.status_code == HTTPStatus.TOO_MANY_REQUESTS:
+            raise NoAnswer("too many calls, also after waiting", done=False)
+        told = _read(answer) if answer.status_code < HTTPStatus.INTERNAL_SERVER_ERROR else None
+        if told is None:
             raise NoAnswer(f"what answers with {answer.status_code} is not Kartra's API", done=None)
         if told.get("status") != _SUCCESS and not told.get("actions"):
             raise _error(told)
@@ -164,6 +171,20 @@ class KartraClient:
     def _retrieve(self, cmd: str, name: str) -> list[Any]:
         told = self.call({"cmd": cmd}, safe=True)
         return list(told.get(name) or _element(told, cmd).get(name) or [])
+
+
+def _read(answer: httpx.Response) -> dict[str, Any] | None:
+    try:
+        told = msgspec.json.decode(answer.content)
+    except msgspec.DecodeError:
+        return None
+    return told if isinstance(told, dict) else None
+
+
+def _is_whole(answer: httpx.Response) -> bool:
+    """Whether all of it came, and does not say that the server failed."""
+    told = _read(answer)
+    return told is not None and told.get("type") != wire.SERVER_ERROR.type
 
 
 def _element(told: dict[str, Any], cmd: str) -> Mapping[str, Any]:

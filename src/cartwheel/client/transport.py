@@ -25,10 +25,15 @@ class Transport:
         timeout_s: float,
         tries: int,
         sleep: Callable[[float], None] = time.sleep,
+        before: Callable[[], None] = lambda: None,
+        longest_pause_s: float = LONGEST_PAUSE_S,
     ) -> None:
+        """`before` is called before each try: it may wait until a call is in turn."""
         self._http = httpx.Client(base_url=url, headers=dict(headers), timeout=timeout_s)
         self._tries = max(1, tries)
         self._sleep = sleep
+        self._before = before
+        self._longest_pause_s = longest_pause_s
 
     def close(self) -> None:
         self._http.close()
@@ -42,12 +47,15 @@ class Transport:
         query: Mapping[str, str] = {},
         body: bytes | None = None,
         headers: Mapping[str, str] = {},
+        readable: Callable[[httpx.Response], bool] = lambda _: True,
     ) -> httpx.Response:
         """The answer; `safe` says that doing it twice is as doing it once. Raises `NoAnswer`.
 
-        Made again is what never left, or was refused because of too many calls, and if it is safe also what got no answer.
+        Made again is what never left, or was refused because of too many calls, and if it is safe also what got no answer,
+        one that says that the server failed, or one that is not `readable`.
         """
         for left in reversed(range(self._tries)):
+            self._before()
             try:
                 answer = self._http.request(method, path, params=dict(query), content=body, headers=dict(headers))
             except httpx.TransportError as error:
@@ -56,13 +64,14 @@ class Transport:
                     self._sleep(self._pause(left))
                     continue
                 raise NoAnswer(f"{method} {path}: {error}", done=False if never_left else None) from error
-            busy = answer.status_code in {HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.BAD_GATEWAY} and safe
-            if not left or not (busy or answer.status_code == HTTPStatus.TOO_MANY_REQUESTS):
+            too_many = answer.status_code == HTTPStatus.TOO_MANY_REQUESTS
+            failed = answer.status_code >= HTTPStatus.INTERNAL_SERVER_ERROR or not (too_many or readable(answer))
+            if not left or not (too_many or (failed and safe)):
                 return answer
             self._sleep(self._pause(left, answer.headers.get("retry-after", "")))
         raise AssertionError("unreachable: the last try returns or raises")
 
     def _pause(self, left: int, asked: str = "") -> float:
         if asked.isascii() and asked.isdigit() and len(asked) < 6:  # noqa: PLR2004 - digits
-            return min(float(asked), LONGEST_PAUSE_S)
-        return min(FIRST_PAUSE_S * 2.0 ** (self._tries - 1 - left), LONGEST_PAUSE_S)
+            return min(float(asked), self._longest_pause_s)
+        return min(FIRST_PAUSE_S * 2.0 ** (self._tries - 1 - left), self._longest_pause_s)

@@ -47,6 +47,8 @@ class State(StrEnum):
     """The file is there, and nobody has said what to do with it."""
     CHECKING = "checking"
     RUNNING = "running"
+    MOVING = "moving"
+    """Its leads come from another account, by whoever has the credentials: the command line, no worker."""
     STOPPED = "stopped"
     FINISHED = "finished"
     UNDOING = "undoing"
@@ -165,9 +167,17 @@ def newest(connection: sa.Connection, account_id: int, most: int) -> list[Import
     return [_import(row) for row in connection.execute(query)]
 
 
+def of_state(connection: sa.Connection, account_id: int, state: State, most: int) -> list[Import]:
+    """The newest first."""
+    here = (imports.c.account_id == account_id) & (imports.c.state == state.value)
+    query = sa.select(*_ALL).where(here).order_by(imports.c.id.desc()).limit(most)
+    return [_import(row) for row in connection.execute(query)]
+
+
 def take(database: Database, now: datetime) -> Import | None:
     """One that is due, which is this process's for a while."""
     due = sa.select(*_ALL).where(imports.c.next_at.is_not(None), imports.c.next_at <= to_micros(now))
+    due = due.where(imports.c.state != State.MOVING.value)
     due = due.order_by(imports.c.next_at).limit(1)
     with database.read() as connection:
         if connection.execute(due).first() is None:
@@ -196,10 +206,12 @@ def drop(connection: sa.Connection, account_id: int, number: int) -> None:
 # -- what it makes --
 
 
-def make_named(connection: sa.Connection, found: Import, kind: str, name: str, now: datetime) -> None:
+def make_named(
+    connection: sa.Connection, found: Import, kind: str, name: str, now: datetime, field_type: str = "input_field"
+) -> None:
     """A tag, list or field that the file names; written down, so that it can go again. Raises `AccountFull`."""
     table = {"tags": schema.tags, "lists": schema.lists, "fields": schema.custom_fields}[kind]
-    values = {"lists": {"public_name": name}, "fields": {"type": "input_field"}}.get(kind, {})
+    values = {"lists": {"public_name": name}, "fields": {"type": field_type}}.get(kind, {})
     same = (table.c.account_id == found.account_id) & (table.c.name_key == name_key(name)) & catalog.alive(table)
     if connection.execute(sa.select(table.c.id).where(same)).first() is not None:
         return
@@ -217,6 +229,7 @@ SLICES_MADE = Select(import_slices, ("first_id", "made"), by=("account_id", "imp
 NAMED = Insert(import_leads)
 REFUSED = Insert(import_refusals, update=("email", "reason", "cells"))
 SLICE_DONE = Update(import_slices, ("rows", "first_id", "made", "at"))
+REPORTED = Update(imports, ("report",))
 
 _NEXT_ID = Select(schema.counters, ("next",), by=("name",), lock=True)
 _IDS_TAKEN = Update(schema.counters, ("next",))
@@ -356,6 +369,23 @@ def refusals(
     query = sa.select(table.c.line, table.c.reason, table.c.cells).filter_by(account_id=account_id, import_id=number)
     rows = connection.execute(query.where(table.c.line > after).order_by(table.c.line).limit(most))
     return [Refusal(line, reason, json.loads(cells)) for line, reason, cells in rows]
+
+
+def refusal_reasons(connection: sa.Connection, account_id: int, number: int, most: int) -> list[tuple[str, int, int]]:
+    """(reason, rows, the first line): the most frequent first."""
+    table = import_refusals
+    count = sa.func.count()
+    query = sa.select(table.c.reason, count, sa.func.min(table.c.line))
+    query = query.filter_by(account_id=account_id, import_id=number).group_by(table.c.reason)
+    rows = connection.execute(query.order_by(count.desc(), table.c.reason).limit(most))
+    return [(reason, rows, line) for reason, rows, line in rows]
+
+
+def known_addresses(connection: sa.Connection, account_id: int, emails: Iterable[str]) -> int:
+    """How many of these some leads have."""
+    leads = schema.leads
+    query = sa.select(sa.func.count()).where(leads.c.account_id == account_id, leads.c.email.in_(list(emails)))
+    return int(connection.execute(query).scalar_one())
 
 
 def templates(connection: sa.Connection, account_id: int) -> dict[str, Mapping[str, str]]:

@@ -115,6 +115,10 @@ def unmake(connection: sa.Connection, found: Import) -> None:
         if connection.execute(used).first() is None and not _is_spoken_of(connection, found.account_id, name):
             here = (table.c.account_id == found.account_id) & (table.c.id == number)
             connection.execute(sa.delete(table).where(here))
+            if table is schema.custom_fields:
+                options = schema.custom_field_options
+                of = (options.c.account_id == found.account_id) & (options.c.field_id == number)
+                connection.execute(sa.delete(options).where(of))
 
 
 def _is_spoken_of(connection: sa.Connection, account_id: int, name: str) -> bool:

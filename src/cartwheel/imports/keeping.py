@@ -9,14 +9,22 @@ import msgspec
 from cartwheel.data import importstore
 from cartwheel.data.db import Database
 from cartwheel.imports.dialects import BadFile
-from cartwheel.imports.sheets import LARGEST_FILE, Sheet
+from cartwheel.imports.sheets import IN_A_SLICE, LARGEST_FILE, Sheet
 
 AT_ONCE = 8 << 20
 """Bytes that are written in one transaction."""
 
 
 def keep(
-    database: Database, account_id: int, user_id: int | None, name: str, file: BinaryIO, now: datetime, **how: str
+    database: Database,
+    account_id: int,
+    user_id: int | None,
+    name: str,
+    file: BinaryIO,
+    now: datetime,
+    in_a_slice: int = IN_A_SLICE,
+    /,
+    **how: str,
 ) -> int:
     """The number of a new import of this file; `how` is what `Sheet` takes. Raises `BadFile`, and then nothing is kept."""
     size = file.seek(0, os.SEEK_END)
@@ -25,12 +33,14 @@ def keep(
         raise BadFile(f"the file has {size >> 20:,} MB; {LARGEST_FILE >> 20} at most are read")
     sheet = Sheet(file, **how)
     try:
-        return _keep(database, account_id, user_id, name, sheet, now)
+        return _keep(database, account_id, user_id, name, sheet, now, in_a_slice)
     finally:
         sheet.close()
 
 
-def _keep(database: Database, account_id: int, user_id: int | None, name: str, sheet: Sheet, now: datetime) -> int:
+def _keep(
+    database: Database, account_id: int, user_id: int | None, name: str, sheet: Sheet, now: datetime, in_a_slice: int
+) -> int:
     told = {
         "dialect": sheet.dialect.told,
         "columns": msgspec.json.encode(sheet.columns).decode(),
@@ -39,7 +49,7 @@ def _keep(database: Database, account_id: int, user_id: int | None, name: str, s
     with database.write() as connection:
         number = importstore.begin(connection, account_id, user_id, name[:200], now, **told)
     try:
-        slices, rows = _keep_slices(database, account_id, number, sheet)
+        slices, rows = _keep_slices(database, account_id, number, sheet, in_a_slice)
     except BadFile:
         with database.write() as connection:
             importstore.drop(connection, account_id, number)
@@ -53,11 +63,11 @@ def _shown(cells: list[str]) -> list[str]:
     return [cell[:100].replace("\0", "") for cell in cells]
 
 
-def _keep_slices(database: Database, account_id: int, number: int, sheet: Sheet) -> tuple[int, int]:
+def _keep_slices(database: Database, account_id: int, number: int, sheet: Sheet, in_a_slice: int) -> tuple[int, int]:
     """How many slices and rows there are."""
     packed: list[bytes] = []
     size = first = rows = 0
-    for lines in sheet.slices():
+    for lines in sheet.slices(in_a_slice):
         packed.append(importstore.pack(lines))
         size += len(packed[-1])
         rows += len(lines)

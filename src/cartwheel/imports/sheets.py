@@ -75,12 +75,12 @@ class Sheet:
         self._ours = self.columns[-len(REFUSED_COLUMNS) :] == REFUSED_COLUMNS
         self.samples = self._peek()
 
-    def slices(self) -> Iterator[list[Line]]:
-        """All rows, some at a time."""
+    def slices(self, rows: int = IN_A_SLICE) -> Iterator[list[Line]]:
+        """All rows, so many at a time, and no fewer than there are samples."""
         some: list[Line] = [*self.samples]
         for line in self._rows:
             some.append(line)
-            if len(some) == IN_A_SLICE:
+            if len(some) >= rows:
                 yield some
                 some = []
         if some:

@@ -9,7 +9,7 @@ import msgspec
 
 from cartwheel.accounts import Account
 from cartwheel.data import importstore, mailstore
-from cartwheel.data.importstore import Import, NewLeads, State
+from cartwheel.data.importstore import Import, NewLeads
 from cartwheel.data.lanes import Lane
 from cartwheel.data.leadstore import ID_BY_EMAIL, Wanted
 from cartwheel.emails import looks_like_email
@@ -58,6 +58,8 @@ class Slice:
     rows: list[Row]
     plain_path: bool = False
     made: list[int] = field(default_factory=list)
+    report: str | None = None
+    """What is to be said of the import so far, if its report grows with each slice."""
 
     @property
     def last(self) -> bool:
@@ -111,7 +113,8 @@ class RowWork:
             raise Would
 
     def _make(self, desk: Desk, account: Account, wish: Wish) -> str:
-        lead = new_lead(account, self._id, wish.email, desk.now)
+        source = wish.elsewhere.source if wish.elsewhere else Source.IMPORT
+        lead = new_lead(account, self._id, wish.email, desk.now, source)
         lead.suppression = self._known
         before = lead.fork()
         importing.first(lead, wish)
@@ -136,9 +139,9 @@ class RowWork:
         desk.put(importstore.NAMED, (self._found.account_id, self._found.id, self._id, written))
 
 
-def new_lead(account: Account, number: int, email: str, now: datetime) -> Lead:
+def new_lead(account: Account, number: int, email: str, now: datetime, source: Source = Source.IMPORT) -> Lead:
     gdpr = Gdpr.UNKNOWN if account.gdpr else Gdpr.OFF
-    return Lead.create(account.id, number, email, now, source=Source.IMPORT, test=False, gdpr=gdpr)
+    return Lead.create(account.id, number, email, now, source=source, test=False, gdpr=gdpr)
 
 
 class AdvanceWork:
@@ -163,6 +166,8 @@ class AdvanceWork:
             (*counts, this.number + 1, now + int(importstore.TAKEN_FOR.total_seconds() * 1e6), *key),
         )
         desk.put(importstore.SLICE_DONE, (b"", self._first_id, len(this.made), now, *key, this.number))
+        if this.report is not None:
+            desk.put(importstore.REPORTED, (this.report, *key))
         for row in this.rows:
             if row.outcome == "refused":
                 email = next((cell.strip().lower() for cell in row.cells if looks_like_email(cell)), "")
@@ -175,7 +180,7 @@ async def find_work(lane: Lane, now: datetime, slice_: Slice) -> list[Work[Any]]
     found, account = slice_.found, slice_.account
     key = (found.account_id, found.id)
     [place] = await lane.fetch(importstore.PLACE, [key])
-    if tuple(place) != (State.RUNNING.value, slice_.number):
+    if tuple(place) != (found.state.value, slice_.number):
         raise Elsewhere
     new, works = await known_rows(lane, slice_)
     first_id = await importstore.take_ids(lane, len(new))

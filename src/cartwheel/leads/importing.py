@@ -22,6 +22,7 @@ from cartwheel.leads.leadparts import (
     Membership,
     Part,
     RunStatus,
+    Source,
     Suppression,
     SuppressionReason,
 )
@@ -36,6 +37,9 @@ class Stated(NamedTuple):
 
     status: Gdpr
     communications: bool
+    at: datetime | None = None
+    """When it was said; now, if that is not known."""
+    ip: str = ""
 
 
 class Joint(NamedTuple):
@@ -58,6 +62,19 @@ class Wish(NamedTuple):
     notes: str = ""
     joined: datetime | None = None
     blocked: SuppressionReason | None = None
+    elsewhere: "Elsewhere | None" = None
+
+
+class Elsewhere(NamedTuple):
+    """What else is known of a lead that is moved from another account. It fills up what a lead has here, and replaces nothing."""
+
+    source: Source = Source.IMPORT
+    ip_country: str = ""
+    source_id: int = 0
+    left: tuple[int, ...] = ()
+    """The lists that it was on. Nobody can tell who took it off, so it counts as having left them itself."""
+    starts: tuple[tuple[int, str], ...] = ()
+    """(sequence, step) where it stands."""
 
 
 class Change(msgspec.Struct, omit_defaults=True):
@@ -72,8 +89,8 @@ class Change(msgspec.Struct, omit_defaults=True):
     suppression: tuple[Suppression, Suppression] | None = None
     blacklisted: bool = False
     """Whether it was before."""
-    started: int = 0
-    """The sequence that it was started in."""
+    started: list[int] = []
+    """The sequences that it was started in."""
 
 
 def first(lead: Lead, wish: Wish) -> None:
@@ -82,13 +99,15 @@ def first(lead: Lead, wish: Wish) -> None:
     lead.notes = wish.notes
     if wish.joined is not None:
         lead.created_at = wish.joined
+    if wish.elsewhere is not None:
+        lead.ip_country, lead.source_id = wish.elsewhere.ip_country, wish.elsewhere.source_id
 
 
 def apply(lead: Lead, wish: Wish, account: Account, now: datetime) -> None:
     """What else the row says, of a new lead; all that it says, of one that there was."""
     joint = wish.joint
     if not lead.is_new:
-        lead.edit(wish.profile, wish.custom)
+        _edit(lead, wish)
         if wish.notes and not lead.notes:
             editing.note(lead, wish.notes)
     for tag in joint.tags:
@@ -105,16 +124,37 @@ def apply(lead: Lead, wish: Wish, account: Account, now: datetime) -> None:
         lead.suppress(wish.blocked, DETAILS, now)
     if joint.start is not None:
         _start(lead, *joint.start, account, now)
+    if wish.elsewhere is not None:
+        _arrive(lead, wish.elsewhere, account, now)
+
+
+def _edit(lead: Lead, wish: Wish) -> None:
+    profile, custom = wish.profile, wish.custom
+    if wish.elsewhere is not None:
+        profile = {name: text for name, text in profile.items() if not lead.profile.get(name)}
+        custom = {number: value for number, value in custom.items() if not lead.custom.get(number)}
+    lead.edit(profile, custom)
+
+
+def _arrive(lead: Lead, elsewhere: Elsewhere, account: Account, now: datetime) -> None:
+    for number in elsewhere.left:
+        if number not in lead.lists:
+            lead.join(number, now)
+            lead.leave(number, now, by_lead=True)
+    for number, step in elsewhere.starts:
+        _start(lead, number, step, account, now)
 
 
 def _agree(lead: Lead, stated: Stated, now: datetime) -> None:
     known = lead.consent
     answered = {Gdpr.ACCEPTED, Gdpr.NOT_ACCEPTED}
-    if (known.status, known.communications) == stated or (known.declined and stated.status is not Gdpr.NOT_ACCEPTED):
+    if (known.status, known.communications) == stated[:2] or (
+        known.declined and stated.status is not Gdpr.NOT_ACCEPTED
+    ):
         return
     if known.status in answered and stated.status not in answered:
         return
-    lead.consent = Consent(stated.status, now, known.ip, stated.communications)
+    lead.consent = Consent(stated.status, stated.at or now, stated.ip or known.ip, stated.communications)
     lead.dirty.add(ROW)
     if stated.status in answered:
         lead.events.append(ConsentChanged(stated.communications))
@@ -155,7 +195,7 @@ def change_of(before: Lead, lead: Lead) -> Change:
         change.consent = (before.consent, lead.consent)
     if before.suppression != lead.suppression:
         change.suppression = (before.suppression, lead.suppression)
-    change.started = next((number for number in lead.runs if number not in before.runs), 0)
+    change.started = [number for number in lead.runs if number not in before.runs]
     return change
 
 
@@ -185,11 +225,11 @@ def revert(lead: Lead, change: Change, now: datetime) -> Reverted:
         else:
             lead.lists[number] = before
             lead.dirty.add((Part.LISTS, number))
-    if change.started:
+    for number in change.started:
         kept += 1
-        run = lead.runs.get(change.started)
+        run = lead.runs.get(number)
         if run is not None and run.status is RunStatus.ACTIVE:
-            lead.unenrol(change.started, now)
+            lead.unenrol(number, now)
     address = change.suppression is not None and lead.suppression == Suppression()
     return Reverted(not kept, gone, address)
 

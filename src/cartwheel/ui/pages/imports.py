@@ -37,6 +37,7 @@ STATES = {
     State.DRAFT: _("Not begun"),
     State.CHECKING: _("Being tried out"),
     State.RUNNING: _("Being imported"),
+    State.MOVING: _("Being moved from Kartra"),
     State.STOPPED: _("Stopped"),
     State.FINISHED: _("Imported"),
     State.UNDOING: _("Being taken back"),
@@ -140,7 +141,7 @@ def _job(visit: Visit, found: Import) -> dict[str, Any]:
         "states": STATES,
         "counts": COUNTS,
         "working": found.state in importstore.AT_WORK,
-        "undoable": found.state in {State.FINISHED, State.STOPPED} and bool(found.samples),
+        "undoable": found.state in {State.FINISHED, State.STOPPED, State.MOVING} and bool(found.samples),
         "refusals": [(row.line, visit.say(row.reason), row.cells[:3]) for row in rows],
         "percent": round(100 * found.done / found.slices) if found.slices else 0,
     }
@@ -221,7 +222,7 @@ def resume_import(visit: Visit) -> Answer:
 @page(f"{HERE}/{{number:int}}/undo", menu="leads", right=Right.LEADS_WRITE, post=True)
 def undo_import(visit: Visit) -> Answer:
     """Took an import back."""
-    return _set_going(visit, State.UNDOING, {State.FINISHED, State.STOPPED})
+    return _set_going(visit, State.UNDOING, {State.FINISHED, State.STOPPED, State.MOVING})
 
 
 def _set_going(visit: Visit, state: State, only: set[State], **values: Any) -> Answer:
