@@ -12,7 +12,7 @@ TREES = [SOURCE, SOURCE.parent.parent / "tests", SOURCE.parent.parent / "bench"]
 
 ORDER = """
 pure |               | phrases errors times network readers emails
-pure | leads         | leadparts events mails lead mailing clicks erasing editing merging filters
+pure | leads         | searchkeys leadparts events mails lead mailing clicks erasing editing merging filters
 pure | hooks         | outbound
 pure |               | accounts people
 pure | api           | leadshape

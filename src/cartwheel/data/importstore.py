@@ -21,7 +21,7 @@ from cartwheel.data.catalogchanges import add_named
 from cartwheel.data.db import Database
 from cartwheel.data.importtables import import_leads, import_refusals, import_slices, import_templates, imports
 from cartwheel.data.lanes import Insert, Lane, Row, Select, Update, Write
-from cartwheel.data.leadstore import FIELD_SET, NEW_LEAD, Flush, Recorded, RowIds
+from cartwheel.data.leadstore import FIELD_SET, NEW_LEAD, Flush, Recorded, RowIds, found_by
 from cartwheel.errors import AccountFull
 from cartwheel.leads.importing import Joint, Wish
 from cartwheel.leads.lead import Lead
@@ -273,6 +273,7 @@ _JOINED_AT = _COLUMNS.index("created_at")
 _PROFILE_AT = _COLUMNS.index(PROFILE_FIELDS[0])
 _PROFILE_END = _PROFILE_AT + len(PROFILE_FIELDS)
 _NOTES_AT = _COLUMNS.index("notes")
+_KEYS_AT = _COLUMNS.index("email_key")
 _NO_PROFILE = ("",) * len(PROFILE_FIELDS)
 
 
@@ -308,7 +309,8 @@ class NewLeads:
                 *between,
                 *profile,
                 wish.notes,
-                *row[_NOTES_AT + 1 :],
+                *row[_NOTES_AT + 1 : _KEYS_AT],
+                *found_by(wish.email, wish.profile),
             )
         )
         rows, fields = self.rows, self.rows[_FIELD]
