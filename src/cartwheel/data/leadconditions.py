@@ -221,12 +221,12 @@ def begins(question: Question, name: str, text: str) -> Where:
     """A name is found by its key, an address by itself."""
     if name == "email":
         return _from_to(question, _LEADS.c.email, text.lower())
-    return _there(_KEYS[name]) & _from_to(question, _KEYS[name], search_key(text))
+    return sa.and_(_there(_KEYS[name]), _from_to(question, _KEYS[name], search_key(text)))
 
 
-def _there(key: sa.Column[str]) -> Where:
-    """So says its index."""
-    return sa.literal_column(f"leads.{key.name} <> ''", sa.Boolean)
+def _there(key: sa.Column[str]) -> sa.TextClause:
+    """In the words of its index."""
+    return sa.text(f"leads.{key.name} <> ''")
 
 
 def _from_to(question: Question, column: sa.Column[str], text: str) -> Where:
@@ -248,7 +248,8 @@ def ways_of(question: Question) -> Iterator[Where]:
     for name in ("email", "first_name", "last_name") if len(search.words) == 1 else ("first_name", "last_name"):
         yield begins(question, name, search.whole)
     if len(search.words) == 1:
-        yield _there(_LEADS.c.email_key) & _from_to(question, _LEADS.c.email_key, search_key(search.whole))
+        same = _from_to(question, _LEADS.c.email_key, search_key(search.whole))
+        yield sa.and_(_there(_LEADS.c.email_key), same)
     for ends in range(1, min(len(search.words), _MOST_SPLITS + 1)):
         whole, begun = " ".join(search.words[:ends]), " ".join(search.words[ends:])
         for one, other in (("first_name", "last_name"), ("last_name", "first_name")):
