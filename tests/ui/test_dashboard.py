@@ -12,7 +12,7 @@ from playwright.sync_api import Browser
 from shop import MailShop, opened
 
 from browser import Watched
-from cartwheel.data import hookstore, schema
+from cartwheel.data import hookstore, importstore, schema
 from cartwheel.leads.leadparts import RunStatus
 from cartwheel.people import Role
 from cartwheel.ui import site
@@ -104,6 +104,19 @@ def test_a_webhook_that_fails_is_one_click_away(shop: MailShop, owner_of: Person
     assert "The webhook Till is paused" in page
     assert "Well" not in page
     assert 'href="/integrations/webhooks/1"' in page
+
+
+def test_an_import_that_stopped_by_itself_is_one_click_away(shop: MailShop, owner_of: Person) -> None:
+    with shop.api.server.database.write() as connection:
+        for file, told in (("full.csv", "There is no room for more lists."), ("by-hand.csv", "")):
+            number = importstore.begin(
+                connection, shop.api.account_id, None, file, shop.api.server.clock(), samples="[]"
+            )
+            importstore.change(connection, shop.api.account_id, number, state="stopped", told=told)
+    page = owner_of.get("/").text
+    assert "The import of full.csv has stopped" in page
+    assert 'href="/leads/import/1"' in page
+    assert "by-hand.csv" not in page
 
 
 def test_who_is_stuck_is_one_click_away(shop: MailShop, owner_of: Person) -> None:

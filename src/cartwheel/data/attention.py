@@ -4,11 +4,13 @@ from typing import NamedTuple
 
 import sqlalchemy as sa
 
-from cartwheel.data import hookstore, mailledger, schema, signingkeys
+from cartwheel.data import hookstore, importstore, mailledger, schema, signingkeys
 from cartwheel.leads.mails import MailState
 
 MOST = 1000
 """More are many."""
+
+MOST_NAMED = 5
 
 
 class Attention(NamedTuple):
@@ -25,6 +27,9 @@ class Attention(NamedTuple):
     webhooks: tuple[tuple[int, str, bool], ...]
     """Number and name of those that wait for somebody to resume them (true), or whose other side fails."""
 
+    imports: tuple[tuple[int, str], ...]
+    """Number and file of those that stopped by themselves."""
+
 
 def read(connection: sa.Connection, account_id: int) -> Attention:
     runs, mails = schema.enrolments, schema.mails
@@ -39,4 +44,5 @@ def read(connection: sa.Connection, account_id: int) -> Attention:
         signs=frozenset(key.signer.domain for key in signingkeys.stored(connection, account_id)),
         has_mail=connection.execute(any_mail).first() is not None,
         webhooks=tuple(hookstore.in_need(connection, account_id)),
+        imports=tuple(importstore.given_up(connection, account_id, MOST_NAMED)),
     )

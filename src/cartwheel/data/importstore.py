@@ -388,6 +388,13 @@ def remove_template(connection: sa.Connection, account_id: int, name: str) -> No
     connection.execute(sa.delete(table).where(here))
 
 
+def given_up(connection: sa.Connection, account_id: int, most: int) -> list[tuple[int, str]]:
+    """Number and file of the newest that stopped by themselves, and wait for somebody to go on with them."""
+    here = (imports.c.account_id == account_id) & (imports.c.state == State.STOPPED.value) & (imports.c.told != "")
+    query = sa.select(imports.c.id, imports.c.file).where(here, imports.c.samples != "")
+    return [tuple(row) for row in connection.execute(query.order_by(imports.c.id.desc()).limit(most))]
+
+
 def forget(database: Database, now: datetime) -> int:
     """Away with files that nobody has imported, and with what old imports did to whom, a few at a time; how many rows."""
     old = sa.or_(

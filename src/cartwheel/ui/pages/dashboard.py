@@ -156,6 +156,9 @@ def _tasks(visit: Visit, seen: Attention) -> Iterator[Task]:
         if not paused:
             text = _("The webhook %s fails: what it would be told is tried again")
         yield Task(text % name, path, "webhook", urgent=True)
+    for number, file in seen.imports:
+        path = f"/leads/import/{number}" if visit.may(Right.LEADS_WRITE) else ""
+        yield Task(_("The import of %s has stopped before its end") % file, path, "upload", urgent=True)
     if not house.smtp:
         yield Task(
             _("No mail server is set: all mail stays in the test mailbox"),
