@@ -144,6 +144,8 @@ def _lead(account_id: int, number: int, at: int, score: int) -> Row:
         phone=f"555{number:08}",
         city="Springfield",
         country="United States",
+        first_key=first,
+        last_key=last,
     )
 
 

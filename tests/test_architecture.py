@@ -12,7 +12,7 @@ TREES = [SOURCE, SOURCE.parent.parent / "tests", SOURCE.parent.parent / "bench"]
 
 ORDER = """
 pure |               | phrases errors times network readers emails
-pure | leads         | leadparts events mails lead mailing clicks erasing editing merging filters
+pure | leads         | searchkeys leadparts events mails lead mailing clicks erasing editing merging filters
 pure | hooks         | outbound
 pure |               | accounts people
 pure | api           | leadshape
@@ -26,7 +26,7 @@ pure | simulation    | stories whatifs madeup
 edge |               | config
 data | data          | columns automationtables catalogtables hooktables peopletables importtables schema arrays lanes postgreslane checkpoints db bulkrows backups catalog erasures dailycounts mailstore hookfeed leadstore leadfeed due
 data | data          | flowstore draftstore runstore noticestore signingkeys mailbox ratelimits callanswers eventfeed doctor catalogchanges tokenstore fieldoptions bygones membercounts installation userstore factors callstore retention
-data | data          | leadconditions leadsearch segments bulkstore mailledger suppressionstore hookstore attention importstore importundo exportstore wholeleads renumbering wholeimport
+data | data          | leadconditions leadsearch segments bulkstore mailledger suppressionstore hookstore importstore attention importundo exportstore wholeleads renumbering wholeimport
 edge | process       | observe orphans collector loops
 edge | work          | reacting batches callcounts changes leadwork mailwork bulkwork moveplans runwork engine housekeeping
 edge | imports       | sheets refused keeping slicework undoing running

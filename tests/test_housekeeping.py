@@ -8,7 +8,7 @@ import psycopg
 import pytest
 import sqlalchemy as sa
 
-from cartwheel.data import flowstore, mailbox, schema
+from cartwheel.data import bulkstore, flowstore, mailbox, schema
 from cartwheel.errors import LeadNotFound
 from cartwheel.times import to_micros
 from cartwheel.work.batches import MOST_IN_BATCH
@@ -158,6 +158,19 @@ def test_old_mails_of_the_test_mailbox_are_thrown_away_a_portion_at_a_time(quiet
 
 
 # -- versions of sequences --
+
+
+def test_whom_a_bulk_job_has_changed_is_forgotten_when_it_can_be_undone_no_more(quiet: Api) -> None:
+    job = {"account_id": quiet.account_id, "user_id": 1, "act": "{}", "state": "finished", "who": "", "looked": 2}
+    now = quiet.server.clock.now
+    with quiet.server.database.write() as connection:
+        for number, age in ((1, bulkstore.KEPT + bulkstore.UNDOING), (2, bulkstore.KEPT)):
+            of = {"id": number, "created_at": 1, "ended_at": to_micros(now - age) - 1, "changed": 2}
+            connection.execute(sa.insert(schema.bulk_jobs).values(**job, **of))
+            rows = [{"account_id": quiet.account_id, "job_id": number, "lead_id": lead} for lead in (1, 2)]
+            connection.execute(sa.insert(schema.bulk_leads), rows)
+    asyncio.run(worker(quiet.server).tidy())
+    assert {row["job_id"] for row in quiet.rows(schema.bulk_leads)} == {2}
 
 
 def publish(api: Api) -> int:

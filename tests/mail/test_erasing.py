@@ -150,7 +150,10 @@ def _marked_events() -> dict[str, Any]:
 
 
 PLACES = {
-    *(f"leads.{name}" for name in ("email", "notes", "ip_country", "gdpr_status_ip", *PROFILE_FIELDS)),
+    *(
+        f"leads.{name}"
+        for name in ("email", "notes", "ip_country", "gdpr_status_ip", *PROFILE_FIELDS, "first_key", "last_key")
+    ),
     "lead_fields.value",
     "enrolments.reason",
     "mails.address",

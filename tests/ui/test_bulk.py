@@ -4,6 +4,7 @@ import json
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+import sqlalchemy as sa
 from cast import Cast, Person
 
 from cartwheel.data import schema
@@ -130,6 +131,16 @@ def test_what_was_done_is_undone_once(boss: Person, api: Api, people: list[str])
     boss.post(f"{page}/undo")
     finish(api)
     assert {row["score"] for row in api.rows(schema.leads)} == {0}
+
+
+def test_what_is_too_old_is_not_undone(boss: Person, api: Api, people: list[str]) -> None:
+    page = boss.post("/leads/bulk", act="give_points", points="10", lead=people).headers["location"]
+    finish(api)
+    with api.server.database.write() as connection:
+        connection.execute(sa.update(schema.bulk_jobs).filter_by(account_id=api.account_id).values(ended_at=1))
+    assert f'action="{page}/undo"' not in boss.get(page).text
+    assert boss.post(f"{page}/undo").headers["location"] == page
+    assert len(api.rows(schema.bulk_jobs)) == 1
 
 
 @pytest.mark.usefixtures("people")

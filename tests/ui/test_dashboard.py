@@ -12,7 +12,7 @@ from playwright.sync_api import Browser
 from shop import MailShop, opened
 
 from browser import Watched
-from cartwheel.data import schema
+from cartwheel.data import hookstore, importstore, schema
 from cartwheel.leads.leadparts import RunStatus
 from cartwheel.people import Role
 from cartwheel.ui import site
@@ -88,6 +88,35 @@ def test_it_names_what_somebody_has_to_see_to(shop: MailShop, owner_of: Person, 
         .text.partition("What needs attention")[2]
         .partition("</ul>")[0]
     )
+
+
+def test_a_webhook_that_fails_is_one_click_away(shop: MailShop, owner_of: Person) -> None:
+    row = {"account_id": shop.api.account_id, "url": "https://x.example/", "enabled": True, "events": "{}", "score": 0}
+    row |= {"numbers_as_strings": False, "not_from": "[]", "secret": "", "created_at": 1, **hookstore.NEW}
+    ways = [("CRM", {"failing_since": 5}), ("Till", {"failing_since": 5, "paused_at": 7}), ("Well", {})]
+    with shop.api.server.database.write() as connection:
+        for number, (name, values) in enumerate(ways, 1):
+            connection.execute(
+                sa.insert(schema.hook_endpoints).values(**row | values, id=number, name=name, name_key=name)
+            )
+    page = owner_of.get("/").text
+    assert "The webhook CRM fails" in page
+    assert "The webhook Till is paused" in page
+    assert "Well" not in page
+    assert 'href="/integrations/webhooks/1"' in page
+
+
+def test_an_import_that_stopped_by_itself_is_one_click_away(shop: MailShop, owner_of: Person) -> None:
+    with shop.api.server.database.write() as connection:
+        for file, told in (("full.csv", "There is no room for more lists."), ("by-hand.csv", "")):
+            number = importstore.begin(
+                connection, shop.api.account_id, None, file, shop.api.server.clock(), samples="[]"
+            )
+            importstore.change(connection, shop.api.account_id, number, state="stopped", told=told)
+    page = owner_of.get("/").text
+    assert "The import of full.csv has stopped" in page
+    assert 'href="/leads/import/1"' in page
+    assert "by-hand.csv" not in page
 
 
 def test_who_is_stuck_is_one_click_away(shop: MailShop, owner_of: Person) -> None:

@@ -8,7 +8,7 @@ from cast import Cast, Person
 from drafting import HERE, add, mail, make, sent_of
 from selectolax.lexbor import LexborHTMLParser
 
-from cartwheel.data import draftstore, flowstore, mailbox
+from cartwheel.data import draftstore, flowstore, mailbox, runstore
 from cartwheel.people import Role
 from cartwheel.sequences.steps import STEP_TYPES
 from cartwheel.ui import forgery
@@ -268,6 +268,22 @@ def test_publishing_shows_who_moves_and_moves_them(boss: Person, api: Api) -> No
     page = boss.get(at).text
     assert "Version 2 is published" in page
     assert "1 leads moved to it" in page
+
+
+def test_very_many_who_would_move_are_counted_once_in_a_while(
+    boss: Person, api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runstore, "MANY", 0)
+    at = make(boss, "Crowded")
+    mail(boss, at, **{"delay.amount": "1", "delay.unit": "days"})
+    publish(boss, at)
+    for number, told in ((1, "Move the one who"), (2, "Move the one who")):
+        api.create(f"lead{number}@shop.example")
+        start = {"sequence_name": "Crowded", "step": "1"}
+        api.on(f"lead{number}@shop.example", "subscribe_lead_to_sequence_at_step", **start)
+        assert told in boss.get(f"{at}/publish").text
+    api.server.clock.forward(minutes=6)
+    assert "Move the 2 who" in boss.get(f"{at}/publish").text
 
 
 def test_a_mail_is_shown_as_it_would_be_sent_and_cannot_do_anything(boss: Person) -> None:

@@ -4,11 +4,13 @@ from typing import NamedTuple
 
 import sqlalchemy as sa
 
-from cartwheel.data import hookstore, mailledger, schema, signingkeys
+from cartwheel.data import hookstore, importstore, mailledger, schema, signingkeys
 from cartwheel.leads.mails import MailState
 
 MOST = 1000
 """More are many."""
+
+MOST_NAMED = 5
 
 
 class Attention(NamedTuple):
@@ -22,8 +24,11 @@ class Attention(NamedTuple):
     signs: frozenset[str]
     """The domains for which there are DKIM keys."""
     has_mail: bool
-    webhooks_paused: tuple[str, ...]
-    """The names of those that wait for somebody to resume them."""
+    webhooks: tuple[tuple[int, str, bool], ...]
+    """Number and name of those that wait for somebody to resume them (true), or whose other side fails."""
+
+    imports: tuple[tuple[int, str], ...]
+    """Number and file of those that stopped by themselves."""
 
 
 def read(connection: sa.Connection, account_id: int) -> Attention:
@@ -38,5 +43,6 @@ def read(connection: sa.Connection, account_id: int) -> Attention:
         in_trouble=mailledger.in_trouble(connection, account_id, MOST),
         signs=frozenset(key.signer.domain for key in signingkeys.stored(connection, account_id)),
         has_mail=connection.execute(any_mail).first() is not None,
-        webhooks_paused=tuple(hookstore.paused(connection, account_id)),
+        webhooks=tuple(hookstore.in_need(connection, account_id)),
+        imports=tuple(importstore.given_up(connection, account_id, MOST_NAMED)),
     )

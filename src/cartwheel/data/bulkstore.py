@@ -20,6 +20,9 @@ TAKEN_FOR = timedelta(seconds=30)
 KEPT = timedelta(days=14)
 """So long it can be undone."""
 
+UNDOING = timedelta(days=1)
+"""So long it may take to undo what was just not too old for it."""
+
 MOST_FORGOTTEN = 1000
 
 RECORDED = Insert(schema.bulk_leads)
@@ -63,6 +66,10 @@ class Job:
     @property
     def origin(self) -> str:
         return f"user:{self.user_id}"
+
+    def is_too_old(self, now: datetime) -> bool:
+        """For being undone: whom it has changed is forgotten."""
+        return self.ended_at is not None and self.ended_at < now - KEPT
 
 
 _WHO = msgspec.json.Decoder(Who)
@@ -141,7 +148,9 @@ def stop(connection: sa.Connection, account_id: int, number: int, now: datetime)
 
 
 def undo(connection: sa.Connection, job: Job, user_id: int, act: str, now: datetime) -> int | None:
-    """A job that does this to all whom the job has changed; None if that runs still, or was undone before."""
+    """A job that does this to all whom the job has changed; None if that runs still, was undone before or is too old."""
+    if job.is_too_old(now):
+        return None
     undoable = _this(job) & _JOBS.c.undone_at.is_(None) & (_JOBS.c.state != State.RUNNING.value)
     if connection.execute(sa.update(_JOBS).where(undoable).values(undone_at=to_micros(now))).rowcount == 0:
         return None
@@ -174,12 +183,14 @@ def changed_by(connection: sa.Connection, account_id: int, number: int, before: 
     return list(connection.execute(query.order_by(_LEADS.c.lead_id.desc()).limit(most)).scalars())
 
 
-def forget(connection: sa.Connection, now: datetime) -> int:
+def forget(database: Database, now: datetime) -> int:
     """Away with whom old jobs have changed, a few at a time; returns how many."""
-    old = _JOBS.c.ended_at < to_micros(now - KEPT)
+    old = _JOBS.c.ended_at < to_micros(now - KEPT - UNDOING)
     job = sa.and_(_JOBS.c.account_id == _LEADS.c.account_id, _JOBS.c.id == _LEADS.c.job_id, old)
     keys = sa.select(*_LEADS.primary_key).join_from(_JOBS, _LEADS, job).limit(MOST_FORGOTTEN)
-    found = connection.execute(keys).all()
+    with database.read() as connection:
+        found = connection.execute(keys).all()
     if found:
-        connection.execute(sa.delete(_LEADS).where(sa.tuple_(*_LEADS.primary_key).in_(map(tuple, found))))
+        with database.write() as connection:
+            connection.execute(sa.delete(_LEADS).where(sa.tuple_(*_LEADS.primary_key).in_(map(tuple, found))))
     return len(found)

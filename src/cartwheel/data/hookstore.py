@@ -111,11 +111,12 @@ def _counted(connection: sa.Connection, account_id: int, endpoint: int, which: A
     return int(connection.execute(query).scalar_one())
 
 
-def paused(connection: sa.Connection, account_id: int) -> list[str]:
-    """The names of those that wait for somebody to resume them."""
-    here = (_ENDS.c.account_id == account_id) & _ENDS.c.paused_at.is_not(None) & _ENDS.c.deleted_at.is_(None)
-    query = sa.select(_ENDS.c.name).where(here, _ENDS.c.enabled).order_by(_ENDS.c.id)
-    return list(connection.execute(query).scalars())
+def in_need(connection: sa.Connection, account_id: int) -> list[tuple[int, str, bool]]:
+    """Those that wait for somebody to resume them, and those whose other side fails: number, name, whether it is paused."""
+    trouble = _ENDS.c.paused_at.is_not(None) | _ENDS.c.failing_since.is_not(None)
+    here = (_ENDS.c.account_id == account_id) & _ENDS.c.deleted_at.is_(None) & _ENDS.c.enabled & trouble
+    query = sa.select(_ENDS.c.id, _ENDS.c.name, _ENDS.c.paused_at).where(here).order_by(_ENDS.c.id)
+    return [(row.id, row.name, row.paused_at is not None) for row in connection.execute(query)]
 
 
 def pause(connection: sa.Connection, account_id: int, number: int, now: datetime, why: str = "") -> bool:

@@ -21,7 +21,7 @@ from cartwheel.data.catalogchanges import add_named
 from cartwheel.data.db import Database
 from cartwheel.data.importtables import import_leads, import_refusals, import_slices, import_templates, imports
 from cartwheel.data.lanes import Insert, Lane, Row, Select, Update, Write
-from cartwheel.data.leadstore import FIELD_SET, NEW_LEAD, Flush, Recorded, RowIds
+from cartwheel.data.leadstore import FIELD_SET, NEW_LEAD, Flush, Recorded, RowIds, found_by
 from cartwheel.errors import AccountFull
 from cartwheel.leads.importing import Joint, Wish
 from cartwheel.leads.lead import Lead
@@ -286,6 +286,7 @@ _JOINED_AT = _COLUMNS.index("created_at")
 _PROFILE_AT = _COLUMNS.index(PROFILE_FIELDS[0])
 _PROFILE_END = _PROFILE_AT + len(PROFILE_FIELDS)
 _NOTES_AT = _COLUMNS.index("notes")
+_KEYS_AT = _COLUMNS.index("email_key")
 _NO_PROFILE = ("",) * len(PROFILE_FIELDS)
 
 
@@ -321,7 +322,8 @@ class NewLeads:
                 *between,
                 *profile,
                 wish.notes,
-                *row[_NOTES_AT + 1 :],
+                *row[_NOTES_AT + 1 : _KEYS_AT],
+                *found_by(wish.email, wish.profile),
             )
         )
         rows, fields = self.rows, self.rows[_FIELD]
@@ -414,6 +416,13 @@ def remove_template(connection: sa.Connection, account_id: int, name: str) -> No
     table = import_templates
     here = (table.c.account_id == account_id) & (table.c.name_key == name_key(name))
     connection.execute(sa.delete(table).where(here))
+
+
+def given_up(connection: sa.Connection, account_id: int, most: int) -> list[tuple[int, str]]:
+    """Number and file of the newest that stopped by themselves, and wait for somebody to go on with them."""
+    here = (imports.c.account_id == account_id) & (imports.c.state == State.STOPPED.value) & (imports.c.told != "")
+    query = sa.select(imports.c.id, imports.c.file).where(here, imports.c.samples != "")
+    return [tuple(row) for row in connection.execute(query.order_by(imports.c.id.desc()).limit(most))]
 
 
 def forget(database: Database, now: datetime) -> int:

@@ -15,6 +15,7 @@ from cartwheel.data import schema
 from cartwheel.leads import filters
 from cartwheel.leads.filters import EVERYBODY, Condition, Group, Search
 from cartwheel.leads.leadparts import PROFILE_FIELDS, Gdpr, SuppressionReason
+from cartwheel.leads.searchkeys import search_key
 from cartwheel.times import to_micros
 
 _LEADS, _TAGS, _LISTS, _FIELDS = schema.leads, schema.lead_tags, schema.lead_lists, schema.lead_fields
@@ -87,6 +88,8 @@ def _(condition: filters.Field, question: Question) -> Where:
         return (column != "") if condition.how == "filled" else (column == "")
     if condition.how == "begins" and condition.field in INDEXED:
         return begins(question, condition.field, condition.text)
+    if condition.field in _KEYS:
+        return _alike(INDEXED[condition.field], condition.how, search_key(condition.text))
     return sa.or_(*(_alike(sa.func.lower(column), condition.how, way) for way in filters.spellings(condition.text)))
 
 
@@ -208,22 +211,29 @@ def wanted(question: Question) -> Where:
 
 # -- the beginning of a text --
 
-INDEXED = {"email": _LEADS.c.email} | {name: sa.func.lower(_LEADS.c[name]) for name in ("first_name", "last_name")}
+_KEYS = {"first_name": _LEADS.c.first_key, "last_name": _LEADS.c.last_key}
+
+INDEXED = {"email": _LEADS.c.email, **_KEYS}
 """What has an index that finds beginnings."""
 
 
 def begins(question: Question, name: str, text: str) -> Where:
-    column = INDEXED[name]
-    ways = [text.lower()] if name == "email" else filters.spellings(text)
-    ranges = []
-    for way in ways:
-        ends = filters.after_all(way)
-        if question.postgresql:  # the comparisons of text_pattern_ops
-            ranges.append(column.bool_op("~>=~")(way) & column.bool_op("~<~")(ends))
-        else:
-            ranges.append((column >= way) & (column < ends))
-    there = [] if name == "email" else [sa.text(f"leads.{name} <> ''")]  # so says the index
-    return sa.and_(*there, sa.or_(*ranges))
+    """A name is found by its key, an address by itself."""
+    if name == "email":
+        return _from_to(question, _LEADS.c.email, text.lower())
+    return sa.and_(_there(_KEYS[name]), _from_to(question, _KEYS[name], search_key(text)))
+
+
+def _there(key: sa.Column[str]) -> sa.TextClause:
+    """In the words of its index."""
+    return sa.text(f"leads.{key.name} <> ''")
+
+
+def _from_to(question: Question, column: sa.Column[str], text: str) -> Where:
+    ends = filters.after_all(text)
+    if question.postgresql:  # the comparisons of text_pattern_ops
+        return column.bool_op("~>=~")(text) & column.bool_op("~<~")(ends)
+    return (column >= text) & (column < ends)
 
 
 def _searched(question: Question) -> Where:
@@ -237,11 +247,13 @@ def ways_of(question: Question) -> Iterator[Where]:
         yield _LEADS.c.id == search.number
     for name in ("email", "first_name", "last_name") if len(search.words) == 1 else ("first_name", "last_name"):
         yield begins(question, name, search.whole)
+    if len(search.words) == 1:
+        same = _from_to(question, _LEADS.c.email_key, search_key(search.whole))
+        yield sa.and_(_there(_LEADS.c.email_key), same)
     for ends in range(1, min(len(search.words), _MOST_SPLITS + 1)):
         whole, begun = " ".join(search.words[:ends]), " ".join(search.words[ends:])
         for one, other in (("first_name", "last_name"), ("last_name", "first_name")):
-            alike = [INDEXED[one] == way for way in filters.spellings(whole)]
-            yield sa.and_(sa.text(f"leads.{one} <> ''"), sa.or_(*alike), begins(question, other, begun))
+            yield sa.and_(_there(_KEYS[one]), _KEYS[one] == search_key(whole), begins(question, other, begun))
 
 
 _MOST_SPLITS = 3

@@ -1,7 +1,7 @@
 """Loading the leads of a batch and writing what became of them: the only SQL about a lead's state."""
 
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, tzinfo
 from functools import cached_property, lru_cache
@@ -32,6 +32,7 @@ from cartwheel.leads.leadparts import (
     Parts,
     RunStatus,
 )
+from cartwheel.leads.searchkeys import keys_of
 from cartwheel.sequences.automations import Notice
 from cartwheel.times import from_micros, micros_or_none, moment_or_none, to_micros
 
@@ -78,7 +79,8 @@ class _Newest(Select):
 _HOT = ("account_id", "id", "email", "score", "source", "test", "created_at", "deleted_at", "untracked")
 _CONSENT = ("gdpr_status", "gdpr_status_at", "gdpr_status_ip", "gdpr_communications")
 _COLD = (*PROFILE_FIELDS, "notes", "blacklisted", "ip_country", "source_id", *_CONSENT)
-_EDITABLE = ("email", "deleted_at", "untracked", *_COLD)
+_KEYS = ("email_key", "first_key", "last_key")
+_EDITABLE = ("email", "deleted_at", "untracked", *_COLD, *_KEYS)
 _OF_LEAD = ("account_id", "lead_id")
 
 ID_BY_EMAIL = Select(schema.leads, ("account_id", "email", "id"), by=("account_id", "email"))
@@ -450,13 +452,20 @@ def _new_row(lead: Lead) -> Row:
     profile = (lead.profile.get(name, "") for name in PROFILE_FIELDS)
     consent = (lead.consent.status.value, micros_or_none(lead.consent.at), lead.consent.ip, lead.consent.communications)
     times = (to_micros(lead.created_at), micros_or_none(lead.deleted_at))
-    return (*known, *times, *profile, lead.notes, lead.ip_country, lead.blacklisted, *consent, lead.untracked)
+    rest = (lead.notes, lead.ip_country, lead.blacklisted, *consent, lead.untracked)
+    return (*known, *times, *profile, *rest, *found_by(lead.email, lead.profile))
+
+
+def found_by(email: str, profile: Mapping[str, str]) -> tuple[str, str, str]:
+    """The last columns of a lead's row."""
+    return keys_of(email, profile.get("first_name", ""), profile.get("last_name", ""))
 
 
 def _cold_values(lead: Lead) -> Sequence[object]:
     consent = (lead.consent.status.value, micros_or_none(lead.consent.at), lead.consent.ip, lead.consent.communications)
     profile = (lead.profile.get(name, "") for name in PROFILE_FIELDS)
-    return (*profile, lead.notes, lead.blacklisted, lead.ip_country, lead.source_id, *consent)
+    rest = (lead.notes, lead.blacklisted, lead.ip_country, lead.source_id, *consent)
+    return (*profile, *rest, *found_by(lead.email, lead.profile))
 
 
 # -- what is due --

@@ -6,7 +6,7 @@ matched and unique (trimmed, without regard to case). Columns `…_at` are micro
 (docs/decisions/0005-times.md), JSON is text.
 """
 
-from sqlalchemy import Column, Index, Integer, LargeBinary, PrimaryKeyConstraint, Table, func, text
+from sqlalchemy import Column, Index, Integer, LargeBinary, PrimaryKeyConstraint, Table, text
 
 from cartwheel.data import importtables as importtables  # noqa: PLC0414 - so that they are known
 from cartwheel.data.automationtables import automations, notices
@@ -95,10 +95,11 @@ leads = table(
     words("gdpr_status_ip"),
     flag("gdpr_communications"),
     flag("untracked"),
+    *(words(name) for name in ("email_key", "first_key", "last_key")),
     Index("leads_email", "account_id", "email", unique=True),
     key=("account_id", "id"),
 )
-"""`score` always equals the sum of the lead's ledger rows that are not reversed."""
+"""`score` always equals the sum of the lead's ledger rows that are not reversed. The keys are `leads.searchkeys.keys_of` it."""
 
 Index("leads_created", leads.c.account_id, leads.c.created_at, leads.c.id)
 Index("leads_score", leads.c.account_id, leads.c.score, leads.c.id)
@@ -109,15 +110,14 @@ Index(
     sqlite_where=leads.c.deleted_at.is_not(None),
     postgresql_where=leads.c.deleted_at.is_not(None),
 )
-for _one, _other in (("first_name", "last_name"), ("last_name", "first_name")):
+for _keys in (("email_key",), ("first_key", "last_key"), ("last_key", "first_key")):
     Index(
-        f"leads_{_one}",
+        f"leads_{_keys[0]}",
         leads.c.account_id,
-        func.lower(leads.c[_one]).label("one"),
-        func.lower(leads.c[_other]).label("other"),
-        sqlite_where=text(f"{_one} <> ''"),
-        postgresql_where=text(f"{_one} <> ''"),
-        postgresql_ops={"one": "text_pattern_ops", "other": "text_pattern_ops"},
+        *(leads.c[_key] for _key in _keys),
+        sqlite_where=text(f"{_keys[0]} <> ''"),
+        postgresql_where=text(f"{_keys[0]} <> ''"),
+        postgresql_ops=dict.fromkeys(_keys, "text_pattern_ops"),
     )
 Index("leads_address", leads.c.account_id, leads.c.email, postgresql_ops={"email": "text_pattern_ops"}).ddl_if(
     dialect="postgresql"

@@ -1,12 +1,13 @@
 """What the pages about sequences share: which sequence, its steps and its draft, changes of the draft."""
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any, TypeVar
 
 from cartwheel import accounts
 from cartwheel.accountfiles.drafting import EMPTY, Edited, findings, read, with_steps
-from cartwheel.data import draftstore
+from cartwheel.data import draftstore, runstore
 from cartwheel.sequences.steps import AnyStep
 from cartwheel.ui.visits import NotThere, Undo, Visit
 
@@ -14,6 +15,8 @@ __all__ = ["EMPTY", "Edited", "findings", "read", "with_steps"]
 """Those that stand elsewhere; the others stand here."""
 
 HERE = "/communication/sequences"
+
+T = TypeVar("T")
 
 
 def sequence_of(visit: Visit) -> accounts.Sequence:
@@ -91,3 +94,12 @@ def free_box(steps: Sequence[AnyStep], after: str) -> str:
     while f"{letters}{number}" in taken:
         number += 1
     return f"{letters}{number}"
+
+
+def counted(visit: Visit, connection: Any, count: Callable[..., T], *of: Any) -> T:
+    """What `count` finds of the account: in a large one it is up to five minutes old, because counting takes seconds."""
+    account_id = visit.account.id
+    if not runstore.are_many(connection, account_id):
+        return count(connection, account_id, *of)
+    key = (count.__name__, account_id, *of)
+    return visit.house.remembered.get(key, visit.now, lambda: count(connection, account_id, *of))

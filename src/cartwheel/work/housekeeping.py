@@ -12,6 +12,7 @@ from datetime import datetime, timedelta
 import sqlalchemy as sa
 
 from cartwheel.data import (
+    bulkstore,
     callstore,
     flowstore,
     hookstore,
@@ -82,6 +83,7 @@ class Housekeeping:
         wiped = await asyncio.to_thread(self._wiping.round, now)
         worn = await asyncio.to_thread(self._wearing.round, now)
         forgotten = await asyncio.to_thread(importstore.forget, self._database, now)
+        forgotten += await asyncio.to_thread(bulkstore.forget, self._database, now)
         return await self._erase(now) or worn or wiped or counted or bool(forgotten)
 
     async def _erase(self, now: datetime) -> bool:

@@ -1,6 +1,6 @@
 """A move of runs to another version of their sequence, as it is asked for, and what would become of whom."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -66,9 +66,14 @@ def plan(
     everybody: bool,
     to: int | None,
     draft: Flow | None = None,
+    counting: Callable[..., Any] | None = None,
 ) -> MovePlan:
-    """With a `draft`, as if that were version `to`. Raises `NoSuchName` where a version or a box is named that is not there, or has to be named."""
-    places = runstore.standing(connection, account.id, sequence.id)
+    """With a `draft`, as if that were version `to`. `counting` calls what counts runs, if it is not to be called for each look.
+
+    Raises `NoSuchName` where a version or a box is named that is not there, or has to be named.
+    """
+    counting = counting or (lambda count, *of: count(connection, account.id, *of))
+    places: list[Standing] = counting(runstore.standing, sequence.id)
     wanted = sequence.version if to is None else to
     sources = _sources(sequence, {place.version for place in places}, wanted, source, everybody=everybody)
     flows: dict[int, Flow] = {}
@@ -98,7 +103,7 @@ def plan(
         line
         for place in sorted(places, key=lambda place: (place.version, order.get(place.box, -1), place.status))
         if place.version in sources
-        for line in _lines(connection, account.id, sequence.id, move, place)
+        for line in _lines(counting, sequence.id, move, place)
     ]
     return MovePlan(account, sequence, move, lines)
 
@@ -113,9 +118,9 @@ def _sources(sequence: accounts.Sequence, held: set[int], to: int, source: int |
     return others
 
 
-def _lines(connection: sa.Connection, account_id: int, sequence_id: int, move: Move, place: Standing) -> Iterator[Line]:
+def _lines(counting: Callable[..., Any], sequence_id: int, move: Move, place: Standing) -> Iterator[Line]:
     kept = move.again(place.version, place.box)
-    staying = runstore.who_got(connection, account_id, sequence_id, place, kept.keys())
+    staying: int = counting(runstore.who_got, sequence_id, place, frozenset(kept))
     going = place.leads - staying
     parked = place.status is RunStatus.PARKED
     if going:

@@ -118,7 +118,7 @@ def show_bulk(visit: Visit) -> Answer:
     job = _job(visit)
     act = acts.read(job.act)
     back = act.opposite()
-    new = job.changed > 0 and job.undone_at is None
+    new = job.changed > 0 and job.undone_at is None and not job.is_too_old(visit.now)
     undoable = back is not None and new and visit.may(back.right) and visit.may(Right.LEADS_WRITE)
     return visit.show(
         "bulk_job.html",
@@ -155,7 +155,9 @@ def undo_bulk(visit: Visit) -> Answer:
         number = bulkstore.undo(connection, job, visit.user.id, acts.written(back), visit.now)
     if number is None:
         return visit.redirect(
-            f"{HERE}/{job.id}", visit._("It was taken back already, or is not done yet."), alarming=True
+            f"{HERE}/{job.id}",
+            visit._("It was taken back already, is not done yet, or is more than two weeks old."),
+            alarming=True,
         )
     visit.about(acts.read(job.act).told(visit.account))
     return visit.redirect(f"{HERE}/{number}")

@@ -150,9 +150,15 @@ def _tasks(visit: Visit, seen: Attention) -> Iterator[Task]:
             yield Task(
                 _("The sequence %s is paused") % sequence.name, f"/communication/sequences/{sequence.id}", "pause"
             )
-    for name in seen.webhooks_paused:
-        path = "/integrations/webhooks" if visit.may(Right.INTEGRATIONS) else ""
-        yield Task(_("The webhook %s is paused: what it would be told waits") % name, path, "webhook", urgent=True)
+    for number, name, paused in seen.webhooks:
+        path = f"/integrations/webhooks/{number}" if visit.may(Right.INTEGRATIONS) else ""
+        text = _("The webhook %s is paused: what it would be told waits")
+        if not paused:
+            text = _("The webhook %s fails: what it would be told is tried again")
+        yield Task(text % name, path, "webhook", urgent=True)
+    for number, file in seen.imports:
+        path = f"/leads/import/{number}" if visit.may(Right.LEADS_WRITE) else ""
+        yield Task(_("The import of %s has stopped before its end") % file, path, "upload", urgent=True)
     if not house.smtp:
         yield Task(
             _("No mail server is set: all mail stays in the test mailbox"),

@@ -1,6 +1,7 @@
 """The next version of a sequence: its steps edited one by one, looked through, and published."""
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -312,7 +313,15 @@ def _publishing(visit: Visit) -> dict[str, Any]:
 def _plan(connection: Any, visit: Visit, sequence: accounts.Sequence, draft: Flow) -> moveplans.MovePlan:
     """Who would go where, if everybody went along who can."""
     return moveplans.plan(
-        connection, visit.account, sequence, {}, source=None, everybody=True, to=sequence.version + 1, draft=draft
+        connection,
+        visit.account,
+        sequence,
+        {},
+        source=None,
+        everybody=True,
+        to=sequence.version + 1,
+        draft=draft,
+        counting=partial(sequencing.counted, visit, connection),
     )
 
 

@@ -1,8 +1,7 @@
 """Sequences: all of them, and one with its flow and who stands where."""
 
 from collections import Counter
-from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any
 
 import msgspec
 
@@ -23,8 +22,6 @@ from cartwheel.ui.sequencing import HERE, path_of, sequence_of
 from cartwheel.ui.visits import Answer, Download, Undo, Visit
 from cartwheel.work import runwork
 
-T = TypeVar("T")
-
 MOST_PARKED = 50
 
 LONGEST_UNDO = 500_000
@@ -43,21 +40,12 @@ def show_sequences(visit: Visit) -> Answer:
 
 def _all(visit: Visit) -> dict[str, Any]:
     with visit.database.read() as connection:
-        counts = _counted(visit, connection, runstore.counted)
+        counts = sequencing.counted(visit, connection, runstore.counted)
         drafts = draftstore.of_account(connection, visit.account.id)
     found = sorted(visit.account.sequences.values(), key=lambda entry: entry.name.casefold())
     rows = [(entry, counts.get(entry.id, Counter()), entry.id in drafts) for entry in found if not entry.archived_at]
     archived = [entry for entry in found if entry.archived_at]
     return {"rows": rows, "archived": archived, "statuses": RunStatus, "most_entry": MOST_EARLIER}
-
-
-def _counted(visit: Visit, connection: Any, count: Callable[..., T], *of: int) -> T:
-    """What `count` finds of the account: in a large one it is up to five minutes old, because counting takes seconds."""
-    account_id = visit.account.id
-    if not runstore.are_many(connection, account_id):
-        return count(connection, account_id, *of)
-    key = (count.__name__, account_id, *of)
-    return visit.house.remembered.get(key, visit.now, lambda: count(connection, account_id, *of))
 
 
 @page(HERE, menu="sequences", right=Right.SEQUENCES_WRITE, post=True)
@@ -166,9 +154,9 @@ def _one(visit: Visit) -> dict[str, Any]:
     account, sequence = visit.account, sequence_of(visit)
     with visit.database.read() as connection:
         found = sequencing.read(connection, account, sequence)
-        places = _counted(visit, connection, runstore.standing, sequence.id)
-        mails = _counted(visit, connection, runstore.mail_counts, sequence.id)
-        counts = _counted(visit, connection, runstore.counted).get(sequence.id, Counter())
+        places = sequencing.counted(visit, connection, runstore.standing, sequence.id)
+        mails = sequencing.counted(visit, connection, runstore.mail_counts, sequence.id)
+        counts = sequencing.counted(visit, connection, runstore.counted).get(sequence.id, Counter())
         parked = runstore.parked(connection, account.id, sequence.id, MOST_PARKED) if counts[RunStatus.PARKED] else []
         held = sorted({place.version for place in places})
         wanted = visit.query.get("version", "")
