@@ -74,6 +74,7 @@ NUMBERS = {
     "{place:int}": "0",
     "{domain}": uifill.DOMAIN,
     "{request_id}": "bench-1",
+    "{delivery}": f"{LEAD}-{LEAD}",
 }
 ASKED = {
     "/mail/suppressed/allow": {"email": fill.email_of(1)},
@@ -136,7 +137,8 @@ class Looks:
         if counts:  # the first round fills caches
             self.ms.setdefault(name, []).append(took)
             return
-        self.size[name] = answer.num_bytes_downloaded
+        is_saved = answer.headers.get("content-disposition", "").startswith("attachment")
+        self.size[name] = 0 if is_saved else answer.num_bytes_downloaded  # a file to be saved is as large as it is
         html = answer.headers.get("content-type", "").startswith("text/html")
         self.used[name] = self._load(http, answer.text) if html else set()
 
@@ -154,7 +156,8 @@ class Looks:
         return self.size[name] + sum(self.files[file] for file in self.used[name])
 
 
-_FILES = re.compile(r"""["'(](/static/[^"')]+)["')]""")
+_FILES = re.compile(r"""["'(](/static/[^"')#]+)[#"')]""")
+"""A part of a file is no file of its own: each icon is one of a picture with all of them."""
 
 
 def measure(url: str, cookie: str, rounds: int, folder: Path) -> tuple[Looks, dict[str, float]]:

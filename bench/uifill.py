@@ -12,7 +12,7 @@ import sqlalchemy as sa
 
 from cartwheel import times
 from cartwheel.accounts import name_key
-from cartwheel.data import installation, schema, userstore
+from cartwheel.data import hookstore, importtables, installation, schema, userstore
 from cartwheel.data.db import Database
 from cartwheel.mail.dkim import Algorithm
 from cartwheel.people import Role
@@ -26,6 +26,11 @@ SUPPRESSED_EACH = 50
 """Of so many leads one is not mailed."""
 
 KEPT_MAILS, AUDITED, CALLS, DAYS, SEGMENTS = 2000, 10_000, 300, 400, 20
+AUTOMATIONS, TOLD, REFUSED = 20, 50_000, 5000
+
+RAN_EACH = 10
+"""An automation ran for one of so many leads."""
+
 COUNTED = ("lead_created", "mail_sent", "mail_bounced", "mail_opened", "mail_clicked", "call", "call_failed")
 
 _STATE = "CASE WHEN lead_id % 1000 = 7 THEN 'in doubt' WHEN lead_id % 100 = 3 THEN 'failed' ELSE 'accepted' END"
@@ -98,6 +103,36 @@ def _others(leads: int, now: int) -> dict[sa.Table, list[dict[str, Any]]]:
         schema.bulk_jobs: [
             {**of, "id": 1, "user_id": 1, "act": "{\"type\":\"give_tag\",\"tag\":1}", "state": "finished", "looked": leads,
              "changed": 0, "created_at": now, "ended_at": now}
+        ],
+        schema.automations: [
+            {**of, "id": number, "name": f"Automation {number}", "name_key": name_key(f"Automation {number}"),
+             "active": True, "created_at": now,
+             "plan": '{"when":{"type":"assign_tag","tag":"Tag 1"},"then":[{"type":"points","points":1}]}'}
+            for number in range(1, AUTOMATIONS + 1)
+        ],
+        schema.events: [
+            {**of, "lead_id": number, "id": now + hour + number, "kind": "automation_ran", "origin": "automation:1",
+             "details": '{"automation_id":1,"event":"tag_assigned"}', "at": now}
+            for number in range(1, leads, RAN_EACH)
+        ],
+        schema.hook_endpoints: [
+            {**of, "id": 1, "name": "CRM", "name_key": name_key("CRM"), "url": "https://crm.example/", "enabled": True,
+             "events": '{"assign_tag":null}', "not_from": "[]", "secret": hookstore.new_secret(), "created_at": now}
+        ],
+        schema.hook_deliveries: [
+            {**of, "lead_id": LEAD + number, "id": LEAD, "endpoint": 1, "action": "assign_tag", "queued_at": now, "attempts": 1,
+             "body": '{"lead":{},"action":"assign_tag","action_details":{}}', "state": "parked" if number % 50 else "delivered",
+             "tried_at": now, "micros": 20_000, "status": 500 if number % 50 else 200, "answer": "{}"}
+            for number in range(TOLD)
+        ],
+        importtables.imports: [
+            {**of, "id": 1, "user_id": 1, "file": "leads.csv", "dialect": '{"delimiter":","}', "columns": '["Email"]',
+             "samples": "[]", "plan": '{"columns":["email"]}', "state": "finished", "slices": 1, "done": 1, "rows": leads,
+             "made": leads - REFUSED, "refused": REFUSED, "named": "{}", "created_at": now, "ended_at": now}
+        ],
+        importtables.import_refusals: [
+            {**of, "import_id": 1, "line": line, "email": "", "reason": "there is no address", "cells": '["nobody"]'}
+            for line in range(1, REFUSED + 1)
         ],
     }  # fmt: skip
 
