@@ -171,7 +171,7 @@ def test_random_histories_go_as_the_model_says(
 NOT_BY_CALLS = {
     "automation_ran", "automation_refused", "automation_skipped", "consent_changed", "lead_erased", "lead_merged", "lead_merged_into", "lead_suppressed", "list_refused", "mail_bounced", "mail_clicked", "mail_not_sent",
     "mail_opened", "mail_sent", "sequence_completed", "sequence_moved", "sequence_parked", "sequence_refused",
-    "sequence_unparked", "suppression_lifted", "tracking_changed",
+    "sequence_unparked", "suppression_lifted", "tracking_changed", "webhook_called",
 }  # fmt: skip
 """What only the worker, the lead itself and owners can cause; and rules of entry and automations, which these are without."""
 

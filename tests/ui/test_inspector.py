@@ -210,7 +210,8 @@ def test_calls_are_forgotten_after_a_week(api: Api) -> None:
     server.run(housekeeping.round)
     assert kept(api)
     server.clock.now += timedelta(seconds=1)
-    server.run(housekeeping.round)
+    while server.run(housekeeping.round):  # so many at a time, and other tests have made some, too
+        pass
     assert not kept(api)
 
 
