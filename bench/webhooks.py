@@ -1,4 +1,4 @@
-"""How fast webhooks are delivered to a receiver on this machine, with the log written, beside a bare httpx loop.
+"""How fast webhooks are delivered to a receiver on this machine, with the log written, beside a bare loop.
 
     python bench/webhooks.py --engine sqlite|postgresql --deliveries N [--rounds R] [--url URL]
 
@@ -19,9 +19,9 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
+import aiohttp
 import asked
 import databases
-import httpx
 import sqlalchemy as sa
 import uvloop
 from processes import running
@@ -136,18 +136,18 @@ def _give_up_after(deadline: float, log: Path) -> None:
 
 
 async def _loop(url: str, body: bytes, count: int) -> float:
-    """The same number of calls by httpx, as many at a time, and nothing else."""
+    """The same number of calls by the same library, as many at a time, and nothing else."""
     left = iter(range(count))
 
-    async def post(client: httpx.AsyncClient) -> None:
+    async def post(session: aiohttp.ClientSession) -> None:
         for _ in left:
-            answer = await client.post(url, content=body, headers={"Content-Type": "application/json"})
-            answer.raise_for_status()
+            async with session.post(url, data=body, headers={"Content-Type": "application/json"}) as answer:
+                answer.raise_for_status()
+                await answer.read()
 
-    limits = httpx.Limits(max_connections=PLACES, max_keepalive_connections=PLACES)
-    async with httpx.AsyncClient(limits=limits, trust_env=False) as client:
+    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=PLACES)) as session:
         begun = time.perf_counter()
-        await asyncio.gather(*(post(client) for _ in range(PLACES)))
+        await asyncio.gather(*(post(session) for _ in range(PLACES)))
         return count / (time.perf_counter() - begun)
 
 

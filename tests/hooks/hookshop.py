@@ -49,16 +49,12 @@ def silence_others(api: Api) -> None:
 class Teller:
     """The real loop, in a thread; its rounds are called by the test."""
 
-    def __init__(
-        self, api: Api, *, allow_private: bool = True, clock: Callable[[], datetime] | None = None, pool: Any = None
-    ) -> None:
+    def __init__(self, api: Api, *, allow_private: bool = True, clock: Callable[[], datetime] | None = None) -> None:
         silence_others(api)
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="teller", daemon=True)
         self._thread.start()
-        self.deliverer = Deliverer(
-            api.server.database, allow_private=allow_private, clock=clock or api.server.clock, pool=pool
-        )
+        self.deliverer = Deliverer(api.server.database, allow_private=allow_private, clock=clock or api.server.clock)
 
     def __enter__(self) -> Self:
         return self

@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
 from pathlib import Path
 
-import httpcore
+import aiohttp
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
@@ -17,8 +17,9 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from hookshop import Teller, deliveries, endpoint
 from receiver import Receiver
 
+from cartwheel.hooks import targets
 from cartwheel.hooks.outbound import wrong_url
-from cartwheel.hooks.targets import Forbidden, PinnedBackend, refusal
+from cartwheel.hooks.targets import Forbidden, refusal
 from harness import Api
 
 ADA = "ada@shop.example"
@@ -79,36 +80,47 @@ class Dns:
         return list(self._answers.pop(0) if len(self._answers) > 1 else self._answers[0])
 
 
-async def connect(backend: PinnedBackend, port: int) -> None:
-    stream = await backend.connect_tcp("rebinding.example", port, timeout=1)
-    await stream.aclose()
+async def call(url: str, *, allow_private: bool = False, dns: Dns | None = None) -> int:
+    session = targets.session(allow_private=allow_private, resolve=dns or targets.resolve)
+    async with session, asyncio.timeout(1), session.post(url, data=b"{}") as response:
+        return response.status
 
 
 def test_a_name_that_changes_is_asked_once_for_a_connection() -> None:
-    """What was looked at is what is connected to: here the first, public answer, which does not reach this machine."""
+    """What was looked at is what is connected to: the second answer would reach this machine."""
     with Receiver() as receiver:
-        dns = Dns(["192.0.2.1", "10.0.0.1"], ["127.0.0.1"])
+        url = f"http://rebinding.example:{receiver.port}/"
+        dns = Dns(["10.0.0.1"], ["127.0.0.1"])
         with pytest.raises(Forbidden):
-            asyncio.run(connect(PinnedBackend(allow_private=False, resolve=dns), receiver.port))
+            asyncio.run(call(url, dns=dns))
         assert dns.asked == 1
         with pytest.raises(Forbidden):
-            asyncio.run(connect(PinnedBackend(allow_private=False, resolve=dns), receiver.port))
-        permitted = PinnedBackend(allow_private=True, resolve=Dns(["127.0.0.1"], ["192.0.2.1"]))
-        asyncio.run(connect(permitted, receiver.port))
+            asyncio.run(call(url, dns=dns))
+        changing = Dns(["127.0.0.1"], ["192.0.2.1"])
+        assert asyncio.run(call(url, allow_private=True, dns=changing)) == 200
+        assert changing.asked == 1
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "[::1]", "[::ffff:127.0.0.1]"])
+def test_an_address_that_nobody_has_to_look_up_is_looked_at_all_the_same(host: str) -> None:
+    dns = Dns(["93.184.216.34"])
+    with Receiver() as receiver, pytest.raises(Forbidden):
+        asyncio.run(call(f"http://{host}:{receiver.port}/", dns=dns))
+    assert (dns.asked, receiver.got) == (0, [])
 
 
 def test_of_several_addresses_only_those_are_tried_that_may_be_called(monkeypatch: pytest.MonkeyPatch) -> None:
     tried: list[str] = []
 
-    async def note(_self: object, host: str, *_more: object) -> None:
-        tried.append(host)
-        raise httpcore.ConnectError
+    async def note(_loop: object, _socket: object, address: tuple[str, int]) -> None:
+        tried.append(address[0])
+        raise ConnectionRefusedError
 
-    monkeypatch.setattr(httpcore.AnyIOBackend, "connect_tcp", note)
+    monkeypatch.setattr(asyncio.SelectorEventLoop, "sock_connect", note)
     dns = Dns(["127.0.0.1", "93.184.216.34", "fe80::1%1", "8.8.8.8"])
-    with pytest.raises(httpcore.ConnectError):
-        asyncio.run(connect(PinnedBackend(allow_private=False, resolve=dns), 80))
-    assert tried == ["93.184.216.34", "8.8.8.8"]
+    with pytest.raises(aiohttp.ClientConnectorError):
+        asyncio.run(call("http://several.example/", dns=dns))
+    assert [*dict.fromkeys(tried)] == ["93.184.216.34", "8.8.8.8"]
 
 
 @pytest.mark.parametrize(
@@ -174,12 +186,13 @@ def test_the_certificate_has_to_be_for_the_name(tmp_path: Path, name: str, *, ar
     port = serve_tls(server)
 
     async def run() -> int:
-        backend = PinnedBackend(allow_private=True, resolve=Dns(["127.0.0.1"]))
-        async with httpcore.AsyncConnectionPool(ssl_context=trust, network_backend=backend) as pool:
-            return (await pool.request("POST", f"https://hook.example:{port}/", content=b"{}")).status
+        dns = Dns(["127.0.0.1"])
+        session = targets.session(allow_private=True, trust=trust, resolve=dns)
+        async with session, session.post(f"https://hook.example:{port}/", data=b"{}") as response:
+            return response.status
 
     if arrives:
         assert asyncio.run(run()) == 200
     else:
-        with pytest.raises(httpcore.ConnectError):
+        with pytest.raises(aiohttp.ClientConnectorCertificateError):
             asyncio.run(run())

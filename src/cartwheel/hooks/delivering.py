@@ -11,7 +11,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-import httpcore
+import aiohttp
 
 from cartwheel.data import hookstore
 from cartwheel.data.db import Database
@@ -80,11 +80,11 @@ class Deliverer:
         *,
         allow_private: bool,
         clock: Callable[[], datetime],
-        pool: httpcore.AsyncConnectionPool | None = None,
     ) -> None:
         self._database = database
         self._clock = clock
-        self._pool = pool or targets.pool(allow_private=allow_private)
+        self._allow_private = allow_private
+        self._session: aiohttp.ClientSession | None = None
         self._states: dict[tuple[int, int], _State] = {}
         self._calls: set[asyncio.Task[None]] = set()
         self._settling = Gathering(self._store)
@@ -142,7 +142,7 @@ class Deliverer:
                 if late or self._stopping or (state.failed >= POOR and not probing):
                     self._giving_back.put(claim)
                     return
-                answer = await posting.post(self._pool, target, claim, self._clock)
+                answer = await posting.post(self._connections(), target, claim, self._clock)
                 state.note(self._clock(), taken=answer.taken)
             self._tell(claim, answer)
             self._settling.put(self._settled(claim, answer))
@@ -150,6 +150,11 @@ class Deliverer:
             state.waiting -= 1
             if state.waiting == FEW:
                 self._moved.set()
+
+    def _connections(self) -> aiohttp.ClientSession:
+        if self._session is None:
+            self._session = targets.session(allow_private=self._allow_private)
+        return self._session
 
     def _settled(self, claim: Claim, answer: Answer) -> Settled:
         again = not answer.taken and claim.attempt <= len(PAUSES)
@@ -197,4 +202,5 @@ class Deliverer:
             await asyncio.wait(self._calls)
         await self._settling.finish()
         await self._giving_back.finish()
-        await self._pool.aclose()
+        if self._session is not None:
+            await self._session.close()

@@ -2,14 +2,14 @@
 
 import asyncio
 import re
-import ssl
 import time
 from collections.abc import Callable
 from datetime import datetime
 from typing import NamedTuple
 
-import httpcore
+import aiohttp
 from standardwebhooks import Webhook
+from yarl import URL
 
 from cartwheel.data.hookstore import Claim, Target
 from cartwheel.hooks.targets import Forbidden
@@ -25,7 +25,7 @@ MOST_READ = 16384
 
 _OK = range(200, 300)
 
-HEADERS = {"Content-Type": "application/json", "User-Agent": "Cartwheel"}
+HEADERS = {"Content-Type": "application/json", "User-Agent": "Cartwheel", "Accept-Encoding": "identity"}
 
 
 class Answer(NamedTuple):
@@ -53,9 +53,7 @@ def signed(secret: str, claim: Claim, now: datetime) -> dict[str, str]:
     return {"webhook-id": number, "webhook-timestamp": str(int(now.timestamp())), "webhook-signature": signature}
 
 
-async def post(
-    pool: httpcore.AsyncConnectionPool, target: Target, claim: Claim, clock: Callable[[], datetime]
-) -> Answer:
+async def post(session: aiohttp.ClientSession, target: Target, claim: Claim, clock: Callable[[], datetime]) -> Answer:
     """Call the target. Nothing that it does raises."""
     begun = time.perf_counter()
     status: int | None = None
@@ -63,34 +61,33 @@ async def post(
     try:
         async with asyncio.timeout(TIMEOUT_S):
             headers = {**HEADERS, **signed(target.secret, claim, clock())}
-            body = claim.body.encode()
-            async with pool.stream("POST", target.url, headers=[*headers.items()], content=body) as response:
+            url = URL(target.url, encoded=True)  # as it was given
+            async with session.post(url, headers=headers, data=claim.body.encode(), allow_redirects=False) as response:
                 text = await _beginning(response)
                 status = response.status
     except TimeoutError:
         trouble = f"it did not answer within {TIMEOUT_S:.0f} s"
     except Forbidden as refused:
         trouble = str(refused)
-    except (httpcore.NetworkError, httpcore.ProtocolError, httpcore.TimeoutException, ssl.SSLError, OSError) as error:
-        trouble = f"{_KINDS.get(type(error), 'the connection broke')}: {error}".rstrip(": ")
-    except (ValueError, httpcore.UnsupportedProtocol) as error:  # of a URL or a secret that nobody checked
+    except (ValueError, aiohttp.NonHttpUrlClientError) as error:  # of a URL or a secret that nobody checked
         trouble = f"it cannot be called: {error}"
+    except aiohttp.ClientConnectorError as error:
+        trouble = f"it cannot be connected to: {error.os_error}".rstrip(": ")
+    except aiohttp.ClientResponseError as error:
+        trouble = f"it did not answer in HTTP: {error.message}".rstrip(": ")
+    except (aiohttp.ClientError, OSError) as error:
+        trouble = f"the connection broke: {error}".rstrip(": ")
     return Answer(status, text, trouble, int((time.perf_counter() - begun) * 1e6))
 
 
-_KINDS: dict[type[Exception], str] = {
-    httpcore.ConnectError: "it cannot be connected to",
-    httpcore.RemoteProtocolError: "it did not answer in HTTP",
-}
-
-
-async def _beginning(response: httpcore.Response) -> str:
+async def _beginning(response: aiohttp.ClientResponse) -> str:
     chunks: list[bytes] = []
     size = 0
-    async for chunk in response.aiter_stream():
+    async for chunk in response.content.iter_any():
         chunks.append(chunk)
         size += len(chunk)
         if size > MOST_READ:
+            response.close()
             break
     return _storable(b"".join(chunks)[:MOST_KEPT].decode(errors="replace"))
 

@@ -8,10 +8,10 @@ import asyncio
 import ipaddress
 import socket
 import ssl
-from collections.abc import Awaitable, Callable, Iterable
-from typing import Any
+from collections.abc import Awaitable, Callable
 
-import httpcore
+import aiohttp
+from aiohttp.abc import AbstractResolver, ResolveResult
 
 from cartwheel.errors import CartwheelError
 from cartwheel.network import Address, read_network, within
@@ -67,67 +67,81 @@ async def resolve(host: str, port: int) -> list[str]:
     return list(dict.fromkeys(str(entry[4][0]) for entry in found))
 
 
-class PinnedBackend(httpcore.AsyncNetworkBackend):
-    """Looks a host up, and connects to the addresses that may be called, one after the other."""
+class _Resolver(AbstractResolver):
+    """Looks a name up, and tells those of its addresses that may be called."""
 
     MOST_TRIED = 3
 
-    def __init__(self, *, allow_private: bool, resolve: Resolve = resolve) -> None:
+    def __init__(self, *, allow_private: bool, resolve: Resolve) -> None:
         self._allow_private = allow_private
         self._resolve = resolve
-        self._backend = httpcore.AnyIOBackend()
 
-    async def connect_tcp(
+    async def resolve(
         self,
         host: str,
-        port: int,
-        timeout: float | None = None,  # noqa: ASYNC109 - the interface's
-        local_address: str | None = None,
-        socket_options: Iterable[Any] | None = None,
-    ) -> httpcore.AsyncNetworkStream:
+        port: int = 0,
+        family: socket.AddressFamily = socket.AF_UNSPEC,  # noqa: ARG002 - the interface's; it is never another
+    ) -> list[ResolveResult]:
+        """Raises `Forbidden` or `OSError`."""
         try:
-            addresses = await self._resolve(host.strip("[]"), port)
-        except (OSError, UnicodeError) as error:
-            raise httpcore.ConnectError(f"{host} cannot be found: {error}") from error
-        trouble: httpcore.ConnectError | None = None
-        for address in self._permitted(host, addresses)[: self.MOST_TRIED]:
-            try:
-                return await self._backend.connect_tcp(address, port, timeout, local_address, socket_options)
-            except httpcore.ConnectError as error:
-                trouble = error
-        raise trouble or httpcore.ConnectError(f"{host} has no address")
+            addresses = await self._resolve(host, port)
+        except UnicodeError as error:
+            raise OSError(str(error)) from error
+        if not self._allow_private:
+            addresses = permitted(host, addresses)
+        return [
+            ResolveResult(
+                hostname=host,
+                host=address,
+                port=port,
+                family=socket.AF_INET6 if ":" in address else socket.AF_INET,
+                proto=socket.IPPROTO_TCP,
+                flags=socket.AI_NUMERICHOST,
+            )
+            for address in addresses[: self.MOST_TRIED]
+        ]
 
-    def _permitted(self, host: str, addresses: list[str]) -> list[str]:
-        if self._allow_private or not addresses:
-            return addresses
-        told = {text: refusal(ipaddress.ip_address(text.partition("%")[0])) for text in addresses}
-        permitted = [text for text, why in told.items() if not why]
-        if not permitted:
-            text, why = next(iter(told.items()))
-            raise Forbidden(f"{host} is not called: {text} {why} (CARTWHEEL_ALLOW_PRIVATE_TARGETS)")
-        return permitted
+    async def close(self) -> None:
+        pass
 
-    async def connect_unix_socket(
-        self,
-        path: str,
-        timeout: float | None = None,  # noqa: ARG002, ASYNC109 - the interface's
-        socket_options: Iterable[Any] | None = None,  # noqa: ARG002
-    ) -> httpcore.AsyncNetworkStream:
-        raise Forbidden(path)
 
-    async def sleep(self, seconds: float) -> None:
-        await asyncio.sleep(seconds)
+def permitted(host: str, addresses: list[str]) -> list[str]:
+    """Those of the host's addresses that may be called. Raises `Forbidden` if it has some, and none of them may."""
+    told = {text: refusal(ipaddress.ip_address(text.partition("%")[0])) for text in addresses}
+    found = [text for text, why in told.items() if not why]
+    if addresses and not found:
+        text, why = next(iter(told.items()))
+        raise Forbidden(f"{host} is not called: {text} {why} (CARTWHEEL_ALLOW_PRIVATE_TARGETS)")
+    return found
+
+
+def _guarded_socket(target: aiohttp.AddrInfoType) -> socket.socket:
+    """For every connection, just before it is made: also for addresses that are written as such, and never looked up."""
+    family, kind, proto, _, address = target
+    permitted(str(address[0]), [str(address[0])])
+    return socket.socket(family, kind, proto)
 
 
 MOST_CONNECTIONS = 500
 
 
-def pool(*, allow_private: bool, trust: ssl.SSLContext | None = None) -> httpcore.AsyncConnectionPool:
-    """Connections to whatever may be called, kept for a while. `trust` is whom certificates have to be from."""
-    return httpcore.AsyncConnectionPool(
-        ssl_context=trust or ssl.create_default_context(),
-        max_connections=MOST_CONNECTIONS,
-        max_keepalive_connections=100,
-        keepalive_expiry=30,
-        network_backend=PinnedBackend(allow_private=allow_private),
+def session(
+    *, allow_private: bool, trust: ssl.SSLContext | None = None, resolve: Resolve = resolve
+) -> aiohttp.ClientSession:
+    """Connections to whatever may be called, kept for a while; made in the loop that uses it. `trust` is whom certificates
+    have to be from.
+    """
+    connector = aiohttp.TCPConnector(
+        ssl=trust or ssl.create_default_context(),
+        limit=MOST_CONNECTIONS,
+        keepalive_timeout=30,
+        use_dns_cache=False,
+        resolver=_Resolver(allow_private=allow_private, resolve=resolve),
+        socket_factory=None if allow_private else _guarded_socket,
+    )
+    return aiohttp.ClientSession(
+        connector=connector,
+        cookie_jar=aiohttp.DummyCookieJar(),
+        auto_decompress=False,
+        timeout=aiohttp.ClientTimeout(total=None),  # whoever calls has a time of its own
     )
