@@ -48,7 +48,7 @@ def fill_all(path: Path, leads: int) -> None:
         sequencefill.enrol(database, 1, leads, step="2", due_at=asleep, arrived_at=now - 23 * sequencefill.HOUR)
         sequencefill.queue_mails(database, 1, leads)
         with database.write() as connection:
-            for table, rows in _others(leads, now).items():
+            for table, rows in (_others(leads, now) | _connected(leads, now)).items():
                 connection.execute(sa.insert(table), [_whole(table, row) for row in rows])
             installation.put_mail_servers(connection, "smtp://mail.example:587")
             user = userstore.add(connection, "bench@shop.example", "Bench", "-", times.now())
@@ -104,6 +104,14 @@ def _others(leads: int, now: int) -> dict[sa.Table, list[dict[str, Any]]]:
             {**of, "id": 1, "user_id": 1, "act": "{\"type\":\"give_tag\",\"tag\":1}", "state": "finished", "looked": leads,
              "changed": 0, "created_at": now, "ended_at": now}
         ],
+    }  # fmt: skip
+
+
+def _connected(leads: int, now: int) -> dict[sa.Table, list[dict[str, Any]]]:
+    """Automations, webhooks and an import."""
+    of = {"account_id": 1}
+    hour = sequencefill.HOUR
+    return {
         schema.automations: [
             {**of, "id": number, "name": f"Automation {number}", "name_key": name_key(f"Automation {number}"),
              "active": True, "created_at": now,

@@ -73,7 +73,7 @@ def test_the_latest_runs_are_found_without_reading_the_others(server: Server, en
             for kind, dumper in dumpers():
                 postgresql.adapters.register_dumper(kind, dumper)
             postgresql.execute(
-                "INSERT INTO enrolments SELECT -1, 1 + n / 100, n, 1, '1', 'unsubscribed', 0, 0, n % 100 = 99 "
+                "INSERT INTO enrolments SELECT -1, 1 + n / 100, n, 1 + n % 50, '1', 'unsubscribed', 0, 0, n % 100 = 99 "
                 "FROM generate_series(0, 9999) n"
             )
             postgresql.execute("ANALYZE enrolments")

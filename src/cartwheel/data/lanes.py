@@ -75,7 +75,7 @@ class Statement:
 class Select(Statement):
     """Rows of a table by their key, or a leading part of it; with `upto`, those up to a value in that column.
 
-    `lock` keeps other processes from changing them.
+    `lock` keeps other processes from changing them. `hint` is true of all rows, and shows SQLite the right index.
     """
 
     def __init__(
@@ -86,6 +86,7 @@ class Select(Statement):
         by: Sequence[str],
         upto: str = "",
         where: str = "",
+        hint: str = "",
         lock: bool = False,
     ) -> None:
         super().__init__(table, [*by, upto] if upto else by)
@@ -94,6 +95,7 @@ class Select(Statement):
         )
         self.wanted = ", ".join(f"t.{name}" for name in columns)
         self.where = f" AND {where}" if where else ""
+        self.hint = f" AND {hint}" if hint else ""
         self.lock = lock
 
     @lru_cache(maxsize=16)  # noqa: B019 - statements are module constants
@@ -101,7 +103,7 @@ class Select(Statement):
         row = f"({', '.join('?' * len(self.columns))})"
         return (
             f"WITH k({', '.join(self.columns)}) AS (VALUES {', '.join([row] * count)}) "
-            f"SELECT {self.wanted} FROM k CROSS JOIN {self.table.name} t ON {self.same}{self.where}"
+            f"SELECT {self.wanted} FROM k CROSS JOIN {self.table.name} t ON {self.same}{self.where}{self.hint}"
         )
 
     @cached_property

@@ -95,7 +95,8 @@ _RUNS = Select(
     schema.enrolments,
     (*_OF_LEAD, *_RUN, "reason", "earlier", *_END),
     by=_OF_LEAD,
-    where="t.latest AND t.sequence_id > 0",  # always so; without it SQLite reads every run of the lead
+    where="t.latest",
+    hint="t.sequence_id > 0",  # without it SQLite reads every run of the lead
 )
 _DUE_GRANTS = Select(
     schema.points,
