@@ -192,7 +192,7 @@ def _account() -> AccountFile:
     read["sequences"] = shop.pop("sequences")
     read["account"] |= shop.pop("account")
     for part, entries in shop.items():
-        read[part] += entries
+        read.setdefault(part, []).extend(entries)
     read["account"] |= {"api_key": CREDENTIALS["api_key"], "api_password": CREDENTIALS["api_password"]}
     for app, app_id in zip(read["apps"], (CREDENTIALS["app_id"], "demo-checkout", "demo-staging"), strict=True):
         app["app_id"] = app_id
