@@ -6,7 +6,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cartwheel.accounts import Account, CustomField, FieldType, MailingList, Option, Sequence, Tag
@@ -133,6 +133,7 @@ _ENTRIES = st.lists(st.dictionaries(st.sampled_from(_INNER), _JSON | st.just("pl
 _ANSWERS = st.dictionaries(st.sampled_from(wire.LeadDetails.__struct_fields__), _JSON | _ENTRIES, max_size=8)
 
 
+@settings(deadline=None)
 @given(_ANSWERS, st.booleans(), st.booleans())
 def test_no_answer_breaks_the_move(details: dict[str, Any], gdpr: bool, start: bool) -> None:  # noqa: FBT001 - given
     told, _ = read(details, gdpr=gdpr, start=start)
