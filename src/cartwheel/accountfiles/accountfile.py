@@ -213,9 +213,10 @@ def _apply(
     for automation in wanted.automations:
         row = {"name": automation.name, "active": automation.active, "plan": automationfile.encode(automation.plan)}
         changes.named(schema.automations, account_id, automation, row)
-    known = catalog.only(connection, wanted.account.name)
-    for webhook in wanted.webhooks:
-        changes.webhook(known.accounts[account_id], known.apps_of(account_id), webhook)
+    if wanted.webhooks:  # which are told of lists, tags and sequences by their numbers
+        known = catalog.only(connection, wanted.account.name)
+        for webhook in wanted.webhooks:
+            changes.webhook(known.accounts[account_id], known.apps_of(account_id), webhook)
     account = catalog.only(connection, wanted.account.name).accounts[account_id]
     warnings = [warning for sequence in wanted.sequences for warning in sequencefile.check(sequence, account)]
     warnings += sequencefile.missing_for_mail(wanted.sequences, account)

@@ -3,22 +3,21 @@
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from http import HTTPStatus
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 from urllib.parse import urlencode
 
 import httpx
 import msgspec
 
 from cartwheel.api import wire
-from cartwheel.client.transport import Transport
+from cartwheel.client.transport import Caller, Transport
 from cartwheel.client.trouble import KartraError, NoAnswer
 
 _NOBODY = "No lead found"
 _SUCCESS = "Success"
 
 
-class KartraClient:
+class KartraClient(Caller):
     """`url` is the base URL, such as https://cartwheel.example or https://app.kartra.com.
 
     A call that got no answer is made again if that is harmless. With `keys`, which Cartwheel knows and Kartra does not,
@@ -42,17 +41,6 @@ class KartraClient:
         self._transport = Transport(base, {}, timeout_s=timeout_s, tries=tries, **pacing)
         self._credentials = {"app_id": app_id, "api_key": api_key, "api_password": api_password}
         self._keys = keys
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
-    def close(self) -> None:
-        self._transport.close()
 
     # -- any call --
 

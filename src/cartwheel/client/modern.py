@@ -2,13 +2,12 @@
 
 import uuid
 from collections.abc import Iterator, Mapping
-from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, TypeVar
 from urllib.parse import quote
 
 import msgspec
 
-from cartwheel.client.transport import Transport
+from cartwheel.client.transport import Caller, Transport
 from cartwheel.client.trouble import NoAnswer, refused
 from cartwheel.rest import records
 from cartwheel.rest.records import ProblemRecord, Sent, Told
@@ -16,7 +15,7 @@ from cartwheel.rest.records import ProblemRecord, Sent, Told
 T = TypeVar("T", bound=Told)
 
 
-class Client:
+class Client(Caller):
     """`url` is the base URL. Every call that writes has an `Idempotency-Key`, so that it can be made again if no answer came.
 
     `key` is that key, if you want to make the same call again yourself, later. `dry_run` decides and keeps nothing.
@@ -25,17 +24,6 @@ class Client:
     def __init__(self, url: str, token: str, *, timeout_s: float = 30, tries: int = 4) -> None:
         headers = {"Authorization": f"Bearer {token}", "Accept": "application/json"}
         self._transport = Transport(url.rstrip("/").removesuffix("/v1"), headers, timeout_s=timeout_s, tries=tries)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
-    def close(self) -> None:
-        self._transport.close()
 
     def call(
         self,

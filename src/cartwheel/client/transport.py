@@ -3,6 +3,8 @@
 import time
 from collections.abc import Callable, Mapping
 from http import HTTPStatus
+from types import TracebackType
+from typing import Self
 
 import httpx
 
@@ -75,3 +77,20 @@ class Transport:
         if asked.isascii() and asked.isdigit() and len(asked) < 6:  # noqa: PLR2004 - digits
             return min(float(asked), self._longest_pause_s)
         return min(FIRST_PAUSE_S * 2.0 ** (self._tries - 1 - left), self._longest_pause_s)
+
+
+class Caller:
+    """Calls by a transport, which is closed with it: by `close`, or at the end of a `with`."""
+
+    _transport: Transport
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        self._transport.close()

@@ -2,7 +2,7 @@
 
 from sqlalchemy import Column, Index, Integer, text
 
-from cartwheel.data.columns import flag, number, table, words
+from cartwheel.data.columns import flag, number, table, unique_names, words
 
 automations = table(
     "automations",
@@ -14,14 +14,7 @@ automations = table(
     words("plan"),
     number("created_at"),
     number("deleted_at", null=True),
-    Index(
-        "automations_name",
-        "account_id",
-        "name_key",
-        unique=True,
-        sqlite_where=text("deleted_at IS NULL"),
-        postgresql_where=text("deleted_at IS NULL"),
-    ),
+    unique_names("automations"),
     key=("account_id", "id"),
 )
 """`plan` is what an automation is about, as the account file writes it, as JSON."""

@@ -1,8 +1,8 @@
 """The tables of what rarely changes, cached by every process: `schema` has them, too."""
 
-from sqlalchemy import Column, Index, Integer, text
+from sqlalchemy import Column, Index, Integer
 
-from cartwheel.data.columns import flag, number, table, words
+from cartwheel.data.columns import flag, number, table, unique_names, words
 
 # What was deleted keeps its row, so that it can be taken back and old events can name it: `deleted_at`; the leads' rows
 # about it are gone from `wiped_at` on.
@@ -88,14 +88,7 @@ lists = table(
     number("created_at"),
     number("deleted_at", null=True),
     number("wiped_at", null=True),
-    Index(
-        "lists_name",
-        "account_id",
-        "name_key",
-        unique=True,
-        sqlite_where=text("deleted_at IS NULL"),
-        postgresql_where=text("deleted_at IS NULL"),
-    ),
+    unique_names("lists"),
     key=("account_id", "id"),
 )
 
@@ -108,14 +101,7 @@ tags = table(
     number("created_at"),
     number("deleted_at", null=True),
     number("wiped_at", null=True),
-    Index(
-        "tags_name",
-        "account_id",
-        "name_key",
-        unique=True,
-        sqlite_where=text("deleted_at IS NULL"),
-        postgresql_where=text("deleted_at IS NULL"),
-    ),
+    unique_names("tags"),
     key=("account_id", "id"),
 )
 
@@ -171,14 +157,7 @@ custom_fields = table(
     number("created_at"),
     number("deleted_at", null=True),
     number("wiped_at", null=True),
-    Index(
-        "custom_fields_name",
-        "account_id",
-        "name_key",
-        unique=True,
-        sqlite_where=text("deleted_at IS NULL"),
-        postgresql_where=text("deleted_at IS NULL"),
-    ),
+    unique_names("custom_fields"),
     key=("account_id", "id"),
 )
 

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from sqlalchemy import BigInteger, Boolean, Column, Index, MetaData, PrimaryKeyConstraint, Table, Text
+from sqlalchemy import BigInteger, Boolean, Column, Index, MetaData, PrimaryKeyConstraint, Table, Text, text
 
 metadata = MetaData()
 
@@ -22,3 +22,10 @@ def words(name: str, *, null: bool = False) -> Column[str]:
 
 def flag(name: str) -> Column[bool]:
     return Column(name, Boolean, nullable=False)
+
+
+def unique_names(table: str) -> Index:
+    """No two of an account have the same name, unless they were deleted."""
+    alive = text("deleted_at IS NULL")
+    name = f"{table}_name"
+    return Index(name, "account_id", "name_key", unique=True, sqlite_where=alive, postgresql_where=alive)

@@ -2,9 +2,7 @@
 
 from sqlalchemy import Column, Index, Integer, text
 
-from cartwheel.data.columns import flag, number, table, words
-
-_ALIVE = text("deleted_at IS NULL")
+from cartwheel.data.columns import flag, number, table, unique_names, words
 
 hook_endpoints = table(
     "hook_endpoints",
@@ -24,7 +22,7 @@ hook_endpoints = table(
     number("paused_at", null=True),
     words("paused_why"),
     number("deleted_at", null=True),
-    Index("hook_endpoints_name", "account_id", "name_key", unique=True, sqlite_where=_ALIVE, postgresql_where=_ALIVE),
+    unique_names("hook_endpoints"),
     key=("account_id", "id"),
 )
 """`events` (the actions, each with the number of the only object or null) and `not_from` (origins) are JSON. One that is
